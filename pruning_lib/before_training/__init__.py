@@ -1,0 +1,1 @@
+"""Pruning before training: from random weights, before the first step."""

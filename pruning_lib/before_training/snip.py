@@ -1,0 +1,108 @@
+"""SNIP: one look at one batch says which connections a network can do without, before it is trained.
+
+Source: Lee, Ajanthan and Torr 2019, "SNIP: Single-shot network pruning based on connection sensitivity".
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn import functional as F
+
+from pruning_lib.checks import check_batches
+from pruning_lib.inputs import Inputs, as_arguments
+from pruning_lib.structure import Masks, keep_largest, prunable
+
+Loss = Callable[[Any, Any], Tensor]  # (outputs, targets) -> mean loss, a scalar
+Batch = tuple[Inputs, Any]  # (inputs, targets)
+
+
+def sensitivity(model: nn.Module, batches: Iterable[Batch], loss: Loss = F.cross_entropy) -> dict[str, Tensor]:
+    """Connection sensitivity of every prunable weight, summing to 1 over the model.
+
+    s_j = |g_j| / Σ_k |g_k| (SNIP-4) with g_j = w_j · ∂L/∂w_j (SNIP-3), where L is the mean loss over *all* batches: the
+    gradients are averaged first, weighted by batch size, then the absolute value is taken. So any split of the same
+    samples gives the same scores (batch norm in training mode aside). The reference scores a single batch.
+
+    Parameters
+    ----------
+    model : used in the mode it is in; nothing of it changes, batch-norm statistics included
+    batches : (inputs, targets) pairs
+    loss : mean over the batch; called with the model's outputs and the targets
+
+    Returns
+    -------
+    dict of tensors shaped as the weights, by parameter name
+
+    Raises
+    ------
+    ValueError
+        If there is no batch or no prunable weight, a gradient is not finite, or all gradients are zero (SNIP-4 is 0/0).
+    """
+    weights = {name: weight.detach().requires_grad_() for name, weight in prunable(model).items()}
+    gradients = {name: torch.zeros_like(weight) for name, weight in weights.items()}
+    samples = 0
+    for inputs, targets in check_batches(batches):
+        value = loss_with(model, weights, (inputs, targets), loss)
+        found = torch.autograd.grad(value, list(weights.values()), allow_unused=True)
+        size = len(targets)
+        for gradient, new in zip(gradients.values(), found, strict=True):
+            if new is not None:
+                gradient.add_(new, alpha=size)
+        samples += size
+    # SNIP-3: g = w · ∂L/∂w
+    effects = {name: (weight.detach() * gradients[name] / samples).abs_() for name, weight in weights.items()}
+    for name, effect in effects.items():
+        if not torch.isfinite(effect).all():
+            raise ValueError(f"gradient of {name!r} is not finite: are the inputs, the weights and the loss?")
+    total = sum(effect.sum() for effect in effects.values())
+    if total == 0:
+        raise ValueError("sum of |w · dL/dw| over all weights is 0, must be positive: no weight influences the loss")
+    # SNIP-4: s = |g| / Σ|g|
+    return {name: effect.div_(total) for name, effect in effects.items()}
+
+
+def exact_effect(
+    model: nn.Module, batch: Batch, name: str, index: int | tuple[int, ...], loss: Loss = F.cross_entropy
+) -> float:
+    """What the loss loses with connection j: ΔL_j = L(1⊙w) − L((1 − e_j)⊙w) (SNIP-2). Two forward passes.
+
+    Parameters
+    ----------
+    name, index : connection j: parameter name as in `prunable`, and place in the tensor (a tuple, or a flat index)
+
+    Raises
+    ------
+    ValueError
+        If `name` is not prunable or `index` lies outside of it.
+    """
+    weights = {key: weight.detach() for key, weight in prunable(model).items()}
+    if name not in weights:
+        raise ValueError(f"name is {name!r}, must be one of {', '.join(weights)}")
+    without = weights[name].clone()
+    try:
+        (without if isinstance(index, tuple) else without.view(-1))[index] = 0
+    except IndexError as error:
+        raise ValueError(f"index is {index}, must lie inside {name!r} of shape {tuple(without.shape)}") from error
+    with torch.no_grad():
+        before = loss_with(model, weights, batch, loss)
+        after = loss_with(model, weights | {name: without}, batch, loss)
+    return (before - after).item()
+
+
+def prune(model: nn.Module, batches: Iterable[Batch], sparsity: float, loss: Loss = F.cross_entropy) -> Masks:
+    """Masks that keep the most sensitive connections of the whole model (SNIP-5), exactly round(m · (1 − sparsity)).
+
+    The model is unchanged; `masks.hold(model)` applies them. Raises ValueError as `sensitivity` and `keep_largest` do.
+    """
+    return keep_largest(sensitivity(model, batches, loss), sparsity)
+
+
+def loss_with(model: nn.Module, weights: dict[str, Tensor], batch: Batch, loss: Loss) -> Tensor:
+    """Loss on `batch` with `weights` in the place of the model's own, which like its buffers stay untouched."""
+    inputs, targets = batch
+    buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    args, kwargs = as_arguments(inputs)
+    return loss(functional_call(model, (weights, buffers), args, kwargs), targets)

@@ -1,0 +1,43 @@
+"""Checks of input shared by all methods: each names the value and what is allowed."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def check_sparsity(sparsity: float) -> float:
+    """Return `sparsity` if it is a number in [0, 1], else raise ValueError."""
+    if not 0.0 <= sparsity <= 1.0:  # False for nan too
+        raise ValueError(f"sparsity is {sparsity}, must be in [0, 1]: the share of zeros")
+    return sparsity
+
+
+def check_choice(name: str, value: str, allowed: Iterable[str]) -> str:
+    """Return `value` if it is one of `allowed`, else raise ValueError with the list."""
+    allowed = list(allowed)
+    if value not in allowed:
+        raise ValueError(f"{name} is {value!r}, must be one of {', '.join(map(repr, allowed))}")
+    return value
+
+
+def check_scores(scores: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return `scores` if there are any and all are finite, else raise ValueError naming the first bad entry."""
+    if not scores:
+        raise ValueError("scores is empty: there is no prunable weight to choose from")
+    for name, score in scores.items():
+        if not torch.isfinite(score).all():
+            bad = score[~torch.isfinite(score)][0].item()
+            raise ValueError(f"scores[{name!r}] contains {bad}, must be finite")
+    return scores
+
+
+def check_batches(batches: Iterable[Any]) -> Iterable[Any]:
+    """Yield from `batches`, and raise ValueError if there was none."""
+    empty = True
+    for batch in batches:
+        empty = False
+        yield batch
+    if empty:
+        raise ValueError("batches is empty, must hold at least one batch")

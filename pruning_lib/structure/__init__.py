@@ -1,0 +1,7 @@
+"""What is removed: single weights, patterns of weights, whole units; and how the choice is applied."""
+
+from pruning_lib.structure.masks import Masks, prunable, release
+from pruning_lib.structure.semi_structured import keep_n_of_m, keep_patterns, keep_stripes
+from pruning_lib.structure.unstructured import keep_largest
+
+__all__ = ["Masks", "keep_largest", "keep_n_of_m", "keep_patterns", "keep_stripes", "prunable", "release"]

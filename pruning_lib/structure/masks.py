@@ -1,0 +1,140 @@
+"""Masks: which weights stay, and how a model is kept that way."""
+
+import os
+from collections.abc import Iterator, Mapping
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from pruning_lib.files import written_whole
+from pruning_lib.structure.holding import Handle, held, hold, release
+
+__all__ = ["Handle", "Masks", "prunable", "release"]
+
+
+def prunable(model: nn.Module) -> dict[str, nn.Parameter]:
+    """The weights that pruning may take: those of Linear and Conv1d/2d/3d, by parameter name.
+
+    Biases, norms and embeddings are left out; so is a Linear that shares its weight with an embedding (a tied head).
+    A weight used by several modules is listed once.
+
+    Raises
+    ------
+    ValueError
+        If the model has no such weight.
+    """
+    taken = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
+    weights = {}
+    for path, module in model.named_modules():
+        if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d) and id(module.weight) not in taken:
+            taken.add(id(module.weight))
+            weights[f"{path}.weight" if path else "weight"] = module.weight
+    if not weights:
+        raise ValueError(f"model {type(model).__name__} has no prunable weight: no Linear and no Conv1d/2d/3d layer")
+    return weights
+
+
+class Masks(Mapping[str, Tensor]):
+    """One boolean tensor per weight, by parameter name; True = stays (the M of TAX-2).
+
+    >>> masks = keep_largest({name: w.abs() for name, w in prunable(model).items()}, sparsity=0.9)
+    >>> masks.sparsity
+    0.9
+    >>> handle = masks.hold(model)  # train here: what is masked stays exactly zero
+    >>> handle.remove()
+    """
+
+    def __init__(self, masks: Mapping[str, Tensor]):
+        for name, mask in masks.items():
+            if mask.dtype != torch.bool:
+                raise ValueError(f"masks[{name!r}] has dtype {mask.dtype}, must be torch.bool (True = stays)")
+        if not masks:
+            raise ValueError("masks is empty, must name at least one weight")
+        self._masks = dict(masks)
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._masks[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._masks)
+
+    def __len__(self) -> int:
+        return len(self._masks)
+
+    def __repr__(self) -> str:
+        return f"Masks({len(self)} weights, {self.kept:,} of {self.total:,} kept, sparsity {self.sparsity:.4f})"
+
+    @property
+    def kept(self) -> int:
+        """Number of weights that stay: ‖M‖₀."""
+        return sum(int(mask.count_nonzero()) for mask in self.values())
+
+    @property
+    def total(self) -> int:
+        """Number of weights in all: K of TAX-1."""
+        return sum(mask.numel() for mask in self.values())
+
+    @property
+    def sparsity(self) -> float:
+        """Share of zeros over all weights, in [0, 1]."""
+        return 1 - self.kept / self.total
+
+    def per_layer(self) -> dict[str, float]:
+        """Share of zeros of each weight, in [0, 1]."""
+        return {name: 1 - int(mask.count_nonzero()) / mask.numel() for name, mask in self.items()}
+
+    def zero_(self, model: nn.Module) -> None:
+        """Write zeros into `model` where the mask is False (TAX-3). Nothing keeps them zero in later training."""
+        for name, weight in self.weights_of(model).items():
+            with torch.no_grad():
+                weight.masked_fill_(~self[name].to(weight.device), 0)
+
+    def hold(self, model: nn.Module) -> Handle:
+        """Zero the masked weights of `model` and keep them exactly zero through any training (TAX-2).
+
+        They get no gradient, and every optimizer step, forward pass and loaded state_dict leaves them at zero; deep
+        copies of the model are held too. Parameter names and the state_dict stay those of the plain model.
+
+        Returns
+        -------
+        Handle
+            `handle.remove()` ends it and leaves the zeros; `handle.remove(restore=True)` puts the old values back.
+
+        Raises
+        ------
+        ValueError
+            If a name or a shape does not fit the model, or a weight is held already. The model is unchanged.
+        """
+        weights = self.weights_of(model)
+        for name in weights:
+            if held(model, name):
+                raise ValueError(f"{name!r} is held by a mask already: remove that handle first")
+        return hold(model, {name: ~mask for name, mask in self.items()})
+
+    def weights_of(self, model: nn.Module) -> dict[str, nn.Parameter]:
+        """The parameters of `model` that these masks belong to; ValueError if a name or a shape does not fit."""
+        parameters = dict(model.named_parameters(remove_duplicate=False))
+        for name, mask in self.items():
+            if name not in parameters:
+                raise ValueError(f"masks name {name!r}, which the model has not; it has {', '.join(parameters)}")
+            if parameters[name].shape != mask.shape:
+                raise ValueError(
+                    f"masks[{name!r}] has shape {tuple(mask.shape)}, "
+                    f"must be {tuple(parameters[name].shape)} as the weight"
+                )
+        return {name: parameters[name] for name in self}
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write the masks to `path` as safetensors, whole or not at all."""
+        with written_whole(path) as temporary:
+            save_file({name: mask.cpu().contiguous() for name, mask in self.items()}, temporary)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> "Masks":
+        """Read masks written by `save`; ValueError if the file is truncated or holds something else."""
+        try:
+            return cls(load_file(path))
+        except SafetensorError as error:
+            raise ValueError(f"{path} is not a whole mask file: {error}") from error

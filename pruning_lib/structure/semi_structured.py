@@ -1,0 +1,115 @@
+"""Semi-structured pruning: N:M, stripes of a filter, kernel patterns (TAX-5). Fine-grained, yet regular."""
+
+import torch
+from torch import Tensor
+
+from pruning_lib.checks import check_scores
+from pruning_lib.structure.masks import Masks
+from pruning_lib.structure.unstructured import keep_largest
+
+
+def keep_n_of_m(scores: dict[str, Tensor], n: int, m: int) -> Masks:
+    """Keep the n largest scores of every m consecutive ones along the input dimension (TAX-5); 2:4 is n=2, m=4.
+
+    A convolution is seen as the matrix (out, in·kh·kw) that multiplies its unfolded input. Of equal scores the first
+    stays. Source: Mishra et al. 2021, "Accelerating Sparse Deep Neural Networks".
+
+    Raises
+    ------
+    ValueError
+        If not 1 ≤ n ≤ m, scores are not finite, or a tensor has under two dimensions or columns not divisible by m.
+    """
+    if not 1 <= n <= m:
+        raise ValueError(f"n:m is {n}:{m}, must have 1 <= n <= m: n counts what is kept of every m")
+    check_scores(scores)
+    for name, score in scores.items():
+        if score.ndim < 2:
+            raise ValueError(f"scores[{name!r}] has shape {tuple(score.shape)}, must be (out, in, …)")
+        columns = score[0].numel()
+        if columns % m:
+            raise ValueError(f"scores[{name!r}] has {columns} columns, must be a multiple of m = {m}")
+    return Masks({name: largest_of_group(score.reshape(-1, m), n).view(score.shape) for name, score in scores.items()})
+
+
+def largest_of_group(groups: Tensor, n: int) -> Tensor:
+    """Mask of the n largest in each row of `groups` (rows, m), ties by index.
+
+    An entry stays if fewer than n others beat it: m² comparisons per row, which for the small m of hardware is several
+    times faster than sorting.
+    """
+    m = groups.shape[1]
+    beaten_by = torch.zeros_like(groups, dtype=torch.int16)
+    for j in range(m):
+        beaten_by[:, :j] += groups[:, j : j + 1] > groups[:, :j]
+        beaten_by[:, j + 1 :] += groups[:, j : j + 1] >= groups[:, j + 1 :]
+    return beaten_by < n
+
+
+def keep_stripes(scores: dict[str, Tensor], sparsity: float, scope: str = "global") -> Masks:
+    """Keep the stripes of the largest total score (TAX-5): a K×K filter is K² stripes of shape 1×1×C.
+
+    The score of stripe (o, i, j) is Σ_c scores[o, c, i, j]; round(stripes · (1 − sparsity)) stripes stay. A weight
+    without a kernel (Linear) has no stripes and is kept whole. Source: Meng et al. 2020, "Pruning Filter in Filter".
+
+    Raises
+    ------
+    ValueError
+        As `keep_largest`, and if no tensor is 4-dimensional.
+    """
+    check_scores(scores)
+    stripes = {name: score.sum(dim=1) for name, score in with_kernels(scores).items()}  # (out, kh, kw)
+    kept = keep_largest(stripes, sparsity, scope)
+    return Masks(
+        {
+            name: kept[name].unsqueeze(1).expand_as(score).clone() if name in kept else whole(score)
+            for name, score in scores.items()
+        }
+    )
+
+
+def keep_patterns(scores: dict[str, Tensor], entries: int = 4, patterns: int = 8) -> Masks:
+    """Keep `entries` weights of every K×K kernel, in one of at most `patterns` shapes (TAX-5).
+
+    Each kernel votes for the places of its largest scores; the most frequent votes among all kernels of one size form
+    the library; each kernel takes from it the pattern that keeps the largest total score. Kernels with no more than
+    `entries` weights, and Linear weights, are kept whole. Source: Ma et al. 2020, "PCONV"; Niu et al. 2020, "PatDNN".
+
+    Raises
+    ------
+    ValueError
+        If `entries` or `patterns` is under 1, scores are not finite, or no kernel is larger than `entries`.
+    """
+    for name, value in (("entries", entries), ("patterns", patterns)):
+        if value < 1:
+            raise ValueError(f"{name} is {value}, must be at least 1")
+    check_scores(scores)
+    masks = {name: whole(score) for name, score in scores.items()}
+    sizes = {score.shape[2:] for score in with_kernels(scores).values() if score[0, 0].numel() > entries}
+    if not sizes:
+        raise ValueError(f"entries is {entries}, must be smaller than the kernel of some layer")
+    for size in sorted(sizes):
+        names = [name for name, score in scores.items() if score.shape[2:] == size and score.ndim == 4]
+        kernels = torch.cat([scores[name].flatten(2).flatten(0, 1) for name in names])  # (kernels, K²)
+        chosen = assign_patterns(kernels, entries, patterns)
+        parts = chosen.split([scores[name].shape[0] * scores[name].shape[1] for name in names])
+        masks |= {name: part.view(scores[name].shape) for name, part in zip(names, parts, strict=True)}
+    return Masks(masks)
+
+
+def assign_patterns(kernels: Tensor, entries: int, patterns: int) -> Tensor:
+    """Mask (kernels, K²) after the vote described in `keep_patterns`; ties go to the pattern first in binary order."""
+    ballots, votes = largest_of_group(kernels, entries).unique(dim=0, return_counts=True)
+    library = ballots[votes.argsort(descending=True, stable=True)[:patterns]]
+    best = (kernels @ library.T.to(kernels.dtype)).argmax(dim=1)
+    return library[best]
+
+
+def with_kernels(scores: dict[str, Tensor]) -> dict[str, Tensor]:
+    kernels = {name: score for name, score in scores.items() if score.ndim == 4}
+    if not kernels:
+        raise ValueError(f"scores has no convolution (out, in, kh, kw), only {', '.join(scores)}")
+    return kernels
+
+
+def whole(score: Tensor) -> Tensor:
+    return torch.ones_like(score, dtype=torch.bool)

@@ -1,0 +1,1 @@
+"""On what the methods are tried: data, models, training. Knows no pruning method."""

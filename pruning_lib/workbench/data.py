@@ -1,0 +1,182 @@
+"""Image data by name, held in memory: real handwritten digits offline, the usual sets from a folder."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+NAMES = ("digits", "mnist", "fashion_mnist", "cifar10")
+# Class in torchvision.datasets, and a file by which the unpacked set is recognized.
+TORCHVISION = {
+    "mnist": ("MNIST", "MNIST/raw/train-images-idx3-ubyte"),
+    "fashion_mnist": ("FashionMNIST", "FashionMNIST/raw/train-images-idx3-ubyte"),
+    "cifar10": ("CIFAR10", "cifar-10-batches-py/data_batch_1"),
+}
+Pair = tuple[Tensor, Tensor]  # inputs (samples, channels, height, width) float32, targets (samples,) int64
+
+
+@dataclass(frozen=True)
+class Data:
+    """Inputs and targets for training and testing; inputs have mean 0 and deviation 1 per channel over `train`."""
+
+    name: str
+    train: Pair
+    test: Pair
+    classes: tuple[str, ...]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(channels, height, width) of one input."""
+        return tuple(self.train[0].shape[1:])
+
+    def __repr__(self) -> str:
+        sizes = f"{len(self.train[1]):,} training and {len(self.test[1]):,} test"
+        return f"{self.name}: {sizes} images of shape {self.shape}, {len(self.classes)} classes"
+
+
+def load(name: str = "digits", root: str | os.PathLike | None = None, download: bool = False) -> Data:
+    """Load a data set by name.
+
+    Parameters
+    ----------
+    name : one of `NAMES`, or "imagefolder:PATH" with PATH/train/CLASS/*.jpg and PATH/test/CLASS/*.jpg of one size
+    root : folder of the torchvision sets; left out, the environment variable PRUNING_LIB_DATA, else ./data
+    download : fetch a missing torchvision set into `root`
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown.
+    FileNotFoundError
+        If the files are not there and were not to be fetched, naming the folder and the command that fetches them.
+    ConnectionError
+        If fetching failed.
+    """
+    if name.startswith("imagefolder:"):
+        return load_imagefolder(Path(name.removeprefix("imagefolder:")))
+    if name not in NAMES:
+        raise ValueError(f"data is {name!r}, must be one of {', '.join(NAMES)} or imagefolder:PATH")
+    return load_digits() if name == "digits" else load_torchvision(name, folder(root), download)
+
+
+def batches(pair: Pair, size: int, seed: int | None = None) -> Iterator[Pair]:
+    """Split `pair` into batches of `size` (the last may be smaller), shuffled if a `seed` is given."""
+    inputs, targets = pair
+    if size < 1:
+        raise ValueError(f"batch size is {size}, must be at least 1")
+    if seed is None:
+        yield from zip(inputs.split(size), targets.split(size), strict=True)
+        return
+    order = torch.randperm(len(targets), generator=torch.Generator().manual_seed(seed))
+    for chosen in order.split(size):
+        yield inputs[chosen], targets[chosen]
+
+
+def find(name: str, root: str | os.PathLike | None = None) -> Path | None:
+    """Where the files of data set `name` lie, or None; nothing is loaded."""
+    if name == "digits":
+        import sklearn.datasets
+
+        return Path(sklearn.datasets.__file__).parent / "data" / "digits.csv.gz"
+    _, marker = TORCHVISION[name]
+    for candidate in (folder(root) / marker, folder(root) / f"{marker}.gz"):
+        if candidate.exists():
+            return candidate.parent
+    return None
+
+
+def how_to_get(name: str, root: str | os.PathLike | None = None) -> str:
+    """The command that fetches data set `name`."""
+    return f"python -m pruning_lib download {name} --data {folder(root)}"
+
+
+def folder(root: str | os.PathLike | None) -> Path:
+    return Path(root or os.environ.get("PRUNING_LIB_DATA") or "data")
+
+
+def load_digits() -> Data:
+    """1,797 scans of handwritten digits, 8×8, from scikit-learn; a fifth of each class tests.
+
+    Source: Alpaydin and Kaynak 1998, "Optical Recognition of Handwritten Digits", UCI repository.
+    """
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    inputs, targets = load_digits(return_X_y=True)
+    parts = train_test_split(inputs, targets, test_size=0.2, stratify=targets, random_state=0)
+    train_inputs, test_inputs, train_targets, test_targets = map(torch.as_tensor, parts)
+    return normalized(
+        "digits",
+        (train_inputs.view(-1, 1, 8, 8), train_targets),
+        (test_inputs.view(-1, 1, 8, 8), test_targets),
+        tuple(map(str, range(10))),
+    )
+
+
+def load_torchvision(name: str, root: Path, download: bool) -> Data:
+    from torchvision import datasets
+
+    kind = getattr(datasets, TORCHVISION[name][0])
+    try:
+        train, test = (kind(root, train=part, download=download) for part in (True, False))
+    except Exception as error:
+        if download:
+            raise ConnectionError(
+                f"{name} could not be fetched into {root.absolute()} ({error}); "
+                f"with a network try again: {how_to_get(name, root)}"
+            ) from error
+        raise FileNotFoundError(
+            f"{name} is not in {root.absolute()} ({error}); fetch it with: {how_to_get(name, root)} "
+            "or name its folder in PRUNING_LIB_DATA"
+        ) from error
+    pairs = []
+    for part in (train, test):
+        images = torch.as_tensor(part.data)
+        images = images.unsqueeze(1) if images.ndim == 3 else images.permute(0, 3, 1, 2)
+        pairs.append((images, torch.as_tensor(part.targets)))
+    return normalized(name, *pairs, tuple(train.classes))
+
+
+def load_imagefolder(path: Path) -> Data:
+    from torchvision.datasets import ImageFolder
+    from torchvision.transforms.functional import pil_to_tensor
+
+    pairs, classes = [], []
+    for part in ("train", "test"):
+        if not (path / part).is_dir():
+            raise FileNotFoundError(
+                f"{path / part} is not there; imagefolder:PATH needs PATH/train/CLASS/*.jpg and PATH/test"
+            )
+        files = ImageFolder(path / part)
+        images, targets = [], []
+        for image, target in tqdm(files, desc=f"reading {path.name}/{part}", leave=False):
+            images.append(pil_to_tensor(image))
+            targets.append(target)
+            if images[-1].shape != images[0].shape:
+                raise ValueError(
+                    f"{files.samples[len(images) - 1][0]} has shape {tuple(images[-1].shape)}, must be "
+                    f"{tuple(images[0].shape)} as the first image"
+                )
+        pairs.append((torch.stack(images), torch.tensor(targets)))
+        classes.append(tuple(files.classes))
+    if classes[0] != classes[1]:
+        raise ValueError(
+            f"{path} has other classes in test ({', '.join(classes[1])}) than in train ({', '.join(classes[0])})"
+        )
+    return normalized(path.name, *pairs, classes[0])
+
+
+def normalized(name: str, train: Pair, test: Pair, classes: tuple[str, ...]) -> Data:
+    inputs = train[0].float()
+    mean = inputs.mean(dim=(0, 2, 3), keepdim=True)
+    deviation = inputs.std(dim=(0, 2, 3), keepdim=True)
+    return Data(
+        name,
+        ((inputs - mean) / deviation, train[1].long()),
+        ((test[0].float() - mean) / deviation, test[1].long()),
+        classes,
+    )

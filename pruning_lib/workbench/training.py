@@ -1,0 +1,109 @@
+"""Training and evaluation of a classifier on data held in memory."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim import SGD, Adam, Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+from tqdm.auto import tqdm
+
+from pruning_lib.checks import check_choice
+from pruning_lib.workbench.data import Data, Pair, batches
+
+
+def fit(
+    model: nn.Module,
+    data: Data,
+    epochs: int,
+    *,
+    optimizer: str = "sgd",
+    lr: float = 0.1,
+    momentum: float = 0.9,
+    weight_decay: float = 5e-4,
+    schedule: str = "step",
+    milestones: tuple[float, ...] = (0.5, 0.75),
+    batch_size: int = 100,
+    seed: int = 0,
+    progress: bool = True,
+) -> list[float]:
+    """Train `model` in place on `data.train` with cross-entropy; return the mean loss of each epoch.
+
+    The order of the batches follows from `seed`.
+
+    Parameters
+    ----------
+    optimizer : "sgd" (with `momentum`) or "adam"
+    schedule : "step" divides `lr` by 10 at each of `milestones` (shares of all steps), "cosine" lets it fall to zero,
+        "constant" leaves it
+
+    Raises
+    ------
+    ValueError
+        If an option is unknown or out of range, or the loss is no longer finite (`model` is then what it had become).
+    """
+    check_choice("optimizer", optimizer, ("sgd", "adam"))
+    if epochs < 0:
+        raise ValueError(f"epochs is {epochs}, must be at least 0")
+    if not lr > 0:
+        raise ValueError(f"lr is {lr}, must be positive")
+    steps = epochs * math.ceil(len(data.train[1]) / batch_size)
+    factor = learning_rate_factor(schedule, milestones, steps)
+    stepper = (
+        SGD(model.parameters(), lr, momentum=momentum, weight_decay=weight_decay)
+        if optimizer == "sgd"
+        else Adam(model.parameters(), lr, weight_decay=weight_decay)
+    )
+    scheduler = LambdaLR(stepper, factor)
+    losses = []
+    device = next(model.parameters()).device
+    model.train()
+    with tqdm(total=steps, disable=not progress, leave=False, desc="training", unit="step") as bar:
+        for epoch in range(epochs):
+            total = 0.0
+            # A seed of its own for each epoch, so that the first epochs do not depend on how many follow.
+            for inputs, targets in batches(data.train, batch_size, seed * 1_000_003 + epoch):
+                total += step(model, stepper, inputs.to(device), targets.to(device)) * len(targets)
+                scheduler.step()
+                bar.update()
+            losses.append(total / len(data.train[1]))
+            bar.set_postfix(epoch=f"{epoch + 1}/{epochs}", loss=f"{losses[-1]:.4f}")
+            if not math.isfinite(losses[-1]):
+                raise ValueError(f"loss is {losses[-1]} in epoch {epoch + 1}, must be finite: is lr = {lr} too large?")
+    return losses
+
+
+def step(model: nn.Module, optimizer: Optimizer, inputs: Tensor, targets: Tensor) -> float:
+    """One step of training; the loss before it."""
+    optimizer.zero_grad()
+    loss = F.cross_entropy(model(inputs), targets)
+    loss.backward()
+    optimizer.step()
+    return loss.item()
+
+
+def learning_rate_factor(schedule: str, milestones: tuple[float, ...], steps: int):
+    check_choice("schedule", schedule, ("step", "cosine", "constant"))
+    if schedule == "step":
+        return lambda t: 0.1 ** sum(t >= share * steps for share in milestones)
+    if schedule == "cosine":
+        return lambda t: 0.5 * (1 + math.cos(math.pi * min(t / steps, 1)))
+    return lambda t: 1.0
+
+
+@torch.no_grad()
+def evaluate(model: nn.Module, pair: Pair, batch_size: int = 1000) -> tuple[float, float]:
+    """Accuracy in [0, 1] and mean cross-entropy of `model` on `pair`, in evaluation mode (put back after)."""
+    was_training = model.training
+    device = next(model.parameters()).device
+    model.eval()
+    try:
+        correct, loss = 0, 0.0
+        for inputs, targets in batches(pair, batch_size):
+            outputs, targets = model(inputs.to(device)), targets.to(device)
+            correct += int((outputs.argmax(dim=1) == targets).sum())
+            loss += F.cross_entropy(outputs, targets, reduction="sum").item()
+    finally:
+        model.train(was_training)
+    return correct / len(pair[1]), loss / len(pair[1])
