@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+CHECKOUT = Path(__file__).resolve().parents[1]  # the folder that holds pruning_lib, notebooks and figures
+
 
 @contextmanager
 def written_whole(path: str | os.PathLike) -> Iterator[Path]:

@@ -1,0 +1,1 @@
+"""Pruning while the network is training: proximal methods, and gates that close."""

@@ -1,5 +1,6 @@
 """Unstructured pruning: keep the largest scores, wherever they lie."""
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -40,8 +41,18 @@ def keep_k(scores: Tensor, sparsity: float) -> Tensor:
     k = round(len(scores) * (1 - sparsity))
     if k == 0:
         return torch.zeros_like(scores, dtype=torch.bool)
-    threshold = scores.kthvalue(len(scores) - k + 1).values
+    threshold = kth_largest(scores, k)
     keep = scores > threshold
     ties = (scores == threshold).nonzero().flatten()
     keep[ties[: k - int(keep.count_nonzero())]] = True
     return keep
+
+
+def kth_largest(scores: Tensor, k: int) -> Tensor:
+    """The k-th largest of `scores` (n,), 1 ≤ k ≤ n. On a CPU NumPy's selection is several times as fast as torch's."""
+    place = len(scores) - k
+    if scores.device.type != "cpu":
+        return scores.kthvalue(place + 1).values
+    # NumPy has no bfloat16; float32 holds both half types exactly.
+    values = scores.float() if scores.dtype in (torch.float16, torch.bfloat16) else scores
+    return torch.as_tensor(np.partition(values.detach().numpy(), place)[place], dtype=scores.dtype)

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from pruning_lib.files import CHECKOUT
+
 NAMES = ("digits", "mnist", "fashion_mnist", "cifar10")
 # Class in torchvision.datasets, and a file by which the unpacked set is recognized.
 TORCHVISION = {
@@ -44,7 +46,7 @@ def load(name: str = "digits", root: str | os.PathLike | None = None, download: 
     Parameters
     ----------
     name : one of `NAMES`, or "imagefolder:PATH" with PATH/train/CLASS/*.jpg and PATH/test/CLASS/*.jpg of one size
-    root : folder of the torchvision sets; left out, the environment variable PRUNING_LIB_DATA, else ./data
+    root : folder of the torchvision sets; left out, PRUNING_LIB_DATA from the environment, else data/ here
     download : fetch a missing torchvision set into `root`
 
     Raises
@@ -95,7 +97,7 @@ def how_to_get(name: str, root: str | os.PathLike | None = None) -> str:
 
 
 def folder(root: str | os.PathLike | None) -> Path:
-    return Path(root or os.environ.get("PRUNING_LIB_DATA") or "data")
+    return Path(root or os.environ.get("PRUNING_LIB_DATA") or CHECKOUT / "data")
 
 
 def load_digits() -> Data:

@@ -114,7 +114,7 @@ def initialize_(model: nn.Module, seed: int) -> nn.Module:
     """Draw the weights of `model` anew (Glorot for linear layers, He for convolutions), zero its biases; return it.
 
     Both are variance scaling: Var[w] = 2/(fan_in + fan_out) and 2/fan_out, so that signals neither die nor blow up.
-    The seed is explicit and the global random state is not touched.
+    The seed is explicit: the weights do not depend on the global random state.
     """
     generator = torch.Generator().manual_seed(seed)
     for module in model.modules():

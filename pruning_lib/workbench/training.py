@@ -48,6 +48,8 @@ def fit(
         raise ValueError(f"epochs is {epochs}, must be at least 0")
     if not lr > 0:
         raise ValueError(f"lr is {lr}, must be positive")
+    if batch_size < 1:
+        raise ValueError(f"batch_size is {batch_size}, must be at least 1")
     steps = epochs * math.ceil(len(data.train[1]) / batch_size)
     factor = learning_rate_factor(schedule, milestones, steps)
     stepper = (

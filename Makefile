@@ -1,0 +1,52 @@
+# Everything runs in .venv, which is made on first use and again when requirements.txt or pyproject.toml change.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+# One thread where results must not depend on the machine's number of processors.
+ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
+
+.PHONY: help run test lab notebooks figures bench check clean
+
+help:
+	@echo "make run        all notebooks on the built-in data, copies and HTML into runs/, a table of headline numbers"
+	@echo "make test       all tests and all notebooks"
+	@echo "make lab        JupyterLab on notebooks/"
+	@echo "make notebooks  run the committed notebooks again and save them in place"
+	@echo "make figures    draw figures/ again"
+	@echo "make bench      measure speed (benchmarks/)"
+	@echo "make check      ruff, as CI does"
+
+$(READY): requirements.txt pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $$(grep '^uv==' requirements.txt)
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	touch $@
+
+run: $(READY)
+	$(ONE_THREAD) $(BIN)/python -m pruning_lib run all --profile smoke --out runs
+
+# The notebooks first, then the rest: nbval wants its files whole per worker, which --dist loadfile sees to.
+test: $(READY) check
+	$(ONE_THREAD) $(BIN)/python -m pytest -n 2 --dist loadfile --durations 5 \
+		--nbval-lax --nbval-current-env --nbval-cell-timeout=300 notebooks tests
+
+lab: $(READY)
+	$(BIN)/jupyter lab --notebook-dir notebooks
+
+notebooks: $(READY)
+	$(ONE_THREAD) $(BIN)/python -m pruning_lib notebooks
+
+figures: $(READY)
+	$(BIN)/python -m pruning_lib figures
+
+bench: $(READY)
+	for file in benchmarks/[a-z]*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+
+check: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+clean:
+	rm -rf $(VENV) runs

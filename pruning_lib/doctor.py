@@ -1,0 +1,135 @@
+"""The environment self-check that a bug report quotes: versions, device, data, and what is missing."""
+
+import importlib
+import os
+import platform
+import shutil
+from importlib import metadata
+from pathlib import Path
+
+import pruning_lib
+from pruning_lib.reproduction import CHECKOUT
+
+REQUIRED = ("torch", "numpy", "safetensors", "tqdm", "click")
+FOR_NOTEBOOKS = (
+    "torchvision",
+    "scikit-learn",
+    "matplotlib",
+    "pandas",
+    "jupyterlab",
+    "ipykernel",
+    "ipywidgets",
+    "anywidget",
+    "nbconvert",
+    "papermill",
+    "pyyaml",
+)
+COMPILED = ("torch", "torchvision")  # a pair that doesn't match is installed and yet fails to import
+
+
+def examine(data: Path) -> tuple[str, bool]:
+    """Examine the environment.
+
+    Parameters
+    ----------
+    data
+        Folder in which the data sets are looked for.
+
+    Returns
+    -------
+    text, usable
+        What was found, ending in ``ready`` or ``N things missing``; False if `pruning_lib` itself can't be used.
+        Data sets, chromium and a GPU are told, not counted: everything but their own part works without them.
+    """
+    lines = [f"pruning_lib {pruning_lib.__version__}, python {platform.python_version()}, {platform.platform()}"]
+    missing = []
+    for name in REQUIRED + FOR_NOTEBOOKS:
+        found = version(name)
+        trouble = import_error(name) if found and name in COMPILED else ""
+        if trouble:
+            lines.append(f"{name} {found} does not import: {trouble}")
+        else:
+            lines.append(f"{name} {found or 'not installed'}")
+        if not found or trouble:
+            missing.append(name)
+    lines += [pins(CHECKOUT / "requirements.txt"), device(), *data_sets(data)]
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    lines.append(f"chromium {chromium or 'not found (needed only for the browser tests)'}")
+    if missing:
+        lines.append("to install: python -m pip install -r requirements.txt, in the folder of the checkout")
+        lines.append(f"{len(missing)} thing{'s' * (len(missing) > 1)} missing: {', '.join(missing)}")
+    else:
+        lines.append("ready")
+    return "\n".join(lines), not set(missing) & set(REQUIRED)
+
+
+def version(name: str) -> str | None:
+    """Return the installed version of a package, without importing it."""
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def import_error(name: str) -> str:
+    """Return why `name` can't be imported, in one line, empty if it can."""
+    try:
+        importlib.import_module(name)
+    except Exception as error:  # a broken binary raises OSError or RuntimeError as well as ImportError
+        return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+    return ""
+
+
+def pins(path: Path) -> str:
+    """Return which installed packages differ from the versions pinned in `path`."""
+    if not path.exists():
+        return "requirements.txt is not beside the package: versions not compared"
+    try:
+        from packaging.requirements import Requirement
+    except ImportError:
+        return "packaging is not installed: versions not compared with requirements.txt"
+    stripped = (line.split("#")[0].strip() for line in path.read_text(encoding="utf-8").splitlines())
+    wanted = [Requirement(line) for line in stripped if line and not line.startswith("-")]
+    differing, count = [], 0
+    for requirement in wanted:
+        if requirement.marker and not requirement.marker.evaluate():
+            continue
+        found = version(requirement.name)
+        count += 1
+        if found is None:
+            differing.append(f"{requirement.name} not installed (pinned {requirement.specifier})")
+        elif not requirement.specifier.contains(found, prereleases=True):
+            differing.append(f"{requirement.name} {found} (pinned {requirement.specifier})")
+    if differing:
+        return f"{len(differing)} of {count} packages differ from requirements.txt: {', '.join(differing)}"
+    return f"all {count} packages as pinned in requirements.txt"
+
+
+def device() -> str:
+    """Return CPU threads and the GPU, if torch finds one."""
+    try:
+        import torch
+    except Exception:  # already told where the versions are
+        return f"device: {os.cpu_count()} CPU cores, CUDA unknown without torch"
+    cuda = "none"
+    if torch.cuda.is_available():
+        major, minor = torch.cuda.get_device_capability()
+        cuda = f"{torch.cuda.get_device_name()}, capability {major}.{minor}"
+    return f"device: {os.cpu_count()} CPU cores, {torch.get_num_threads()} threads, CUDA {cuda}"
+
+
+def data_sets(root: Path) -> list[str]:
+    """Return a line per data set: where it is, or the command that fetches it."""
+    try:
+        from pruning_lib.workbench import data
+    except Exception as error:  # torch is missing or broken
+        return [f"data: not looked for, {type(error).__name__}: {error}"]
+    lines = []
+    for name in data.NAMES:
+        try:
+            found = data.find(name, root)
+        except ImportError as error:
+            lines.append(f"data {name}: not found, {error}")
+            continue
+        lines.append(f"data {name}: {found or f'not in {root}; to get it: {data.how_to_get(name, root)}'}")
+    return lines

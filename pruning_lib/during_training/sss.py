@@ -1,0 +1,247 @@
+"""Sparse structure selection: train gates together with the weights, see which close, take those out for real.
+
+Huang & Wang 2018, "Data-Driven Sparse Structure Selection for Deep Neural Networks". The loss gets γ‖λ‖₁ over the
+gates' factors λ (SSS-3); ProximalSGD drives some of them to exactly zero while the network is training.
+
+>>> gated = add_gates(model, "block")
+>>> history = train_gates(gated, batches, gamma=0.1, lr=0.1, epochs=15, seed=0)
+>>> small = remove_closed(gated, example_inputs)
+"""
+
+import copy
+import math
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.nn import functional as F
+from tqdm.auto import tqdm
+
+from pruning_lib.checks import check_batches
+from pruning_lib.during_training.gates import (
+    Conv,
+    Gate,
+    add_gates,
+    fold_gates,
+    function_name,
+    gates,
+    is_addition,
+    named_gates,
+)
+from pruning_lib.during_training.proximal import ProximalSGD
+from pruning_lib.inputs import Inputs, as_arguments
+from pruning_lib.structure.removal import close_blocks_, remove
+
+__all__ = ["Gate", "History", "add_gates", "closed", "fold_gates", "gates", "remove_closed", "train_gates"]
+
+Batches = Iterable[tuple[Inputs, Any]]
+
+
+@dataclass(frozen=True)
+class History:
+    """What `train_gates` saw: the `losses` of each epoch, and in `scales[e]` the true λ after e epochs, by unit."""
+
+    losses: list[float]
+    scales: list[dict[str, Tensor]]
+
+    def closed_at(self) -> dict[str, Tensor]:
+        """For each λ the epoch after which it was zero for good; −1 for those that are open at the end."""
+        return {name: last_closed([scales[name] for scales in self.scales]) for name in self.scales[-1]}
+
+    def summary(self) -> str:
+        """One line: how many gates closed and when, and how far from zero the nearest open one is."""
+        epochs = torch.cat(list(self.closed_at().values()))
+        factors = torch.cat(list(self.scales[-1].values())).abs()
+        text = f"{int((epochs >= 0).sum())} of {len(epochs)} gates closed"
+        if (epochs >= 0).any():
+            text += f" (after epochs {int(epochs[epochs >= 0].min())} to {int(epochs.max())})"
+        if (factors > 0).any():
+            text += f"; the open ones have λ from {factors[factors > 0].min():.3g} to {factors.max():.3g} in size"
+        return text
+
+
+def last_closed(scales: list[Tensor]) -> Tensor:
+    open_later = (torch.stack(scales) != 0).flip(0).cumsum(0).flip(0) > 0
+    epoch = open_later.sum(0)
+    return torch.where(epoch == len(scales), -1, epoch)
+
+
+def closed(model: nn.Module) -> dict[str, Tensor]:
+    """Indices of the gates that are exactly zero, by unit; units with none are left out.
+
+    It reads the parameters, so they must hold the true λ: after `train_gates` they do, in a training loop of your own
+    only inside `optimizer.settled()` or after `optimizer.settle_()`.
+    """
+    zeros = {name: (scale == 0).nonzero().flatten() for name, scale in gates_of(model).items()}
+    return {name: indices for name, indices in zeros.items() if len(indices)}
+
+
+def remove_closed(model: nn.Module, example_inputs: Inputs) -> nn.Module:
+    """Return an ordinary smaller model without gates whose outputs, in evaluation mode, are those of the gated `model`.
+
+    Closed blocks shrink to their shortcut (and what follows the addition), closed groups and channels leave their
+    layers and the layers that read them, open gates go into normalizations or convolutions. `model` is not changed.
+
+    A layer whose channels are all closed feeds zeros to what follows, which then adds a constant. As no layer can be
+    without channels, it keeps one, which is zero: the outputs stay exact. A warning names it.
+
+    Raises
+    ------
+    ValueError : if `model` has no gates.
+    """
+    plain = fold_gates(model)
+    branches = {gate.unit: name.removeprefix(f"{gate.unit}.") for name, gate in named_gates(model)}
+    units, shortcuts = {}, {}
+    for name, indices in closed(model).items():
+        layer, size = plain.get_submodule(name), len(gates(model)[name])
+        if not isinstance(layer, Conv):
+            before, after = around_branch(layer, branches[name])
+            if before:
+                shortcuts[name] = before + after
+                continue
+        elif len(indices) == size:
+            warnings.warn(f"all gates of {name!r} are closed; one stays as zeros: is gamma too large?", stacklevel=2)
+            indices = indices[1:]
+        each = len(layer.weight) // size if isinstance(layer, Conv) else 1
+        if len(indices):
+            units[name] = (indices[:, None] * each + torch.arange(each, device=indices.device)).flatten()
+    smaller = remove(plain, example_inputs, units) if units else plain
+    # `remove` takes out blocks that can be passed by; a shortcut that computes something takes its block's place
+    close_blocks_(smaller, shortcuts)
+    return smaller
+
+
+def around_branch(block: nn.Module, branch: str) -> tuple[list[str], list[str]]:
+    """The steps of a residual block besides the branch that ends in layer `branch`: in its shortcut, and after it."""
+    graph = Shallow().trace(block)
+    ends = {node for node in graph.nodes if f"{branch}.".startswith(f"{node.target}.")}
+    (addition,) = (node for node in graph.nodes if is_addition(node) and ends & set(node.all_input_nodes))
+    before = steps([node for node in addition.all_input_nodes if node not in ends], lambda node: node.all_input_nodes)
+    after = steps(list(addition.users), lambda node: list(node.users))
+    return [step for step in reversed(before) if not isinstance(block._modules.get(step), nn.Identity)], after
+
+
+def steps(nodes: list[fx.Node], following: Callable[[fx.Node], list[fx.Node]]) -> list[str]:
+    """Names of the block's modules (or relu, the function) on the way from `nodes` to its border."""
+    names = []
+    while len(nodes) != 1 or nodes[0].op not in ("placeholder", "output"):
+        name = nodes[0].target if nodes[0].op == "call_module" else (function_name(nodes[0]) or "").strip("_")
+        if len(nodes) != 1 or "." in name or not (nodes[0].op == "call_module" or name == "relu"):
+            raise ValueError(f"block cannot be reduced to its shortcut: {nodes} is more than a module or a relu")
+        names.append(name)
+        nodes = following(nodes[0])
+    return names
+
+
+class Shallow(fx.Tracer):
+    """Traces a module's own forward only."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return True
+
+
+def train_gates(
+    model: nn.Module,
+    batches: Batches | Callable[[int], Batches],
+    *,
+    gamma: float,
+    lr: float | Callable[[int], float],
+    epochs: int,
+    seed: int,
+    momentum: float = 0.9,
+    weight_decay: float = 1e-4,
+    loss: Callable[[Tensor, Any], Tensor] = F.cross_entropy,
+    progress: bool = True,
+) -> History:
+    """Train the gated `model` in place on loss + weight_decay/2·‖W‖² + γ‖λ‖₁ (SSS-3), weights and λ in the same steps.
+
+    The weights take momentum SGD (Nesterov), the gates ProximalSGD without weight decay, both with the same `lr` and
+    `momentum`. At the end the parameters hold the true λ. Zero comes nearer by lr·γ a step, less what the loss wants:
+    if nothing closes, raise `gamma`, train longer, or keep a high `lr` for longer: its decay slows the closing, too.
+
+    Parameters
+    ----------
+    model : from `add_gates`. It stays on its device, where the batches must be too.
+    batches : (inputs, targets) pairs that can be read once an epoch (a list, a DataLoader), or a function from the
+        epoch, 0, 1, …, to such pairs.
+    gamma : weight of the L1 term, γ ≥ 0.
+    lr : learning rate, or a function from the epoch, 0, 1, …, to it.
+    seed : of dropout, and of the DataLoader if it has no generator of its own; the global random state stays.
+    loss : from outputs and targets to a scalar.
+
+    Raises
+    ------
+    ValueError : for a bad argument, a model without gates, no batches, or a loss or gradient that is not finite.
+        `model` is then as it was before, as after any other error or interruption.
+    """
+    scales = gates_of(model)
+    if epochs < 1:
+        raise ValueError(f"epochs is {epochs}, must be at least 1")
+    if isinstance(batches, Iterator):
+        raise ValueError("batches is an iterator, which ends after one epoch; give a list, a DataLoader or a function")
+    per_epoch = batches if callable(batches) else lambda epoch: batches
+    rate = lr if callable(lr) else lambda epoch: lr
+    names = set(map(id, scales.values()))
+    weights = [parameter for parameter in model.parameters() if id(parameter) not in names]
+    gate_optimizer = ProximalSGD(scales.items(), rate(0), momentum, gamma)
+    weight_optimizer = torch.optim.SGD(weights, rate(0), momentum, weight_decay=weight_decay, nesterov=momentum > 0)
+
+    before, was_training = copy.deepcopy(model.state_dict()), model.training
+    losses, seen = [], [true_scales(gate_optimizer, scales)]
+    devices = {parameter.device for parameter in weights if parameter.device.type == "cuda"}
+    try:
+        with torch.random.fork_rng(devices), tqdm(range(epochs), "gates", leave=False, disable=not progress) as bar:
+            torch.manual_seed(seed)
+            model.train()
+            for epoch in bar:
+                for group in gate_optimizer.param_groups + weight_optimizer.param_groups:
+                    group["lr"] = rate(epoch)
+                steps = train_epoch(model, per_epoch(epoch), loss, gate_optimizer, weight_optimizer)
+                losses.append(sum(steps) / len(steps))
+                seen.append(true_scales(gate_optimizer, scales))
+                bar.set_postfix(loss=f"{losses[-1]:.4f}", closed=sum(int((s == 0).sum()) for s in seen[-1].values()))
+            gate_optimizer.settle_()
+    except BaseException:
+        model.load_state_dict(before)
+        raise
+    finally:
+        model.train(was_training)
+        model.zero_grad(set_to_none=True)
+    history = History(losses, seen)
+    if not closed(model):
+        warnings.warn(
+            f"{history.summary()}: is gamma = {gamma} too small for {epochs} epochs at this lr?", stacklevel=2
+        )
+    return history
+
+
+def train_epoch(model: nn.Module, batches: Batches, loss, *optimizers: torch.optim.Optimizer) -> list[float]:
+    losses = []
+    for inputs, targets in check_batches(batches):
+        args, kwargs = as_arguments(inputs)
+        value = loss(model(*args, **kwargs), targets)
+        losses.append(value.item())
+        if not math.isfinite(losses[-1]):
+            raise ValueError(f"loss is {losses[-1]}, must be finite: is lr too large?")
+        for optimizer in optimizers:
+            optimizer.zero_grad()
+        value.backward()
+        for optimizer in optimizers:
+            optimizer.step()
+    for name, parameter in model.named_parameters():
+        if not torch.isfinite(parameter).all():
+            raise ValueError(f"{name} is no longer finite after an epoch: is lr too large?")
+    return losses
+
+
+def true_scales(optimizer: ProximalSGD, scales: dict[str, nn.Parameter]) -> dict[str, Tensor]:
+    return {name: optimizer.true(scale).cpu() for name, scale in scales.items()}
+
+
+def gates_of(model: nn.Module) -> dict[str, nn.Parameter]:
+    if found := gates(model):
+        return found
+    raise ValueError(f"model {type(model).__name__} has no gates, must come from add_gates")

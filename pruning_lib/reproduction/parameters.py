@@ -1,0 +1,147 @@
+"""The parameters of a notebook: declared in its typed cell, given by a profile or on the command line, checked."""
+
+import ast
+import re
+from pathlib import Path
+from typing import Any
+
+SCALARS = {"int": int, "float": float, "str": str, "bool": bool}
+TYPES = (*SCALARS, "list[int]", "list[float]", "list[str]")
+RESERVED = "out"
+
+
+def notebook_paths(folder: Path) -> dict[str, Path]:
+    """Return the notebooks of `folder`, in order of name; ValueError if there are none."""
+    paths = {path.stem: path for path in sorted(Path(folder).glob("*.ipynb"))}
+    if not paths:
+        raise ValueError(f"notebooks is {str(folder)!r}, must be a folder with .ipynb files: that of a checkout")
+    return paths
+
+
+def chosen(names: list[str], paths: dict[str, Path]) -> list[str]:
+    """Return `names` without repeats, `all` standing for every notebook; ValueError for an unknown one."""
+    for name in names:
+        if name != "all" and name not in paths:
+            raise ValueError(f"notebook is {name!r}, must be one of {', '.join(paths)} or all")
+    return list(paths) if "all" in names else list(dict.fromkeys(names))
+
+
+def read_notebook(path: Path) -> Any:
+    """Return the notebook at `path` as nbformat gives it; ValueError naming the file if it is none."""
+    import nbformat
+
+    try:
+        return nbformat.read(path, as_version=4)
+    except Exception as error:  # nbformat lets through whatever its JSON and schema readers raise
+        raise ValueError(f"{path} is no notebook: {error}") from None
+
+
+def parameters_cell(notebook: Any, name: str) -> int:
+    """Return the index of the one cell tagged `parameters`; ValueError where there is none or a papermill copy."""
+    tags = [cell.metadata.get("tags", []) for cell in notebook.cells]
+    if any("injected-parameters" in of_cell for of_cell in tags):
+        raise ValueError(f"{name} holds injected parameters: it is an executed copy, not the notebook itself")
+    found = [index for index, of_cell in enumerate(tags) if "parameters" in of_cell]
+    if len(found) != 1:
+        raise ValueError(f"{name} has {len(found)} cells tagged 'parameters', must have one")
+    return found[0]
+
+
+def declared(notebook: Any, name: str) -> dict[str, str]:
+    """Return parameter name -> type name, as declared by the lines `name: type = default` of the parameters cell.
+
+    The cell is read as Python: papermill's own inspection skips lines with a second `=`, as in a comment.
+    """
+    source = notebook.cells[parameters_cell(notebook, name)].source
+    types = {}
+    try:
+        lines = ast.parse(source).body
+    except SyntaxError as error:
+        raise ValueError(f"{name}: the parameters cell is no Python: {error}") from None
+    for line in lines:
+        if not isinstance(line, ast.AnnAssign) or line.value is None:
+            raise ValueError(f"{name}: {ast.unparse(line)!r} in the parameters cell, must be 'name: type = default'")
+        types[ast.unparse(line.target)] = ast.unparse(line.annotation)
+    for parameter, type_name in types.items():
+        if type_name not in TYPES:
+            raise ValueError(f"{name}: type of {parameter} is {type_name}, must be one of {', '.join(TYPES)}")
+    if types.pop(RESERVED, None) != "str":
+        raise ValueError(f"{name}: the parameters cell must declare '{RESERVED}: str = \"\"', where results go")
+    return types
+
+
+def fitted(value: Any, type_name: str) -> Any:
+    """Return `value` if it is of that type (an int also where a float is due, as a float), else raise TypeError."""
+    if type_name.startswith("list["):
+        if not isinstance(value, list):
+            raise TypeError
+        return [fitted(item, type_name[5:-1]) for item in value]
+    if type_name == "float" and type(value) is int:
+        return float(value)
+    if type(value) is not SCALARS[type_name]:  # not isinstance: True is no int here
+        raise TypeError
+    return value
+
+
+def check(values: dict[str, Any], types: dict[str, str], where: str) -> dict[str, Any]:
+    """Return `values` fitted to `types`, else raise ValueError with the name, the value and what is allowed."""
+    result = {}
+    for name, value in values.items():
+        if name == RESERVED:
+            raise ValueError(f"{where}: parameter {RESERVED!r} is set by the runner, use --out for the folder")
+        if name not in types:
+            known = ", ".join(f"{known}: {type_name}" for known, type_name in types.items()) or "none"
+            raise ValueError(f"{where}: parameter is {name!r}, must be one of {known}")
+        try:
+            result[name] = fitted(value, types[name])
+        except (TypeError, OverflowError):
+            raise ValueError(f"{where}: {name} is {value!r}, must be of type {types[name]}") from None
+    return result
+
+
+def load_yaml(text: str) -> Any:
+    """Return what the YAML `text` says, with 1e-3, nan and inf as floats, which PyYAML takes for strings."""
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        pass
+
+    number = re.compile(r"[-+]?(?:(?:\d+\.?\d*|\.\d+)[eE][-+]?\d+|inf|nan)$")
+    Loader.add_constructor("!number", lambda loader, node: float(loader.construct_scalar(node)))
+    Loader.add_implicit_resolver("!number", number, list("-+.0123456789in"))
+    return yaml.load(text, Loader)
+
+
+def parse(text: str, name: str, type_name: str | None) -> Any:
+    """Return the value that `text` stands for on the command line: as it is for a str, else read as YAML."""
+    import yaml
+
+    if type_name == "str":
+        return text
+    try:
+        return load_yaml(text)
+    except yaml.YAMLError:
+        raise ValueError(f"{name} is {text!r}, must be YAML for a value of type {type_name}") from None
+
+
+def read_profiles(folder: Path, names: list[str]) -> dict[str, dict[str, dict[str, Any]]]:
+    """Return notebook -> profile -> parameters from `folder`/profiles.yaml, each notebook of `names` with a `smoke`.
+
+    A notebook for which the file gives no `smoke` has its defaults there.
+    """
+    import yaml
+
+    path = Path(folder) / "profiles.yaml"
+    try:
+        profiles = (load_yaml(path.read_text(encoding="utf-8")) if path.exists() else None) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is no YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(profiles, dict) or not all(
+        isinstance(of_notebook, dict) and all(isinstance(values, dict) for values in of_notebook.values())
+        for of_notebook in profiles.values()
+    ):
+        raise ValueError(f"{path} must map notebook -> profile -> {{parameter: value}}")
+    for name in profiles:
+        if name not in names:
+            raise ValueError(f"{path}: notebook is {name!r}, must be one of {', '.join(names)}")
+    return {name: {"smoke": {}} | profiles.get(name, {}) for name in names}

@@ -1,0 +1,172 @@
+"""The dependency graph: which slices of which tensors belong to one unit, and which units can go at all."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+FIXED = -1  # the id of a position that no unit stands behind: it always stays
+
+
+@dataclass
+class Slot:
+    """One dimension of one named tensor, with the unit that each index along it belongs to."""
+
+    tensor: str
+    dim: int
+    ids: Tensor
+    zeroed: bool  # a removed unit writes here (its row, its shift), so zeroing has to reach it; else it only reads
+
+
+@dataclass
+class Layer:
+    """A module that makes units: the filters of a convolution, neurons of a linear layer, heads of an attention."""
+
+    kind: str  # filter, neuron or head
+    weight: str  # the tensor whose index along `dim` is the unit
+    dim: int
+    ids: Tensor | None = None
+
+
+@dataclass
+class Block:
+    """A residual block r + F(r): what follows the addition, what F consists of, or why it cannot go."""
+
+    post: list[str] = field(default_factory=list)
+    weights: list[str] = field(default_factory=list)
+    last: list[str] = field(default_factory=list)  # tensors that, zeroed, make F(r) = 0
+    refusal: str | None = None
+
+
+class Graph:
+    """Units as numbers, tied together where the model needs them to go together (union–find).
+
+    After `close`, `roots` gives each position the number of its tied set; only whole sets can go.
+    """
+
+    def __init__(self):
+        self.parent: list[int] = []
+        self.reasons: dict[int, str] = {}
+        self.slots: dict[tuple[str, int], Slot] = {}
+        self.layers: dict[str, Layer] = {}
+        self.blocks: dict[str, Block] = {}
+
+    def fresh(self, count: int) -> Tensor:
+        start = len(self.parent)
+        self.parent.extend(range(start, start + count))
+        return torch.arange(start, start + count)
+
+    def find(self, unit: int) -> int:
+        while self.parent[unit] != unit:
+            self.parent[unit] = self.parent[self.parent[unit]]
+            unit = self.parent[unit]
+        return unit
+
+    def tie(self, one: Tensor, other: Tensor, reason: str) -> None:
+        """Let the units go only together, position by position; what is tied to something fixed stays, for `reason`."""
+        for a, b in zip(one.tolist(), other.tolist(), strict=True):
+            if FIXED in (a, b):
+                self.block_(a if b == FIXED else b, reason)
+                continue
+            a, b = sorted((self.find(a), self.find(b)))
+            if a != b:
+                self.parent[b] = a
+                if b in self.reasons:
+                    self.reasons.setdefault(a, self.reasons.pop(b))
+
+    def block(self, ids: Tensor, reason: str) -> None:
+        """These units cannot go, for `reason`."""
+        for unit in ids.tolist():
+            self.block_(unit, reason)
+
+    def block_(self, unit: int, reason: str) -> None:
+        if unit != FIXED:
+            self.reasons.setdefault(self.find(unit), reason)
+
+    def slot(self, tensor: str, dim: int, ids: Tensor, zeroed: bool) -> None:
+        """Enter a slot; a tensor used twice (shared weights) ties the two uses."""
+        seen = self.slots.setdefault((tensor, dim), Slot(tensor, dim, ids, zeroed))
+        if seen.ids is not ids:
+            self.tie(seen.ids, ids, f"{tensor!r} is shared with a place where the channel has to stay")
+            seen.zeroed |= zeroed
+
+    def layer(self, name: str, layer: Layer, count: int) -> Tensor:
+        """Enter a layer and return its units' ids; the same ones when the layer runs again."""
+        layer = self.layers.setdefault(name, layer)
+        if layer.ids is None:
+            layer.ids = self.fresh(count)
+            if count == 1:
+                self.block(layer.ids, f"{name!r} has no other unit")
+        return layer.ids
+
+    def close(self) -> None:
+        """Number the tied sets once all ties are known."""
+        self.table = torch.tensor([self.find(unit) for unit in range(len(self.parent))] + [FIXED])
+
+    def roots(self, ids: Tensor) -> Tensor:
+        return self.table[ids]  # FIXED = -1 reads the last entry, which is FIXED again
+
+    def reason(self, ids: Tensor) -> str | None:
+        """Why the first of these units that cannot go cannot; None if all can."""
+        return next((self.reasons[root] for root in self.roots(ids).tolist() if root in self.reasons), None)
+
+    def gone(self, slot: Slot, dropped: Tensor) -> Tensor:
+        return dropped[self.roots(slot.ids)]
+
+    def resolve(self, model: nn.Module, units: dict[str, Any]) -> tuple[Tensor, list[str]]:
+        """Turn `units` into which tied sets go, (sets + 1,) bool, and which blocks; ValueError for what cannot go."""
+        dropped = torch.zeros(len(self.table), dtype=torch.bool)
+        blocks = []
+        for name, wanted in check_names(model, units).items():
+            if name in self.layers:
+                ids = self.layers[name].ids
+                index = check_index(name, wanted, len(ids))
+                for unit in index.tolist():
+                    reason = self.reason(ids[unit : unit + 1])
+                    if reason is not None:
+                        raise ValueError(f"unit {unit} of {name!r} cannot be removed: {reason}")
+                dropped[self.roots(ids[index])] = True
+            elif name in self.blocks:
+                if len(check_index(name, wanted, 1, whole=True)):
+                    if self.blocks[name].refusal:
+                        raise ValueError(f"block {name!r} cannot be removed: {self.blocks[name].refusal}")
+                    blocks.append(name)
+            else:
+                raise ValueError(
+                    f"{name!r} has no units that can go: units are filters of a convolution, neurons of a linear "
+                    "layer, heads of an nn.MultiheadAttention, or a residual block"
+                )
+        for name, layer in self.layers.items():
+            if dropped[self.roots(layer.ids)].all():
+                raise ValueError(f"units would take all {len(layer.ids)} units of {name!r}; at least one has to stay")
+        return dropped, blocks
+
+
+def check_names(model: nn.Module, units: dict[str, Any]) -> dict[str, Any]:
+    """Return `units` if its keys are modules of `model`, else raise ValueError."""
+    known = {name for name, _ in model.named_modules(remove_duplicate=False)}
+    for name in units:
+        if name not in known:
+            raise ValueError(f"units names {name!r}, which is no module of the model")
+    return units
+
+
+def check_index(name: str, index: Tensor | Iterable[int], count: int, whole: bool = False) -> Tensor:
+    """Return `index` as a long tensor if it holds distinct integers in [0, count), and not all unless `whole`."""
+    index = torch.as_tensor(index).detach().cpu()
+    if index.numel() == 0:
+        return index.new_zeros(0, dtype=torch.long)
+    if index.ndim != 1 or index.dtype.is_floating_point or index.dtype in (torch.bool, torch.complex64):
+        raise ValueError(
+            f"units[{name!r}] has shape {tuple(index.shape)} and type {index.dtype}, must be a list of indices"
+        )
+    if index.min() < 0 or index.max() >= count:
+        bad = index[(index < 0) | (index >= count)][0].item()
+        raise ValueError(f"units[{name!r}] holds {bad}, must be in [0, {count})")
+    if len(index.unique()) < len(index):
+        raise ValueError(f"units[{name!r}] holds an index twice")
+    if len(index) == count and not whole:
+        raise ValueError(f"units[{name!r}] holds all {count} units; at least one has to stay")
+    return index.long()

@@ -1,0 +1,221 @@
+"""Whole units: filters, channels, neurons, heads and residual blocks are scored and chosen.
+
+A unit is named by its module and an index: `{"conv1": tensor([0, 7])}` means filters 0 and 7 of `conv1`. What kind of
+unit it is follows from the module: an output filter of a convolution, an output neuron of a linear layer, a head of an
+`nn.MultiheadAttention`; a residual block is one unit, index 0, under the name of its module.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pruning_lib.checks import check_choice, check_scores, check_sparsity
+from pruning_lib.structure.graph import Graph
+from pruning_lib.structure.layer_rules import CONVOLUTIONS, out_dim
+from pruning_lib.structure.tracing import trace
+from pruning_lib.structure.zeroing import zero_units
+
+__all__ = ["Scores", "choose_units", "score_units", "zero_units"]
+
+KINDS = {"filter": "filter", "channel": "filter", "neuron": "neuron", "head": "head"}
+
+
+class Scores(dict[str, Tensor]):
+    """Scores by module name that remember their `unit`, and what only goes together (`tied`: unit → set)."""
+
+    def __init__(self, unit: str):
+        super().__init__()
+        self.unit = unit
+        self.tied: dict[str, list[int]] = {}  # every layer's units, by the number of the tied set
+
+
+def score_units(model: nn.Module, unit: str = "filter", norm: str = "l1", example_inputs: Any = None) -> Scores:
+    """Norm of the weights of every unit: s_k = Σ|w| (l1) or √Σw² (l2), over the weights w that make up unit k.
+
+    Parameters
+    ----------
+    model : nn.Module
+    unit : "filter" | "channel" | "neuron" | "head" | "block"
+        filter: the filter's own weights W[k] (Li et al. 2017). channel: the feature map as a whole, with all parameters
+        that would go with it: filters and biases, its norm's scale and shift, the slices W[:, k] of the layers that
+        read it (a weight it both reads and makes counts twice); without `example_inputs` the filter alone.
+        neuron: the row of a linear layer. head: its rows of the query, key and value projections and its columns of
+        the output projection. block: all weights of the convolutions and linear layers of the residual branch; needs
+        `example_inputs`.
+    norm : "l1" | "l2"
+    example_inputs : tensor, tuple of positional or dict of keyword arguments, optional
+        What the model's forward takes. With it, layers that only go together (an addition, a depthwise convolution)
+        are scored together under the name of the first one, and what cannot go is left out: whatever feeds the model's
+        output, a block that changes the shape, channels that cannot be followed. Without it every layer stands alone.
+
+    Returns
+    -------
+    dict of str to Tensor
+        Module name → scores (units,); for blocks (1,). A layer of which any unit has to stay is left out.
+
+    Raises
+    ------
+    ValueError
+        Unknown unit or norm, no such unit in the model, weights that are not finite, or blocks without inputs.
+    """
+    check_choice("unit", unit, [*KINDS, "block"])
+    check_choice("norm", norm, ["l1", "l2"])
+    if example_inputs is None and unit == "block":
+        raise ValueError('example_inputs is None, but unit "block" needs them to see which blocks have an identity')
+    power = 1 if norm == "l1" else 2
+    with torch.no_grad():
+        if example_inputs is None:
+            scores = alone(model, unit, power)
+        else:
+            graph = trace(model, example_inputs)
+            scores = blocks(model, graph, power) if unit == "block" else grouped(model, graph, unit, power)
+    if not scores:
+        raise ValueError(f"unit is {unit!r}, but the model has none that can go")
+    for name in scores if norm == "l2" else ():
+        scores[name].sqrt_()
+    return check_scores(scores)
+
+
+def alone(model: nn.Module, unit: str, power: int) -> Scores:
+    """Every layer for itself."""
+    scores = Scores(unit)
+    of_attention = {
+        id(child)
+        for m in model.modules()
+        if isinstance(m, nn.MultiheadAttention)
+        for child in m.modules()
+        if child is not m
+    }
+    for name, module in model.named_modules():
+        if unit == "head" and isinstance(module, nn.MultiheadAttention):
+            rows = sum(
+                per_index(weight, 0, power).view(-1, module.num_heads, module.head_dim).sum((0, 2))
+                for weight in projections(module)
+            )
+            columns = per_index(module.out_proj.weight, 1, power).view(module.num_heads, module.head_dim).sum(1)
+            scores[name] = rows + columns
+        elif (unit == "neuron" and isinstance(module, nn.Linear) and id(module) not in of_attention) or (
+            unit in ("filter", "channel") and isinstance(module, CONVOLUTIONS)
+        ):
+            scores[name] = per_index(module.weight, out_dim(module), power)
+    return scores
+
+
+def grouped(model: nn.Module, graph: Graph, unit: str, power: int) -> Scores:
+    """Tied layers together, under the first one's name."""
+    tensors = dict(model.named_parameters())
+    device = next(iter(tensors.values())).device
+    table = graph.table.to(device)
+    totals = torch.zeros(len(table), dtype=torch.float64, device=device)
+    own = {(layer.weight, layer.dim) for layer in graph.layers.values() if layer.kind == KINDS[unit]}
+    for key, slot in graph.slots.items():
+        if slot.tensor not in tensors or not (
+            key in own if unit in ("filter", "neuron") else unit == "channel" or tensors[slot.tensor].ndim > 1
+        ):
+            continue
+        totals.index_add_(
+            0,
+            table[slot.ids.to(device)] % len(table),
+            per_index(tensors[slot.tensor], slot.dim, power).double().to(device),
+        )
+    scores, seen = Scores(unit), torch.zeros(len(table), dtype=torch.bool)
+    for name, layer in graph.layers.items():
+        roots = graph.roots(layer.ids)
+        first = not seen[roots].all()
+        seen[roots] = True
+        if first and layer.kind == KINDS[unit] and graph.reason(layer.ids) is None:
+            dtype = tensors[layer.weight].dtype
+            scores[name] = totals[roots.to(device)].to(dtype)
+    scores.tied = {name: graph.roots(layer.ids).tolist() for name, layer in graph.layers.items()}
+    return scores
+
+
+def blocks(model: nn.Module, graph: Graph, power: int) -> Scores:
+    """Every residual block with an identity shortcut."""
+    scores = Scores("block")
+    for name, block in graph.blocks.items():
+        if block.refusal is None:
+            weights = [model.get_parameter(weight) for weight in dict.fromkeys(block.weights)]
+            scores[name] = sum(weight.abs().pow(power).sum() for weight in weights).view(1)
+    return scores
+
+
+def choose_units(scores: dict[str, Tensor], sparsity: float, scope: str = "layer") -> dict[str, Tensor]:
+    """The units with the smallest scores: round(units · sparsity) of each layer, or of all together.
+
+    Parameters
+    ----------
+    scores : dict of str to Tensor
+        What `score_units` returns, or any module name → scores (units,). Residual blocks count as one layer together.
+    sparsity : float
+        Share of units to drop, in [0, 1].
+    scope : "layer" | "global"
+
+    Returns
+    -------
+    dict of str to Tensor
+        Module name → sorted indices to drop; names with nothing to drop are left out. At equal scores the higher index
+        goes first. At least one unit of every layer stays, the one with the largest score: in scope "layer" the number
+        dropped may be lower for that, in scope "global" the next smallest unit goes instead. Indices that only go
+        together (in the groups of a grouped convolution) are dropped only if all of them are among the smallest.
+
+    Raises
+    ------
+    ValueError
+        Sparsity outside [0, 1], unknown scope, no scores, or scores that are not finite or not one-dimensional.
+    """
+    check_sparsity(sparsity)
+    check_choice("scope", scope, ["layer", "global"])
+    check_scores(scores)
+    for name, score in scores.items():
+        if score.ndim != 1 or not len(score):
+            raise ValueError(f"scores[{name!r}] has shape {tuple(score.shape)}, must be (units,)")
+    layers = [{name: score} for name, score in scores.items()]
+    if getattr(scores, "unit", None) == "block":
+        layers = [scores]
+    pools = layers if scope == "layer" else [scores]
+    stays = [max(units_of(layer), key=lambda unit: unit[0]) for layer in layers]
+    stays = {(name, index) for _, name, index in stays}
+    chosen: dict[str, list[int]] = {name: [] for name in scores}
+    for pool in pools:
+        units = units_of(pool)
+        number = round(len(units) * sparsity)
+        units = [unit for unit in units if unit[1:] not in stays]
+        # Reversed before a stable sort: of equal scores the last one comes first.
+        for _, name, index in sorted(reversed(units), key=lambda unit: unit[0])[:number]:
+            chosen[name].append(index)
+    keep_ties_(chosen, scores, getattr(scores, "tied", {}))
+    drop = {name: torch.tensor(sorted(indices), dtype=torch.long) for name, indices in chosen.items() if indices}
+    return drop
+
+
+def keep_ties_(chosen: dict[str, list[int]], scores: dict[str, Tensor], tied: dict[str, list[int]]) -> None:
+    """Take back what is tied to a unit that stays, and what would empty a layer that is scored under other names."""
+    score_of, staying = {}, set()
+    for name in scores.keys() & tied.keys():
+        score_of |= dict(zip(tied[name], scores[name].tolist(), strict=True))
+        dropped = set(chosen[name])
+        staying |= {root for index, root in enumerate(tied[name]) if index not in dropped}
+    for roots in tied.values():
+        if score_of.keys() >= set(roots) and not staying & set(roots):
+            staying.add(max(roots, key=score_of.get))
+    for name in scores.keys() & tied.keys():
+        chosen[name] = [index for index in chosen[name] if tied[name][index] not in staying]
+
+
+def units_of(scores: dict[str, Tensor]) -> list[tuple[float, str, int]]:
+    return [(value, name, index) for name, score in scores.items() for index, value in enumerate(score.tolist())]
+
+
+def per_index(weight: Tensor, dim: int, power: int) -> Tensor:
+    """Σ|w|^power for each index along `dim`."""
+    rows = weight.detach().abs().movedim(dim, 0).flatten(1) if weight.ndim > 1 else weight.detach().abs()[:, None]
+    return rows.pow(power).sum(1)
+
+
+def projections(attention: nn.MultiheadAttention) -> list[Tensor]:
+    packed = attention.in_proj_weight
+    if packed is not None:
+        return [packed]
+    return [attention.q_proj_weight, attention.k_proj_weight, attention.v_proj_weight]

@@ -1,0 +1,249 @@
+"""Run a model once with a number on every channel, and watch where the numbers go.
+
+Each layer gives its output channels fresh numbers. Activations, pooling and reshaping carry them along, an addition
+ties the two numbers that meet, a convolution or linear layer reads them. A function through which they cannot be
+followed keeps them in the model, with the reason.
+"""
+
+import copy
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from pruning_lib.structure.graph import Block, Graph
+from pruning_lib.structure.holding import release
+from pruning_lib.structure.layer_rules import AxisSize, Trail
+from pruning_lib.structure.rules import RULES
+
+# Operators and in-place functions come under names of their own.
+ALIASES = {"iadd": "add", "radd": "add", "isub": "sub", "rsub": "sub", "subtract": "sub", "imul": "mul", "rmul": "mul"}
+ALIASES |= {"multiply": "mul", "truediv": "div", "itruediv": "div", "divide": "div", "true_divide": "div"}
+# These tell about a tensor, not what is in it.
+METADATA = {"dim", "ndim", "dtype", "device", "layout", "is_nested", "is_cuda", "is_sparse", "is_quantized", "assert"}
+METADATA |= {
+    "is_contiguous",
+    "is_floating_point",
+    "is_complex",
+    "requires_grad",
+    "grad",
+    "get_device",
+    "stride",
+    "names",
+}
+METADATA |= {"numel", "nelement", "len", "element_size"}
+
+
+def trace(model: nn.Module, example_inputs: Any) -> Graph:
+    """Run a copy of `model` in evaluation mode on `example_inputs` and return its dependency graph."""
+    model = copy.deepcopy(model).eval()
+    release(model)  # masks act through functions of their own, which are no part of the model
+    with torch.no_grad():
+        return Follower(model).run(map_tensors(torch.clone, example_inputs))
+
+
+def call(model: nn.Module, inputs: Any) -> Any:
+    """model(x), model(*tuple) or model(**dict), whichever `inputs` asks for."""
+    if isinstance(inputs, Mapping):
+        return model(**inputs)
+    return model(*inputs) if isinstance(inputs, tuple) else model(inputs)
+
+
+def map_tensors(function: Callable[[Tensor], Tensor], value: Any) -> Any:
+    """`value` with `function` applied to each tensor in its tuples, lists and dicts."""
+    if isinstance(value, Tensor):
+        return function(value)
+    if isinstance(value, Mapping):
+        return {key: map_tensors(function, item) for key, item in value.items()}
+    if type(value) in (tuple, list):
+        return type(value)(map_tensors(function, item) for item in value)
+    return value
+
+
+def tensors_in(value: Any) -> Iterator[Tensor]:
+    """All tensors in nested tuples, lists, dicts and data classes, in order."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from tensors_in(list(value.values()))
+    elif isinstance(value, tuple | list):
+        for item in value:
+            yield from tensors_in(item)
+    elif hasattr(value, "__dataclass_fields__"):
+        yield from tensors_in(list(vars(value).values()))
+
+
+@dataclass
+class Frame:
+    """A module that is running, and what is needed to see whether it is a residual block."""
+
+    name: str
+    module: nn.Module
+    input: Tensor | None
+    added: bool = False  # something was added up in its own forward
+    sum: Tensor | None = None  # r + F(r)
+    trunk: Tensor | None = None  # what activations have made of the sum so far
+    post: list[str] = field(default_factory=list)
+    broken: bool = False  # the sum went into more than a chain of activations
+    weights: list[str] = field(default_factory=list)
+    block: Block = field(default_factory=Block)
+
+
+class Follower(TorchFunctionMode):
+    """Sees every torch function the model calls and gives its result a `Trail`."""
+
+    def __init__(self, model: nn.Module):
+        super().__init__()
+        self.model = model
+        self.graph = Graph()
+        self.frames: list[Frame] = []
+        self.names = {id(t): name for name, t in [*model.named_buffers(), *model.named_parameters()]}
+        self.stays: dict[str, str] = {}  # parameters in use where their units cannot be followed
+        self.constants = {
+            id(t) for module in model.modules() for t in tensors_in([v for k, v in vars(module).items() if k[0] != "_"])
+        }
+
+    def run(self, inputs: Any) -> Graph:
+        for x in tensors_in(inputs):
+            x._trail = Trail()
+        for name, module in self.model.named_modules():
+            module.register_forward_pre_hook(
+                lambda m, args, kwargs, name=name: self.enter(name, m, args, kwargs), with_kwargs=True
+            )
+            module.register_forward_hook(lambda m, args, out: self.leave(out))
+        with self:
+            outputs = call(self.model, inputs)
+        found = False
+        for out in tensors_in(outputs):
+            found = True
+            self.hold(self.trail(out), "it feeds the model's output")
+        if not found:
+            raise ValueError(
+                f"the model returns {type(outputs).__name__}, must return tensors (in tuples, lists or dicts)"
+            )
+        for slot in self.graph.slots.values():
+            if slot.tensor in self.stays:
+                self.graph.block(slot.ids, self.stays[slot.tensor])
+        self.graph.close()
+        return self.graph
+
+    # Modules, as they start and end
+
+    def enter(self, name: str, module: nn.Module, args: tuple, kwargs: dict) -> None:
+        single = len(args) == 1 and not kwargs and isinstance(args[0], Tensor)
+        self.frames.append(Frame(name, module, args[0] if single else None))
+
+    def leave(self, output: Any) -> None:
+        frame = self.frames.pop()
+        if not frame.name or not frame.added or not list(frame.module.children()):
+            return
+        block = frame.block
+        if frame.sum is None:
+            block.refusal = "its shortcut is not the identity, so the block cannot be taken out of the way"
+        elif frame.broken or frame.trunk is not output:
+            block.refusal = "it computes more than activations after its addition"
+        elif output.shape != frame.input.shape:
+            block.refusal = "it changes the shape"
+        block.post = frame.post
+        if not (name_seen := self.graph.blocks.get(frame.name)) or not name_seen.refusal:
+            self.graph.blocks[frame.name] = block
+
+    def watch_blocks(self, name: str, tensors: list[Tensor], out: Tensor) -> None:
+        """Follow r + F(r) and the activations after it through every module that is running."""
+        computed = [t for t in tensors if id(t) not in self.names]
+        for depth, frame in enumerate(self.frames):
+            innermost = depth == len(self.frames) - 1
+            if innermost and name == "add" and len(computed) == 2:
+                frame.added = True
+                shortcuts = [t for t in computed if t is frame.input or t is frame.sum]
+                if len(shortcuts) == 1:
+                    (branch,) = (t for t in computed if t is not shortcuts[0])
+                    source = self.trail(branch).source
+                    frame.block.last += source
+                    if not source:
+                        frame.block.refusal = "its branch does not end in a layer or norm that can be zeroed"
+                    frame.block.weights = list(frame.weights)
+                    frame.sum, frame.trunk, frame.post, frame.broken = out, out, [], False
+                    continue
+            if frame.trunk is None:
+                continue
+            if len(computed) != 1 or computed[0] is not frame.trunk:
+                frame.broken = True
+                continue
+            children = frame.module._modules
+            if innermost:
+                steps = ["relu"] if name == "relu" and "relu" not in children else []
+            else:
+                steps = [key for key, child in children.items() if child is self.frames[depth + 1].module][:1]
+            frame.broken |= not steps
+            frame.post += [step for step in steps if step not in frame.post]
+            frame.trunk = out
+
+    # Every torch function
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        name = getattr(func, "__name__", str(func))
+        if name == "__get__":
+            name = func.__self__.__name__
+        name = ALIASES.get(name.strip("_"), name.strip("_"))
+        if name in ("shape", "size"):
+            return self.sized(args[0], func(*args, **kwargs), args[1:] or tuple(kwargs.values()))
+        if name in METADATA:
+            return func(*args, **kwargs)
+        tensors = list(tensors_in([args, kwargs]))
+        result = func(*args, **kwargs)
+        outputs = list(tensors_in(result))
+        if len(outputs) == 1:
+            self.watch_blocks(name, tensors, outputs[0])
+        rule = RULES.get(name)
+        trails = rule(self, name, func, args, kwargs, outputs) if rule and outputs and self.frames else None
+        if trails is None:
+            trails = self.lose(name, tensors, outputs)
+        for out, trail in zip(outputs, trails, strict=True):
+            out._trail = trail
+        return result
+
+    def where(self, name: str) -> str:
+        return f"{name} in {self.frames[-1].name or type(self.model).__name__!r}"
+
+    def trail(self, t: Tensor) -> Trail:
+        """The trail of a tensor; a vector of the model (a scale, a gate) starts one of its own."""
+        if "_trail" in t.__dict__:
+            return t._trail
+        name = self.names.get(id(t))
+        t._trail = Trail()
+        if name is None:
+            if id(t) not in self.constants:
+                everything = torch.arange(len(self.graph.parent))
+                self.graph.block(everything, f"a tensor of unknown origin enters {self.frames[-1].name!r}")
+        elif max(t.shape, default=1) == t.numel() > 1:
+            axis = t.shape.index(t.numel())
+            t._trail = Trail(self.graph.fresh(t.numel()), axis, source=(name,))
+            self.graph.slot(name, axis, t._trail.ids, zeroed=True)
+        else:
+            self.stays[name] = f"{name!r} is used in a way that cannot be followed"
+        return t._trail
+
+    def hold(self, trail: Trail, reason: str) -> None:
+        if trail.ids is not None:
+            self.graph.block(trail.ids, reason)
+
+    def lose(self, name: str, tensors: list[Tensor], outputs: list[Tensor]) -> list[Trail]:
+        for t in tensors:
+            self.hold(self.trail(t), f"channels cannot be followed through {self.where(name)}")
+        return [Trail() for _ in outputs]
+
+    def sized(self, x: Tensor, sizes: torch.Size | int, dims: tuple) -> torch.Size | int:
+        """x.shape or x.size(), with the size of the units' axis marked."""
+        trail = self.trail(x)
+        if trail.ids is None:
+            return sizes
+        marked = AxisSize(len(trail.ids))
+        marked.ids = trail.ids
+        if isinstance(sizes, int):
+            return marked if dims[0] % x.ndim == trail.axis else sizes
+        return torch.Size([marked if d == trail.axis else size for d, size in enumerate(sizes)])

@@ -1,0 +1,167 @@
+"""The registry of methods: what each removes, when, and at what price (TAX-7)."""
+
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+
+from pruning_lib.checks import check_choice
+
+STRUCTURES = ("unstructured", "semi-structured", "structured")
+TIMES = ("before", "during", "after")
+
+
+@dataclass(frozen=True)
+class Method:
+    """One row of the taxonomy; weights are counted as K, samples as N, one layer's columns and rows as d_col, d_row."""
+
+    name: str
+    structures: tuple[str, ...]
+    time: str
+    data: str
+    compensation: str
+    cost: str
+    source: str
+    notebook: str
+    function: str
+
+    @property
+    def available(self) -> bool:
+        """Whether this package has the method already."""
+        module, _, name = self.function.rpartition(".")
+        try:
+            return find_spec(module) is not None and hasattr(import_module(module), name)
+        except ModuleNotFoundError:
+            return False
+
+
+METHODS = (
+    Method(
+        name="SNIP",
+        structures=("unstructured",),
+        time="before",
+        data="one labeled batch",
+        compensation="none: the rest is trained afterwards",
+        cost="one forward and backward pass",
+        source="Lee et al. 2019",
+        notebook="02_snip",
+        function="pruning_lib.before_training.snip.prune",
+    ),
+    Method(
+        name="SSS",
+        structures=("structured",),
+        time="during",
+        data="the training set",
+        compensation="the weights train along",
+        cost="one training run",
+        source="Huang and Wang 2018",
+        notebook="03_sss_apg",
+        function="pruning_lib.during_training.sss.add_gates",
+    ),
+    Method(
+        name="Magnitude",
+        structures=("unstructured",),
+        time="after",
+        data="none to choose; the training set to retrain",
+        compensation="retraining",
+        cost="one selection, then retraining",
+        source="Han et al. 2015",
+        notebook="01_taxonomy",
+        function="pruning_lib.structure.keep_largest",
+    ),
+    Method(
+        name="2:4, 4:8",
+        structures=("semi-structured",),
+        time="after",
+        data="none to choose; the training set to retrain",
+        compensation="retraining",
+        cost="one comparison within each group",
+        source="Mishra et al. 2021",
+        notebook="01_taxonomy",
+        function="pruning_lib.structure.keep_n_of_m",
+    ),
+    Method(
+        name="Stripes",
+        structures=("semi-structured",),
+        time="during",
+        data="the training set",
+        compensation="the weights train along",
+        cost="one training run",
+        source="Meng et al. 2020",
+        notebook="01_taxonomy",
+        function="pruning_lib.structure.keep_stripes",
+    ),
+    Method(
+        name="Kernel patterns",
+        structures=("semi-structured",),
+        time="after",
+        data="none to choose; the training set to retrain",
+        compensation="retraining",
+        cost="one vote of all kernels",
+        source="Ma et al. 2020",
+        notebook="01_taxonomy",
+        function="pruning_lib.structure.keep_patterns",
+    ),
+    Method(
+        name="Filter norms",
+        structures=("structured",),
+        time="after",
+        data="none to choose; the training set to retrain",
+        compensation="retraining",
+        cost="one norm per filter",
+        source="Li et al. 2017",
+        notebook="01_taxonomy",
+        function="pruning_lib.structure.score_units",
+    ),
+    Method(
+        name="Optimal Brain Surgeon",
+        structures=("unstructured",),
+        time="after",
+        data="the training set",
+        compensation="exact to second order, all weights",
+        cost="N·K² for the inverse Hessian",
+        source="Hassibi and Stork 1993",
+        notebook="04_obs",
+        function="pruning_lib.after_training.obs.prune",
+    ),
+    Method(
+        name="SparseGPT",
+        structures=("unstructured", "semi-structured"),
+        time="after",
+        data="a few unlabeled samples",
+        compensation="exact per layer, columns to the right",
+        cost="d_col³ + d_row·d_col² per layer",
+        source="Frantar and Alistarh 2023",
+        notebook="05_sparsegpt",
+        function="pruning_lib.after_training.sparsegpt.prune_weight",
+    ),
+    Method(
+        name="Wanda",
+        structures=("unstructured", "semi-structured"),
+        time="after",
+        data="a few unlabeled samples",
+        compensation="none",
+        cost="one norm per input column",
+        source="Sun et al. 2024",
+        notebook="05_sparsegpt",
+        function="pruning_lib.after_training.wanda.prune_weight",
+    ),
+)
+
+
+def find(structure: str | None = None, time: str | None = None) -> list[Method]:
+    """The methods that remove in this `structure` and at this `time`; left out, any.
+
+    Raises
+    ------
+    ValueError
+        If `structure` is not one of `STRUCTURES` or `time` not one of `TIMES`.
+    """
+    if structure is not None:
+        check_choice("structure", structure, STRUCTURES)
+    if time is not None:
+        check_choice("time", time, TIMES)
+    return [
+        method
+        for method in METHODS
+        if (structure is None or structure in method.structures) and (time is None or time == method.time)
+    ]

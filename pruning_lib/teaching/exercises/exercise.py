@@ -1,0 +1,91 @@
+"""How an exercise answers back: the student's function meets fresh random input, and a typical mistake its hint."""
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Function = Callable[..., Any]
+ROUNDS = 16  # enough that a wrong answer is not right by luck
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A typical wrong answer, and what to tell who gives it."""
+
+    answer: Function
+    hint: str
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """`inputs(generator)` draws the arguments; `solution` is right; each of `mistakes` is wrong in its own way."""
+
+    inputs: Callable[[torch.Generator], tuple]
+    solution: Function
+    mistakes: tuple[Mistake, ...]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    passed: bool
+    message: str
+
+    def __repr__(self) -> str:
+        return f"{'✔' if self.passed else '✘'} {self.message}"
+
+
+def judge(exercise: Exercise, answer: Function, seed: int | None = None) -> Verdict:
+    """Compare `answer` with the solution on `ROUNDS` random inputs (fresh ones each time unless a `seed` is given)."""
+    generator = torch.Generator()
+    if seed is None:
+        generator.seed()
+    else:
+        generator.manual_seed(seed)
+    rounds = [exercise.inputs(generator) for _ in range(ROUNDS)]
+    results = []
+    for arguments in rounds:
+        given = copy.deepcopy(arguments)
+        try:
+            results.append(answer(*given))
+        except Exception as error:
+            return Verdict(False, f"Your function stops with {type(error).__name__}: {error}")
+        if results[-1] is None or results[-1] is ...:
+            return Verdict(False, "Not written yet: your function returns nothing.")
+        if not same(given, arguments):
+            return Verdict(
+                False, "Your function changes its arguments: work on a copy (clone), the caller needs its own."
+            )
+    expected = [exercise.solution(*copy.deepcopy(arguments)) for arguments in rounds]
+    if same(results, expected):
+        return Verdict(True, "Right.")
+    for mistake in exercise.mistakes:
+        if same(results, [mistake.answer(*copy.deepcopy(arguments)) for arguments in rounds]):
+            return Verdict(False, mistake.hint)
+    first = next(i for i in range(ROUNDS) if not same(results[i], expected[i]))
+    return Verdict(
+        False, f"For the input {rounds[first]} your function gives {results[first]}, expected {expected[first]}."
+    )
+
+
+def same(left: Any, right: Any) -> bool:
+    """Equality within rounding, through tuples, lists and dicts of tensors and numbers."""
+    if isinstance(right, Tensor):
+        return (
+            isinstance(left, Tensor)
+            and left.shape == right.shape
+            and (left.dtype == torch.bool) == (right.dtype == torch.bool)
+            and torch.allclose(left.double(), right.double(), rtol=1e-6, atol=1e-9)
+        )
+    if isinstance(right, list | tuple):
+        return isinstance(left, list | tuple) and len(left) == len(right) and all(map(same, left, right))
+    if isinstance(right, dict):
+        return isinstance(left, dict) and left.keys() == right.keys() and all(same(left[k], right[k]) for k in right)
+    if isinstance(left, Tensor):
+        return left.numel() == 1 and same(left.item(), right)
+    if isinstance(right, float):
+        return isinstance(left, int | float) and abs(left - right) <= 1e-6 * abs(right) + 1e-9
+    return left == right

@@ -1,0 +1,273 @@
+// Sparsity explorer, drawn as fast as the slider moves: the choice is made here, so no message to a kernel is waited for.
+// The page only has to give a model with get, set, on and save_changes; without a kernel a small stub will do.
+
+import { axisTitles, compact, number, percent, rgb, sheet, tick, ticks } from "./canvas.js";
+import { chooser, parseNOfM, unpack } from "./sparsity_choice.js";
+
+const SMALLEST_CELL = 2; // CSS pixels; below that several weights share a cell
+
+/** Draws the 2-D view, one cell per weight or per block of weights, and returns the block's size. */
+function drawMatrix(canvas, layer, keep, palette) {
+  const width = canvas.parentElement.clientWidth;
+  const ratio = window.devicePixelRatio || 1;
+  const room = { left: 52, top: 8, width: width - 62, height: Math.max(200, Math.min(360, 0.8 * width)) };
+  const block = [layer.rows / room.height, layer.cols / room.width].map((n) => Math.max(1, Math.ceil(n * SMALLEST_CELL)));
+  const [rows, cols] = [Math.ceil(layer.rows / block[0]), Math.ceil(layer.cols / block[1])];
+  const plain = block[0] === 1 && block[1] === 1;
+
+  // Whole device pixels per cell, so that all cells are equally large; no cell more than three times as long as wide.
+  let high = Math.min(30 * ratio, Math.floor((room.height * ratio) / rows));
+  let wide = Math.min(30 * ratio, Math.floor((room.width * ratio) / cols));
+  high = Math.floor(Math.min(high, 3 * wide));
+  wide = Math.floor(Math.min(wide, 3 * high));
+  const box = { left: room.left, top: room.top, width: (wide * cols) / ratio, height: (high * rows) / ratio };
+  const paper = sheet(canvas, box.height + 48);
+  const { g } = paper;
+  const faintest = paper.dark ? 0.55 : 0.3; // a kept weight near zero is still not an empty cell
+
+  const kept = new Float64Array(rows * cols);
+  const sizes = new Float64Array(rows * cols);
+  for (let row = 0, i = 0; row < layer.rows; row++)
+    for (let col = 0; col < layer.cols; col++, i++) {
+      const cell = Math.floor(row / block[0]) * cols + Math.floor(col / block[1]);
+      kept[cell] += keep[i];
+      sizes[cell]++;
+    }
+  const image = new ImageData(cols, rows);
+  const [positive, negative] = [rgb(palette.kept), rgb(palette.negative)];
+  for (let cell = 0; cell < kept.length; cell++) {
+    if (!kept[cell]) continue;
+    const depth = plain ? Math.abs(layer.values[cell]) / (layer.largest || 1) : kept[cell] / sizes[cell];
+    image.data.set(plain && layer.values[cell] < 0 ? negative : positive, 4 * cell);
+    image.data[4 * cell + 3] = Math.round(255 * (faintest + (1 - faintest) * depth));
+  }
+  const small = new OffscreenCanvas(cols, rows);
+  small.getContext("2d").putImageData(image, 0, 0);
+  g.imageSmoothingEnabled = false;
+  g.drawImage(small, box.left, box.top, box.width, box.height);
+
+  if (Math.min(wide, high) >= 5 * ratio) {
+    const [w, h] = [wide / ratio, high / ratio];
+    for (let row = 0; row < rows; row++)
+      for (let col = 0; col < cols; col++) {
+        const [x, y] = [box.left + col * w, box.top + row * h];
+        g.clearRect(x + w - 1, y, 1, h);
+        g.clearRect(x, y + h - 1, w, 1);
+        g.strokeStyle = palette.muted;
+        if (!kept[row * cols + col]) g.strokeRect(x + 0.5, y + 0.5, w - 2, h - 2);
+      }
+  }
+  g.strokeStyle = palette.muted;
+  g.strokeRect(box.left - 1.5, box.top - 1.5, box.width + 2, box.height + 2);
+  for (const at of ticks(0, layer.cols - 1, Math.max(2, box.width / 70)).filter(Number.isInteger))
+    tick(paper, box.left + (((at + 0.5) / block[1]) * wide) / ratio, box.top + box.height + 1, at, "below");
+  for (const at of ticks(0, layer.rows - 1, Math.max(2, box.height / 50)).filter(Number.isInteger))
+    tick(paper, box.left - 2, box.top + (((at + 0.5) / block[0]) * high) / ratio, at, "left");
+  const conv = layer.shape.length > 2;
+  axisTitles(paper, box, conv ? "column: input channel × kernel position" : "input index", conv ? "filter index" : "output index");
+  return block;
+}
+
+function drawHistogram(canvas, layer, keep, threshold, palette) {
+  const paper = sheet(canvas, 190);
+  const { g } = paper;
+  const box = { left: 68, top: 16, width: paper.width - 80, height: 190 - 16 - 40 };
+  const high = layer.largest || 1;
+  const low = layer.signed ? -high : 0;
+  const bins = 40;
+  const counts = [new Uint32Array(bins), new Uint32Array(bins)]; // pruned, kept
+  for (let i = 0; i < layer.total; i++) {
+    const bin = Math.floor(((layer.values[i] - low) / (high - low)) * bins);
+    counts[keep[i]][Math.min(bins - 1, bin)]++;
+  }
+  const most = Math.max(...counts[0].map((count, bin) => count + counts[1][bin]));
+  const x = (value) => box.left + ((value - low) / (high - low)) * box.width;
+  const y = (count) => box.top + box.height * (1 - count / most);
+  g.fillStyle = palette.kept;
+  g.strokeStyle = palette.muted;
+  const step = box.width / bins;
+  for (let bin = 0; bin < bins; bin++) {
+    const [pruned, kept] = [counts[0][bin], counts[1][bin]];
+    const left = box.left + bin * step;
+    if (kept) g.fillRect(left + 0.5, y(kept), step - 1, y(0) - y(kept));
+    if (pruned) g.strokeRect(left + 1, y(kept + pruned) + 0.5, step - 2, Math.max(0, y(kept) - y(kept + pruned) - 1));
+  }
+  g.strokeStyle = paper.ink;
+  g.strokeRect(box.left - 0.5, y(0) + 0.5, box.width + 1, 0);
+  for (const value of ticks(low, high, Math.max(2, box.width / 80))) tick(paper, x(value), y(0) + 1, compact(value), "below");
+  for (const count of ticks(0, most, 4).filter(Number.isInteger)) tick(paper, box.left - 2, y(count), number(count), "left");
+  if (threshold !== null) {
+    g.strokeStyle = palette.negative;
+    g.setLineDash([5, 3]);
+    for (const at of layer.signed ? [-threshold, threshold] : [threshold]) {
+      g.beginPath();
+      g.moveTo(x(at), box.top - 4);
+      g.lineTo(x(at), y(0));
+      g.stroke();
+    }
+    g.setLineDash([]);
+  }
+  axisTitles(paper, box, "weight", "number of weights");
+}
+
+function drawBars(canvas, layers, choice, shown, palette) {
+  const line = 22;
+  const paper = sheet(canvas, line * layers.length + 46);
+  const { g, ink } = paper;
+  const family = g.font.slice(5);
+  const names = Math.min(170, paper.width / 3, 14 + Math.max(...layers.map(({ name }) => g.measureText(name).width + 12)));
+  const box = { left: names, top: 4, width: paper.width - names - 62, height: line * layers.length };
+  layers.forEach((layer, i) => {
+    const sparsity = 1 - choice[i].kept / layer.total;
+    const [top, edge] = [box.top + i * line + 3, box.left + box.width * sparsity];
+    g.strokeStyle = palette.muted;
+    g.strokeRect(box.left + 0.5, top + 0.5, box.width - 1, line - 7);
+    g.fillStyle = palette.kept;
+    g.fillRect(edge, top, box.left + box.width - edge, line - 6);
+    g.fillStyle = ink;
+    g.textBaseline = "middle";
+    g.textAlign = "left";
+    g.font = `${layer === shown ? "bold " : ""}12px ${family}`;
+    let name = layer.name;
+    while (g.measureText(name).width > names - 18 && name.length > 2) name = `…${name.slice(2)}`;
+    if (layer === shown) g.fillText("▸", 0, top + line / 2 - 3);
+    g.fillText(name, 12, top + line / 2 - 3);
+    g.textAlign = "right";
+    g.fillText(percent(sparsity), paper.width - 2, top + line / 2 - 3);
+  });
+  g.font = `12px ${family}`;
+  for (const at of [0, 50, 100]) tick(paper, box.left + (box.width * at) / 100, box.top + box.height + 1, `${at} %`, "below");
+  g.fillText("sparsity: share pruned", box.left + box.width / 2, box.top + box.height + 22);
+}
+
+const PAGE = `
+  <div class="controls">
+    <label>Layer <select class="layer"></select></label>
+    <label>Structure <select class="structure"></select></label>
+    <label>Scope <select class="scope">
+      <option value="global">global</option><option value="layer">per layer</option></select></label>
+    <label class="slide">Sparsity <input class="sparsity" type="range" min="0" max="100" step="1"><output></output></label>
+  </div>
+  <p class="counts" role="status" aria-live="polite"></p>
+  <p class="note"></p>
+  <div class="panels">
+    <figure class="matrix"><figcaption></figcaption><canvas role="img"></canvas></figure>
+    <figure class="histogram"><figcaption></figcaption><canvas role="img"></canvas></figure>
+    <figure class="bars"><figcaption><i class="filled"></i> kept, <i class="empty"></i> pruned share of each layer</figcaption>
+      <canvas role="img"></canvas></figure>
+  </div>`;
+
+function render({ model, el }) {
+  const root = document.createElement("div");
+  root.className = "sparsity-explorer";
+  root.innerHTML = PAGE;
+  el.append(root);
+  const find = (selector) => root.querySelector(selector);
+  const palette = model.get("palette");
+  for (const [name, color] of Object.entries(palette)) root.style.setProperty(`--${name}`, color);
+
+  const structures = model.get("structures");
+  const layers = unpack(model.get("layers"), model.get("values"));
+  for (const layer of layers) {
+    layer.largest = layer.values.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+    layer.signed = layer.values.some((value) => value < 0);
+  }
+  const choose = chooser(layers);
+  const controls = Object.fromEntries(["layer", "structure", "scope", "sparsity"].map((name) => [name, find(`.${name}`)]));
+  const output = find("output");
+  const note = find(".note");
+  note.id = `note-${Math.random().toString(36).slice(2)}`;
+  for (const control of Object.values(controls)) {
+    control.setAttribute("aria-describedby", note.id);
+    control.dataset.lmSuppressShortcuts = "true"; // else JupyterLab takes the arrow keys to move between cells
+  }
+  for (const layer of layers) controls.layer.add(new Option(`${layer.name} (${layer.shape.join(" × ")})`, layer.name));
+  for (const structure of Object.keys(structures)) controls.structure.add(new Option("", structure));
+
+  function notes(layer, structure, scope) {
+    const [n, m] = parseNOfM(structure);
+    const found = [];
+    if (layer.obstacles[structure]) found.push(`${layer.name} stays whole: ${layer.obstacles[structure]}.`);
+    if (m) found.push(`The slider rests: ${structure} keeps ${n} of every ${m} neighbors, always ${percent(1 - n / m)} sparsity.`);
+    if (structure !== "unstructured") found.push("The scope is each layer's own; global is a choice for unstructured only.");
+    return found.join(" ");
+  }
+
+  let drawn = "";
+  function draw() {
+    if (!root.clientWidth) return; // not on the page yet, or hidden: the size observer will call again
+    const [structure, scope, sparsity] = ["structure", "scope", "sparsity"].map((name) => model.get(name));
+    const { color, backgroundColor } = getComputedStyle(root);
+    const state = [structure, scope, sparsity, model.get("layer"), root.clientWidth, window.devicePixelRatio, color, backgroundColor];
+    if (drawn === (drawn = state.join("|"))) return; // an own change comes back as an event
+    const shown = layers.findIndex(({ name }) => name === model.get("layer"));
+    const layer = layers[shown];
+    const [n, m] = parseNOfM(structure);
+    const choice = choose(structure, scope, sparsity);
+    const keep = choice[shown].keep();
+    const { kept, threshold } = choice[shown];
+
+    controls.layer.value = layer.name;
+    for (const option of controls.structure.options) {
+      option.text = structures[option.value] + (layer.obstacles[option.value] ? " – not for this layer" : "");
+      option.disabled = Boolean(layer.obstacles[option.value]);
+      option.title = layer.obstacles[option.value] ?? "";
+    }
+    controls.structure.value = structure;
+    controls.scope.value = structure === "unstructured" ? scope : "layer";
+    controls.scope.disabled = structure !== "unstructured";
+    const target = m ? 1 - n / m : sparsity;
+    controls.sparsity.disabled = Boolean(m);
+    controls.sparsity.value = 100 * target;
+    output.textContent = `${compact(100 * target)} %`;
+    controls.sparsity.setAttribute("aria-valuetext", output.textContent);
+    note.textContent = notes(layer, structure, scope);
+
+    const count = (some, all) => `kept ${number(some)} of ${number(all)}, sparsity ${percent(1 - some / all)}`;
+    const [keptAll, total] = [choice.reduce((sum, c) => sum + c.kept, 0), layers.reduce((sum, l) => sum + l.total, 0)];
+    find(".counts").textContent =
+      `${layer.name}: ${count(kept, layer.total)}.` +
+      (layers.length > 1 ? ` All ${layers.length} layers: ${count(keptAll, total)}.` : "");
+
+    const block = drawMatrix(find(".matrix canvas"), layer, keep, palette);
+    drawHistogram(find(".histogram canvas"), layer, keep, threshold, palette);
+    drawBars(find(".bars canvas"), layers, choice, layer, palette);
+    find(".matrix figcaption").innerHTML =
+      block[0] * block[1] === 1
+        ? `<i class="filled"></i> positive, <i class="filled negative"></i> negative, the stronger the larger; <i class="empty"></i> pruned: left empty`
+        : `A cell is ${block[0]} × ${block[1]} weights: <i class="filled"></i> the stronger the more are kept; empty: none`;
+    find(".histogram figcaption").innerHTML =
+      `<i class="filled"></i> kept, <i class="empty"></i> pruned` +
+      (threshold !== null ? `; <i class="dashed"></i> threshold: |weight| = ${compact(threshold)}` : "") +
+      (structure !== "unstructured" ? "; chosen by group, so no single threshold" : "");
+    const what = `${layer.name}, ${structures[structure]}: ${count(kept, layer.total)}`;
+    find(".matrix canvas").setAttribute("aria-label", `Matrix of weights of ${what}; pruned weights are empty cells`);
+    find(".histogram canvas").setAttribute("aria-label", `Histogram of weights of ${what}`);
+    find(".bars canvas").setAttribute(
+      "aria-label",
+      `Sparsity of each layer: ${layers.map((l, i) => `${l.name} ${percent(1 - choice[i].kept / l.total)}`).join(", ")}`
+    );
+  }
+
+  for (const [name, control] of Object.entries(controls)) {
+    control.addEventListener("input", () => {
+      model.set(name, name === "sparsity" ? Number(control.value) / 100 : control.value);
+      draw(); // before the message: what is seen waits for nothing
+      model.save_changes();
+    });
+    model.on(`change:${name}`, () => draw());
+  }
+  const sizes = new ResizeObserver(draw);
+  sizes.observe(root);
+  const theme = new MutationObserver(draw);
+  theme.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-name", "data-jp-theme-light", "class"] });
+  const scheme = window.matchMedia("(prefers-color-scheme: dark)");
+  scheme.addEventListener("change", draw);
+  return () => {
+    sizes.disconnect();
+    theme.disconnect();
+    scheme.removeEventListener("change", draw);
+  };
+}
+
+export default { render };

@@ -1,0 +1,140 @@
+import copy
+import math
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from pruning_lib.before_training import snip
+from pruning_lib.structure import prunable
+from pruning_lib.workbench import models
+
+
+def small_network():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 3)).double()
+
+
+def batch(size=12, seed=1):
+    generator = torch.Generator().manual_seed(seed)
+    inputs = torch.randn(size, 5, generator=generator, dtype=torch.float64)
+    return inputs, torch.randint(0, 3, (size,), generator=generator)
+
+
+def loss_without(model, name, index, share, data):
+    """L((1 − share·e_j) ⊙ w), by editing a copy of the model."""
+    model = copy.deepcopy(model)
+    with torch.no_grad():
+        prunable(model)[name][index] *= 1 - share
+        return F.cross_entropy(model(data[0]), data[1]).item()
+
+
+def connections(model):
+    for name, weight in prunable(model).items():
+        for index in torch.cartesian_prod(*map(torch.arange, weight.shape)).tolist():
+            yield name, tuple(index)
+
+
+def test_exact_effect_is_a_difference_of_losses():
+    """SNIP-2."""
+    model, data = small_network(), batch()
+    whole = F.cross_entropy(model(data[0]), data[1]).item()
+    for name, index in connections(model):
+        expected = whole - loss_without(model, name, index, 1, data)
+        assert snip.exact_effect(model, data, name, index) == pytest.approx(expected, abs=1e-15)
+    flat = snip.exact_effect(model, data, "0.weight", 7)
+    assert flat == snip.exact_effect(model, data, "0.weight", (1, 2))
+
+
+def test_sensitivity_is_the_normalized_derivative_by_the_indicator():
+    """SNIP-3 by central differences in float64, SNIP-4."""
+    model, data = small_network(), batch()
+    scores = snip.sensitivity(model, [data])
+    delta = 1e-5
+    derivative = {
+        (name, index): (loss_without(model, name, index, -delta, data) - loss_without(model, name, index, delta, data))
+        / (2 * delta)
+        for name, index in connections(model)
+    }
+    total = sum(abs(value) for value in derivative.values())
+    for (name, index), value in derivative.items():
+        assert scores[name][index].item() == pytest.approx(abs(value) / total, rel=1e-6, abs=1e-9)
+    assert sum(score.sum() for score in scores.values()).item() == pytest.approx(1, rel=1e-12)
+
+
+def test_split_into_batches_does_not_matter():
+    model, (inputs, targets) = small_network(), batch(size=12)
+    whole = snip.sensitivity(model, [(inputs, targets)])
+    parts = snip.sensitivity(model, [(inputs[:5], targets[:5]), (inputs[5:], targets[5:])])
+    for name in whole:
+        torch.testing.assert_close(parts[name], whole[name], rtol=1e-12, atol=0)
+
+
+def test_model_is_unchanged():
+    model = models.resnet((1, 8, 8), depth=8, width=4)
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    before = copy.deepcopy(model.state_dict())
+    snip.prune(model, [(torch.randn(4, 1, 8, 8), torch.tensor([0, 1, 2, 3]))], 0.9)
+    assert model.training
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, before[name]), name  # batch-norm statistics included
+    assert all(parameter.grad is None and not parameter.requires_grad for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("sparsity", [0.0, 0.5, 0.9, 1.0])
+def test_prune_keeps_the_most_sensitive(sparsity):
+    """SNIP-5."""
+    model, data = small_network(), batch()
+    masks = snip.prune(model, [data], sparsity)
+    assert masks.kept == round(32 * (1 - sparsity))
+    scores = snip.sensitivity(model, [data])
+    flat = torch.cat([score.flatten() for score in scores.values()])
+    kept = torch.cat([mask.flatten() for mask in masks.values()])
+    if 0 < masks.kept < 32:
+        assert flat[kept].min() > flat[~kept].max()
+
+
+class Sum(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.left, self.right = nn.Linear(3, 2), nn.Linear(3, 2)
+
+    def forward(self, left, right):
+        return self.left(left) + self.right(right)
+
+
+def test_inputs_as_tuple_or_dict_and_another_loss():
+    torch.manual_seed(0)
+    model, left, right, targets = Sum(), torch.randn(4, 3), torch.randn(4, 3), torch.randn(4, 2)
+    by_place = snip.sensitivity(model, [((left, right), targets)], loss=F.mse_loss)
+    by_name = snip.sensitivity(model, [({"right": right, "left": left}, targets)], loss=F.mse_loss)
+    assert all(torch.equal(by_place[name], by_name[name]) for name in by_place)
+    assert snip.exact_effect(model, ((left, right), targets), "left.weight", 0, loss=F.mse_loss) != 0
+
+
+def test_a_layer_that_is_not_used_scores_zero():
+    model = nn.ModuleDict({"used": nn.Linear(3, 2), "unused": nn.Linear(3, 2)})
+    model.forward = lambda inputs: model["used"](inputs)
+    scores = snip.sensitivity(model, [(torch.randn(4, 3), torch.tensor([0, 1, 0, 1]))])
+    assert (scores["unused.weight"] == 0).all()
+
+
+def test_bad_input():
+    model, data = small_network(), batch()
+    with pytest.raises(ValueError, match="batches is empty"):
+        snip.sensitivity(model, [])
+    with pytest.raises(ValueError, match="no prunable weight"):
+        snip.sensitivity(nn.BatchNorm1d(5), [data])
+    with pytest.raises(ValueError, match=r"sum of .* is 0, must be positive"):
+        snip.prune(model, [(torch.zeros_like(data[0]), data[1])], 0.5, loss=lambda outputs, targets: outputs.sum() * 0)
+    with pytest.raises(ValueError, match=r"gradient of '0.weight' is not finite"):
+        snip.prune(model, [(data[0] * math.nan, data[1])], 0.5)
+    for sparsity in (-0.1, 1.5, math.nan):
+        with pytest.raises(ValueError, match="sparsity is"):
+            snip.prune(model, [data], sparsity)
+    with pytest.raises(ValueError, match=r"name is 'bias', must be one of 0.weight, 2.weight"):
+        snip.exact_effect(model, data, "bias", 0)
+    with pytest.raises(ValueError, match=r"index is \(4, 0\)"):
+        snip.exact_effect(model, data, "0.weight", (4, 0))

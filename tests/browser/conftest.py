@@ -1,0 +1,144 @@
+"""A real browser on a real JupyterLab: the harness for widgets and notebooks.
+
+`lab` is a running server; `lab.open(page, notebook)` shows a notebook and runs all its cells. `page` is a fresh browser
+page, `page_errors` the list of what it complained about so far.
+"""
+
+import json
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+LAB_CONFIG = {
+    "ServerApp": {"ip": "127.0.0.1", "port": 0, "open_browser": False},
+    "LabApp": {"expose_app_in_browser": True},
+}
+NO_NEWS = {"fetchNews": "false", "checkForUpdates": False}  # else a question covers part of the page
+CHROMIUM_ARGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+
+
+@dataclass
+class Lab:
+    """A JupyterLab server: its folder for notebooks and how to reach it."""
+
+    folder: Path
+    url: str
+    token: str
+
+    def open(self, page, notebook: str, timeout: float = 60) -> None:
+        """Open a notebook of `folder` in `page`, run all cells and wait until the kernel has done them.
+
+        The notebook must name its kernel in its metadata, else JupyterLab asks for one and waits.
+        """
+        page.goto(f"{self.url}lab/tree/{notebook}?reset&token={self.token}")
+        kernel = "window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel"
+        page.wait_for_function(f"{kernel}?.status === 'idle'", timeout=1000 * timeout)
+        run = "window.jupyterapp.commands.execute('notebook:run-all-cells')"
+        page.evaluate(f"{run}.then(() => (window.ranAllCells = true)); null")  # not awaited: evaluate has no time-out
+        page.wait_for_function(f"window.ranAllCells && {kernel}.status === 'idle'", timeout=1000 * timeout)
+
+    def shut_down_kernels(self) -> None:
+        """End all kernels, as a lecturer's laptop may do it in the middle of a demonstration."""
+        for kernel in json.load(self._ask("GET", "api/kernels")):
+            self._ask("DELETE", f"api/kernels/{kernel['id']}").close()
+
+    def _ask(self, method: str, path: str):
+        headers = {"Authorization": f"token {self.token}"}
+        return urllib.request.urlopen(
+            urllib.request.Request(self.url + path, method=method, headers=headers), timeout=20
+        )
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator:
+    """Chromium without a window; the tests are skipped where there is none."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("no Chromium on PATH (Debian: apt-get install --no-install-recommends chromium)")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_ARGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser) -> Iterator:
+    """A fresh page, 1200 × 900."""
+    context = browser.new_context(viewport={"width": 1200, "height": 900})
+    yield context.new_page()
+    context.close()
+
+
+@pytest.fixture
+def page_errors(page) -> list[str]:
+    """Uncaught exceptions and console errors of `page`, in the order they came."""
+    errors = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    return errors
+
+
+@pytest.fixture(scope="session")
+def lab(browser, tmp_path_factory) -> Iterator[Lab]:
+    """JupyterLab on a free port of the loopback, with a configuration, a token and a folder of its own."""
+    home = tmp_path_factory.mktemp("lab")
+    places = {name: home / name for name in ("notebooks", "config", "data", "runtime", "ipython")}
+    for place in places.values():
+        place.mkdir()
+    (places["config"] / "jupyter_lab_config.json").write_text(json.dumps(LAB_CONFIG))
+    settings = places["config"] / "lab" / "user-settings" / "@jupyterlab" / "apputils-extension"
+    settings.mkdir(parents=True)
+    (settings / "notification.jupyterlab-settings").write_text(json.dumps(NO_NEWS))
+    token = secrets.token_hex(16)
+    environment = os.environ | {
+        "JUPYTER_TOKEN": token,
+        "JUPYTER_CONFIG_DIR": str(places["config"]),
+        "JUPYTER_DATA_DIR": str(places["data"]),
+        "JUPYTER_RUNTIME_DIR": str(places["runtime"]),
+        "IPYTHONDIR": str(places["ipython"]),
+    }
+    log = home / "lab.log"
+    command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={places['notebooks']}"]
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        command.append("--allow-root")
+    with log.open("w") as output:
+        server = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT, cwd=home)
+    try:
+        yield Lab(places["notebooks"], wait_until_up(server, places["runtime"], log), token)
+    finally:
+        server.terminate()  # takes its kernels along
+        try:
+            server.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
+
+
+def wait_until_up(server: subprocess.Popen, runtime: Path, log: Path, timeout: float = 60) -> str:
+    """The server's address, which it writes into its runtime folder once it listens."""
+    stop = time.monotonic() + timeout
+    while time.monotonic() < stop and server.poll() is None:
+        for file in runtime.glob("jpserver-*.json"):
+            try:
+                return json.loads(file.read_text())["url"]
+            except json.JSONDecodeError:  # half written: look again
+                pass
+        time.sleep(0.1)
+    pytest.fail(f"JupyterLab did not come up; its log ends:\n{log.read_text()[-2000:]}")

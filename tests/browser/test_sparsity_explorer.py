@@ -1,0 +1,154 @@
+"""The sparsity explorer in a real browser: in JupyterLab, without its kernel, and on a page that never had one."""
+
+import base64
+import json
+import statistics
+
+import nbformat
+import pytest
+import torch
+
+from pruning_lib.teaching.widgets.sparsity_choice import choose_masks
+from pruning_lib.teaching.widgets.sparsity_explorer import SparsityExplorer
+
+MAKE_WEIGHTS = """
+generator = torch.Generator().manual_seed(0)
+shapes = {"conv1": (8, 1, 3, 3), "conv2": (16, 8, 3, 3), "fc": (128, 128)}
+weights = {name: torch.randn(shape, generator=generator) / shape[1] ** 0.5 for name, shape in shapes.items()}
+"""
+CELLS = [
+    "from pathlib import Path\nimport torch\n"
+    "from pruning_lib.teaching.widgets.sparsity_explorer import SparsityExplorer",
+    MAKE_WEIGHTS,
+    'explorer = SparsityExplorer(weights, sparsity=0.7, layer="fc")\nexplorer',
+    # What Python sees goes to a file; what Python sets goes back to the page.
+    "def follow(change):\n"
+    '    Path("seen.txt").write_text(str(explorer.sparsity))\n'
+    "    if explorer.sparsity == 0:\n"
+    '        explorer.layer = "conv2"\n'
+    'explorer.observe(follow, "sparsity")',
+]
+KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
+PIXELS = "[...document.querySelectorAll('.sparsity-explorer canvas')].map((canvas) => canvas.toDataURL())"
+STUB = """
+const state = STATE;
+state.values = new DataView(Uint8Array.from(atob(state.values), (c) => c.charCodeAt(0)).buffer);
+const model = { get: (name) => state[name], set: (name, value) => (state[name] = value), on() {}, save_changes() {} };
+"""
+# From the key's event to the end of the event in which everything is drawn, and to the next frame.
+MEASURE = """() => {
+  let pressed;
+  window.timings = { redraw: [], frame: [] };
+  window.addEventListener("keydown", () => (pressed = performance.now()), true);
+  window.addEventListener("input", () => {
+    window.timings.redraw.push(performance.now() - pressed);
+    requestAnimationFrame(() => window.timings.frame.push(performance.now() - pressed));
+  });
+}"""
+
+
+@pytest.fixture(scope="module")
+def weights() -> dict[str, torch.Tensor]:
+    scope = {"torch": torch}
+    exec(MAKE_WEIGHTS, scope)
+    return scope["weights"]
+
+
+def sentence(weights, layer: str, *how) -> str:
+    """What the live text has to say, from Python's masks."""
+    masks = choose_masks(weights, *how)
+    kept, total = int(masks[layer].sum()), masks[layer].numel()
+    part = f"{layer}: kept {kept:,} of {total:,}, sparsity {100 * (1 - kept / total):.1f} %."
+    return f"{part} All 3 layers: kept {masks.kept:,} of {masks.total:,}, sparsity {100 * masks.sparsity:.1f} %."
+
+
+def test_explorer_in_jupyterlab(lab, page, page_errors, weights, record_property):
+    from playwright.sync_api import expect
+
+    cells = [nbformat.v4.new_code_cell(source) for source in CELLS]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=KERNEL), lab.folder / "explorer.ipynb")
+    lab.open(page, "explorer.ipynb")
+    widget = page.locator(".sparsity-explorer")
+    slider, counts = widget.locator(".sparsity"), widget.locator(".counts")
+    expect(counts).to_have_text(sentence(weights, "fc", 0.7))
+    assert counts.get_attribute("aria-live") == "polite"
+
+    # The keyboard moves the slider by 1 % (up and down too, which JupyterLab would like to have), and all is redrawn.
+    before = page.evaluate(PIXELS)
+    slider.focus()
+    page.keyboard.press("ArrowRight")
+    expect(counts).to_have_text(sentence(weights, "fc", 0.71))
+    assert all(old != new for old, new in zip(before, page.evaluate(PIXELS), strict=True))
+    page.keyboard.press("ArrowUp")
+    expect(counts).to_have_text(sentence(weights, "fc", 0.72))
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowLeft")
+    expect(counts).to_have_text(sentence(weights, "fc", 0.7))
+    assert page.evaluate(PIXELS) == before
+    expect(slider).to_be_focused()
+    assert slider.evaluate("(element) => getComputedStyle(element).outlineStyle") != "none"
+
+    widget.locator(".scope").select_option("layer")
+    expect(counts).to_have_text(sentence(weights, "fc", 0.7, "unstructured", "layer"))
+    widget.locator(".structure").select_option("rows")
+    expect(counts).to_have_text(sentence(weights, "fc", 0.7, "rows"))
+    expect(widget.locator(".scope")).to_be_disabled()
+    widget.locator(".structure").select_option("2:4")
+    expect(counts).to_have_text(sentence(weights, "fc", 0.7, "2:4"))
+    expect(slider).to_be_disabled()
+    expect(widget.locator(".note")).to_contain_text("2:4 keeps 2 of every 4")
+    widget.locator(".layer").select_option("conv1")
+    expect(widget.locator(".note")).to_contain_text(
+        "conv1 stays whole: 2:4 needs columns in groups of 4, and there are 9"
+    )
+    expect(widget.locator(".structure option[value='4:8']")).to_be_disabled()
+    widget.locator(".structure").select_option("stripes")
+    expect(counts).to_have_text(sentence(weights, "conv1", 0.7, "stripes"))
+    widget.locator(".structure").select_option("unstructured")
+    widget.locator(".scope").select_option("global")
+
+    # Python follows the page, and the page Python.
+    slider.focus()
+    page.keyboard.press("Home")
+    expect(widget.locator(".layer")).to_have_value("conv2")
+    expect(counts).to_have_text(sentence(weights, "conv2", 0.0))
+    assert float((lab.folder / "seen.txt").read_text()) == 0.0
+
+    # A change of theme is drawn too.
+    light = page.evaluate(PIXELS)
+    page.evaluate("window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'}); null")
+    page.wait_for_function(f"(light) => {PIXELS}.every((url, i) => url !== light[i])", arg=light, timeout=10_000)
+    assert page_errors == []
+
+    # No message to a kernel is waited for: it goes on without one, and is measured there.
+    lab.shut_down_kernels()
+    widget.locator(".layer").select_option("fc")
+    slider.focus()
+    page.evaluate(MEASURE)
+    for _ in range(40):
+        page.keyboard.press("ArrowRight")
+    expect(counts).to_have_text(sentence(weights, "fc", 0.4))
+    for what, times in page.evaluate("window.timings").items():
+        record_property(f"key press to {what}, median in ms", statistics.median(times))
+        print(f"key press to {what}: median {statistics.median(times):.1f} ms, longest {max(times):.1f} ms")
+
+
+def test_page_without_a_kernel(page, page_errors, weights):
+    explorer = SparsityExplorer(weights, sparsity=0.9, layer="conv2")
+    names = ("layers", "structures", "palette", "sparsity", "structure", "scope", "layer")
+    state = {name: getattr(explorer, name) for name in names}
+    state["values"] = base64.b64encode(explorer.values).decode()
+    script = explorer._esm.replace("export default", "const widget =")
+    stub = STUB.replace("STATE", json.dumps(state))
+    page.set_viewport_size({"width": 700, "height": 900})
+    page.set_content(
+        f"<style>{explorer._css}</style><div id='here'></div>"
+        f"<script type='module'>{script}{stub}widget.render({{ model, el: document.getElementById('here') }});</script>"
+    )
+    counts = page.locator(".counts")
+    counts.get_by_text(sentence(weights, "conv2", 0.9)).wait_for()
+    page.locator(".sparsity").focus()
+    page.keyboard.press("PageDown")
+    counts.get_by_text(sentence(weights, "conv2", 0.8)).wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 700
+    assert page_errors == []

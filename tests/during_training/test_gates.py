@@ -1,0 +1,170 @@
+"""Where gates sit, that open ones change nothing, and that folding keeps the outputs."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from pruning_lib.during_training.gates import Gate, add_gates, fold_gates, gates
+from pruning_lib.workbench.models import lenet5, lenet_300_100, resnet
+
+
+class Grouped(nn.Module):
+    """A bottleneck with 4 groups, as in ResNeXt, written with functions and ended by an in-place addition."""
+
+    def __init__(self):
+        super().__init__()
+        self.reduce, self.norm1 = nn.Conv2d(8, 12, 1, bias=False), nn.BatchNorm2d(12)
+        self.grouped, self.norm2 = nn.Conv2d(12, 16, 3, padding=1, groups=4), nn.BatchNorm2d(16)
+        self.expand = nn.Conv2d(16, 8, 1)
+
+    def forward(self, r):
+        branch = torch.relu(self.norm1(self.reduce(r)))
+        branch = self.norm2(self.grouped(branch)).relu()
+        branch = self.expand(branch)
+        branch += r
+        return nn.functional.relu(branch)
+
+
+def grouped_net(seed=0):
+    torch.manual_seed(seed)
+    net = nn.Sequential(nn.Conv2d(1, 8, 3), Grouped(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3))
+    return with_statistics(net)
+
+
+def with_statistics(net, seed=0):
+    """Norms as after training: scale, shift, mean and variance that are not 0 and 1."""
+    generator = torch.Generator().manual_seed(seed)
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            for tensor in (module.weight, module.running_var):
+                tensor.data.uniform_(0.5, 1.5, generator=generator)
+            for tensor in (module.bias, module.running_mean):
+                tensor.data.normal_(generator=generator)
+    return net.eval()
+
+
+def images(seed=0, size=8):
+    return torch.randn(4, 1, size, size, generator=torch.Generator().manual_seed(seed))
+
+
+def sizes(gated):
+    return {name: len(scale) for name, scale in gates(gated).items()}
+
+
+def test_blocks_of_a_residual_net_have_one_gate_each():
+    gated = add_gates(resnet((1, 8, 8), depth=20, width=4), "block")
+    assert sizes(gated) == {f"stage{stage}.{block}": 1 for stage in (1, 2, 3) for block in (0, 1, 2)}
+    assert all(scale.eq(1).all() for scale in gates(gated).values())
+
+
+def test_a_gate_multiplies_the_branch_and_not_the_shortcut():
+    net = with_statistics(resnet((1, 8, 8), depth=8, width=4))
+    gated = add_gates(net, "block")
+    gates(gated)["stage2.0"].data.fill_(0.3)
+    block, r = net.stage2[0], images().repeat(1, 4, 1, 1)
+    branch = block.norm2(block.conv2(block.relu(block.norm1(block.conv1(r)))))
+    torch.testing.assert_close(gated.stage2[0](r), (block.shortcut(r) + 0.3 * branch).relu())  # SSS-8
+
+
+def test_channels_are_gated_only_where_they_can_go():
+    assert sizes(add_gates(lenet5((1, 8, 8)), "channel")) == {"conv1": 20, "conv2": 50}
+    # the last layer of a block, the stem and the shortcut are tied by the additions
+    assert sizes(add_gates(resnet((1, 8, 8), depth=8, width=4), "channel")) == {
+        "stage1.0.conv1": 4,
+        "stage2.0.conv1": 8,
+        "stage3.0.conv1": 16,
+    }
+    # the grouped convolution's inputs go by group, its outputs too; `expand` is tied
+    with pytest.raises(ValueError, match="no channel"):
+        add_gates(grouped_net(), "channel")
+
+
+def test_groups_of_a_grouped_convolution_are_gated_behind_its_norm():
+    gated = add_gates(grouped_net(), "group")
+    assert sizes(gated) == {"1.grouped": 4}
+    assert isinstance(gated[1].norm2, Gate)
+    gates(gated)["1.grouped"].data = torch.tensor([1.0, 0.0, 2.0, 1.0])
+    before, after = (net[1].norm2(torch.ones(1, 16, 2, 2)) for net in (grouped_net(), gated))
+    torch.testing.assert_close(after, before * torch.tensor([1.0, 0, 2, 1]).repeat_interleave(4).view(1, -1, 1, 1))
+
+
+def test_a_group_norm_ties_channels_but_not_blocks():
+    class Block(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.branch = nn.Sequential(
+                nn.Conv2d(4, 4, 3, padding=1), nn.GroupNorm(2, 4), nn.ReLU(), nn.Conv2d(4, 4, 1)
+            )
+            self.norm = nn.GroupNorm(2, 4)
+
+        def forward(self, r):
+            return r + self.norm(self.branch(r))
+
+    net = nn.Sequential(nn.Conv2d(1, 4, 1), Block(), nn.Flatten(), nn.Linear(256, 2))
+    assert sizes(add_gates(net, "block")) == {"1": 1}
+    with pytest.raises(ValueError, match="no channel"):
+        add_gates(net, "channel")
+
+
+@pytest.mark.parametrize(
+    ("make", "level"),
+    [
+        (lambda: resnet((1, 8, 8), depth=8, width=4), "block"),
+        (lambda: resnet((1, 8, 8), depth=8, width=4), "channel"),
+        (lambda: lenet5((1, 8, 8)), "channel"),
+        (grouped_net, "block"),
+        (grouped_net, "group"),
+    ],
+)
+def test_open_gates_and_folded_gates_change_nothing(make, level):
+    net = with_statistics(make())
+    before = copy.deepcopy(net.state_dict())
+    gated = add_gates(net, level)
+    assert torch.equal(gated(images()), net(images()))
+    generator = torch.Generator().manual_seed(1)
+    for scale in gates(gated).values():
+        scale.data.uniform_(-1, 1, generator=generator)
+    outputs = gated(images())
+    assert not torch.allclose(outputs, net(images()), rtol=1e-2)
+    folded = fold_gates(gated)
+    torch.testing.assert_close(folded(images()), outputs, rtol=1e-5, atol=1e-5)
+    assert folded.state_dict().keys() == before.keys()
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+
+
+def test_gates_of_a_copy_are_its_own():
+    gated = add_gates(resnet((1, 8, 8), depth=8, width=4), "block")
+    copied = copy.deepcopy(gated)
+    gates(copied)["stage1.0"].data.zero_()
+    assert gates(gated)["stage1.0"].item() == 1
+
+
+def test_models_that_can_carry_no_gates_are_errors():
+    net = resnet((1, 8, 8), depth=8, width=4)
+    with pytest.raises(ValueError, match="level is 'layer', must be one of 'block', 'group', 'channel'"):
+        add_gates(net, "layer")
+    with pytest.raises(ValueError, match="has gates already"):
+        add_gates(add_gates(net, "block"), "channel")
+    with pytest.raises(ValueError, match="no group"):
+        add_gates(net, "group")
+    with pytest.raises(ValueError, match="no block"):
+        add_gates(lenet_300_100((1, 8, 8)), "block")
+
+    class Undecided(nn.Module):
+        def forward(self, x):
+            return x if x.sum() > 0 else -x
+
+    with pytest.raises(ValueError, match="Undecided cannot be traced"):
+        add_gates(Undecided(), "block")
+
+
+def test_torchvision_models():
+    models = pytest.importorskip("torchvision.models")
+    with torch.device("meta"):  # shapes without memory
+        resnext, vgg, plain = models.resnext50_32x4d(), models.vgg11_bn(), models.resnet18()
+        assert len(gates(add_gates(plain, "block"))) == 8
+        assert len(gates(add_gates(resnext, "block"))) == 16
+        assert list(sizes(add_gates(resnext, "group")).values()) == [32] * 16
+        assert list(sizes(add_gates(vgg, "channel")).values()) == [64, 128, 256, 256, 512, 512, 512, 512]

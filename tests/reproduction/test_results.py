@@ -1,0 +1,130 @@
+import json
+import math
+import subprocess
+
+import numpy as np
+import pytest
+import torch
+
+import pruning_lib
+from pruning_lib.reproduction import results
+from pruning_lib.reproduction.results import Headline, read, write
+
+ENTRIES = [Headline("accuracy", 0.5, "%", 0.75, "digits"), Headline("steps", 12)]
+
+
+def test_what_is_written_is_read_with_its_provenance(tmp_path):
+    path = tmp_path / "deep" / "results.json"
+    written = write(str(path), "02_snip", {"sparsity": 0.9, "levels": [1]}, ENTRIES, seconds=2.5)
+    assert read(path) == written
+    assert written["headline"][0] == {"name": "accuracy", "value": 0.5, "unit": "%", "paper": 0.75, "note": "digits"}
+    assert written["headline"][1]["paper"] is None
+    assert written["parameters"] == {"sparsity": 0.9, "levels": [1]}
+    assert written["versions"]["torch"] == torch.__version__
+    assert written["versions"]["pruning_lib"] == pruning_lib.__version__
+    assert (written["device"], written["threads"], written["seconds"]) == ("cpu", torch.get_num_threads(), 2.5)
+    assert written["date"].endswith("+00:00")
+    assert [entry.name for entry in path.parent.iterdir()] == ["results.json"]
+
+
+def test_nothing_is_written_without_out(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert write("", "02_snip", {}, ENTRIES)["headline"][1]["value"] == 12
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [torch.tensor(0.25), np.float32(0.25), np.array(0.25), torch.tensor([0.25])])
+def test_tensors_and_arrays_of_one_number_count_as_numbers(number):
+    assert Headline("a", number).value == 0.25
+
+
+@pytest.mark.parametrize(
+    "value", [math.nan, math.inf, -math.inf, torch.tensor(math.nan), "1", True, None, [1], torch.ones(2)]
+)
+def test_a_value_that_is_no_finite_number_is_refused(value):
+    with pytest.raises(ValueError, match=r"headline 'loss': value is .*, must be a finite number"):
+        Headline("loss", value)
+    if value is not None:
+        with pytest.raises(ValueError, match=r"headline 'loss': paper is .*, must be a finite number"):
+            Headline("loss", 1.0, paper=value)
+
+
+def test_names_are_text_and_differ():
+    with pytest.raises(ValueError, match="name is empty"):
+        Headline("", 1)
+    with pytest.raises(ValueError, match="unit is 3, must be text"):
+        Headline("a", 1, unit=3)
+    with pytest.raises(ValueError, match="headline 'a' is given 2 times"):
+        write("", "02_snip", {}, [Headline("a", 1), Headline("a", 2)])
+
+
+@pytest.mark.parametrize("value", [math.nan, [1, math.inf], object()])
+def test_a_parameter_that_json_does_not_hold_is_refused_and_the_old_file_stays(tmp_path, value):
+    path = tmp_path / "results.json"
+    path.write_text("old")
+    with pytest.raises(ValueError, match="parameter 'alpha' is"):
+        write(path, "02_snip", {"alpha": value}, ENTRIES)
+    assert path.read_text() == "old"
+
+
+def test_an_interrupted_write_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
+    path = tmp_path / "results.json"
+    write(path, "02_snip", {}, ENTRIES)
+    before = path.read_text()
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("os.replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write(path, "02_snip", {}, [Headline("other", 1)])
+    assert path.read_text() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        lambda text: text[:-20],
+        lambda text: "[]",
+        lambda text: "3",
+        lambda text: text.replace('"threads"', '"thread"'),
+        lambda text: text.replace("0.5", "NaN"),
+        lambda text: text.replace('"unit"', '"units"'),
+        lambda text: json.dumps(json.loads(text) | {"headline": None}),
+    ],
+)
+def test_a_file_that_is_not_complete_is_refused_by_name(tmp_path, broken):
+    path = tmp_path / "results.json"
+    write(path, "02_snip", {}, ENTRIES)
+    path.write_text(broken(path.read_text()))
+    with pytest.raises(ValueError, match=r"results\.json holds no complete results"):
+        read(path)
+
+
+def test_commit_and_dirty_flag_are_those_of_the_checkout(tmp_path, monkeypatch):
+    def git(*arguments):
+        who = ["-c", "user.name=a", "-c", "user.email=a@b.c", "-c", "commit.gpgsign=false"]
+        return subprocess.run(
+            ["git", "-C", tmp_path, *who, *arguments], check=True, capture_output=True, text=True
+        ).stdout
+
+    monkeypatch.setattr(results, "CHECKOUT", tmp_path.resolve())
+    git("init")
+    assert results.provenance()["commit"] is None  # no commit yet
+    (tmp_path / "file").write_text("1")
+    git("add", "file")
+    git("commit", "-m", "first")
+    found = results.provenance()
+    assert (found["commit"], found["dirty"]) == (git("rev-parse", "HEAD").strip(), False)
+    (tmp_path / "file").write_text("2")
+    assert results.provenance()["dirty"] is True
+    inside = tmp_path / "site-packages"
+    inside.mkdir()
+    monkeypatch.setattr(results, "CHECKOUT", inside.resolve())
+    assert (results.provenance()["commit"], results.provenance()["dirty"]) == (None, None)
+
+
+def test_no_git_is_no_error(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    assert results.provenance()["commit"] is None

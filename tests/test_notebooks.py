@@ -1,0 +1,125 @@
+"""What every committed notebook must hold, read as text; nbval runs them."""
+
+import ast
+import re
+
+import nbformat
+import pytest
+import yaml
+
+from pruning_lib.files import CHECKOUT
+from pruning_lib.reproduction.parameters import check, declared
+
+PATHS = sorted((CHECKOUT / "notebooks").glob("*.ipynb"))
+IDS = {
+    "01_taxonomy": [f"TAX-{i}" for i in range(1, 8)],
+    "02_snip": [f"SNIP-{i}" for i in range(1, 6)],
+}
+
+notebooks = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+
+
+def read(path):
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    return notebook
+
+
+def sources(path, kind):
+    return [cell.source for cell in read(path).cells if cell.cell_type == kind]
+
+
+def test_the_first_notebooks_are_there():
+    assert set(IDS) <= {path.stem for path in PATHS}
+
+
+@notebooks
+def test_every_equation_is_checked_and_every_check_asserts(path):
+    tags = re.findall(r"\\tag\{([A-Z]+-\d+)\}", "\n".join(sources(path, "markdown")))
+    assert len(tags) == len(set(tags)), "an equation is numbered twice"
+    checks = {}
+    for source in sources(path, "code"):
+        for name in re.findall(r"^# check ([A-Z]+-\d+)\b", source, flags=re.MULTILINE):
+            checks[name] = checks.get(name, "") + source + "\n"
+    for tag in set(tags) | set(IDS.get(path.stem, [])):
+        assert tag in tags, f"{tag} is in no equation"
+        assert tag in checks, f"{tag} has no check"
+        # A class made for a check may stand in a cell of its own, so look in this cell and the next one.
+        assert asserts(path, tag), f"the check of {tag} asserts nothing"
+
+
+def asserts(path, tag):
+    codes = sources(path, "code")
+    (index,) = [i for i, source in enumerate(codes) if re.search(rf"^# check {tag}\b", source, flags=re.MULTILINE)][:1]
+    tree = ast.parse("\n".join(codes[index : index + 2]))
+    return any(
+        isinstance(node, ast.Assert)
+        or (isinstance(node, ast.Call) and ast.unparse(node.func) == "torch.testing.assert_close")
+        for node in ast.walk(tree)
+    )
+
+
+@notebooks
+def test_check_follows_its_equation(path):
+    place = {}
+    for index, cell in enumerate(read(path).cells):
+        found = re.findall(
+            r"\\tag\{([A-Z]+-\d+)\}" if cell.cell_type == "markdown" else r"# check ([A-Z]+-\d+)", cell.source
+        )
+        for name in found:
+            place.setdefault((cell.cell_type, name), index)
+    for (kind, name), index in place.items():
+        if kind == "code":
+            assert 0 < index - place["markdown", name] <= 3, f"the check of {name} is far from its equation"
+
+
+@notebooks
+def test_executed_in_order_without_error(path):
+    cells = [cell for cell in read(path).cells if cell.cell_type == "code" and cell.source.strip()]
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    for cell in cells:
+        for output in cell.outputs:
+            assert output.output_type != "error"
+            assert output.get("name") != "stderr", f"a warning or progress bar is saved: {output.get('text', '')[:80]}"
+
+
+@notebooks
+def test_outputs_name_no_place_and_no_address(path):
+    outputs = "\n".join(str(cell.outputs) for cell in read(path).cells if cell.cell_type == "code")
+    assert not re.search(r" at 0x[0-9a-f]{6}|/home/|/root/|/work/|/tmp/|[A-Z]:\\\\", outputs)
+    assert path.stat().st_size < 4_000_000
+
+
+@notebooks
+def test_cells_are_short(path):
+    lengths = sorted(len(source.splitlines()) for source in sources(path, "code"))
+    assert lengths[len(lengths) // 2] <= 10
+    assert lengths[-1] <= 35
+
+
+@notebooks
+def test_parameters_and_profiles_fit(path):
+    types = declared(read(path), path.stem)
+    assert any(re.search(r'^out: str = ""  # ', source, flags=re.MULTILINE) for source in sources(path, "code"))
+    profiles = yaml.safe_load((CHECKOUT / "notebooks" / "profiles.yaml").read_text())[path.stem]
+    assert {"smoke", "lecture"} <= set(profiles)
+    for name, values in profiles.items():
+        check(values or {}, types, f"{path.stem}, {name}")
+
+
+@notebooks
+def test_exercises_are_registered(path):
+    from pruning_lib.teaching.exercises import EXERCISES
+
+    used = re.findall(r'exercises\.check\("(\w+)"', "\n".join(sources(path, "code")))
+    assert 3 <= len(used) <= 5
+    assert set(used) <= set(EXERCISES)
+    # The folded solution is the solution: it passes its own check.
+    from pruning_lib.teaching.exercises import check as judge
+
+    text = "\n".join(sources(path, "markdown"))
+    for name in used:
+        (solution,) = re.findall(rf"```python\n(def {name}\(.*?)```", text, flags=re.DOTALL)
+        scope = {}
+        exec("import torch\n" + solution, scope)
+        assert judge(name, scope[name], seed=0).passed, name

@@ -1,0 +1,105 @@
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from pruning_lib.workbench import models, training
+from pruning_lib.workbench.data import Data, batches, load
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return load("digits")
+
+
+def blobs(count=60):
+    generator = torch.Generator().manual_seed(0)
+    targets = torch.arange(count) % 3
+    inputs = torch.randn(count, 1, 2, 2, generator=generator) + 3 * F.one_hot(targets, 4).view(-1, 1, 2, 2)
+    return Data("blobs", (inputs, targets), (inputs[:30], targets[:30]), ("a", "b", "c"))
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_digits_are_learned(digits, optimizer):
+    model = models.lenet_300_100(digits.shape)
+    lr = 0.05 if optimizer == "sgd" else 0.001
+    losses = training.fit(model, digits, 6, optimizer=optimizer, lr=lr, progress=False)
+    accuracy, loss = training.evaluate(model, digits.test)
+    assert len(losses) == 6
+    assert losses[-1] < losses[0]
+    assert accuracy > 0.93
+    assert loss < 0.3
+
+
+def test_same_seed_same_weights():
+    results = []
+    for seed in (0, 0, 1):
+        model = models.lenet_300_100((1, 2, 2), 3)
+        training.fit(model, blobs(), 3, seed=seed, batch_size=7, progress=False)
+        results.append(model.fc1.weight.detach())
+    assert torch.equal(results[0], results[1])
+    assert not torch.equal(results[0], results[2])
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        ("constant", [1.0] * 8),
+        ("step", [1.0] * 4 + [0.1] * 2 + [0.01] * 2),
+        ("cosine", [1.0, 0.9619, 0.8536, 0.6913, 0.5, 0.3087, 0.1464, 0.0381]),
+    ],
+)
+def test_schedules(schedule, expected):
+    factor = training.learning_rate_factor(schedule, (0.5, 0.75), 8)
+    assert [factor(t) for t in range(8)] == pytest.approx(expected, abs=1e-4)
+
+
+def test_fit_is_sgd_written_out():
+    data = blobs()
+    model = models.lenet_300_100((1, 2, 2), 3).double()
+    data = Data("blobs", (data.train[0].double(), data.train[1]), data.test, data.classes)
+    weights = [parameter.detach().clone().requires_grad_() for parameter in model.parameters()]
+    velocity = [torch.zeros_like(weight) for weight in weights]
+    names = [name for name, _ in model.named_parameters()]
+    training.fit(model, data, 2, lr=0.1, schedule="constant", batch_size=25, seed=3, progress=False)
+    for epoch in range(2):
+        for inputs, targets in batches(data.train, 25, 3 * 1_000_003 + epoch):
+            outputs = torch.func.functional_call(model, dict(zip(names, weights, strict=True)), inputs)
+            gradients = torch.autograd.grad(F.cross_entropy(outputs, targets), weights)
+            for weight, v, gradient in zip(weights, velocity, gradients, strict=True):
+                v.mul_(0.9).add_(gradient + 5e-4 * weight.detach())
+                weight.data.sub_(0.1 * v)
+    for parameter, weight in zip(model.parameters(), weights, strict=True):
+        torch.testing.assert_close(parameter, weight, rtol=1e-10, atol=1e-12)
+
+
+def test_evaluate_counts_and_restores_the_mode():
+    data = blobs()
+    model = nn.Sequential(nn.Dropout(0.9), nn.Flatten(), nn.Linear(4, 3))
+    model.train()
+    accuracy, loss = training.evaluate(model, data.test, batch_size=7)
+    assert model.training
+    with torch.no_grad():
+        outputs = model[2](data.test[0].flatten(1))
+    assert accuracy == (outputs.argmax(1) == data.test[1]).double().mean().item()
+    assert loss == pytest.approx(F.cross_entropy(outputs, data.test[1]).item(), rel=1e-5)
+
+
+def test_bad_options():
+    model, data = models.lenet_300_100((1, 2, 2), 3), blobs()
+    for options, message in [
+        ({"optimizer": "lbfgs"}, "optimizer is 'lbfgs'"),
+        ({"schedule": "linear"}, "schedule is 'linear'"),
+        ({"lr": 0.0}, "lr is 0.0, must be positive"),
+        ({"lr": float("nan")}, "lr is nan"),
+        ({"batch_size": 0}, "batch_size is 0"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            training.fit(model, data, 1, progress=False, **options)
+    with pytest.raises(ValueError, match="epochs is -1"):
+        training.fit(model, data, -1, progress=False)
+
+
+def test_divergence_is_an_error():
+    with pytest.raises(ValueError, match="loss is nan in epoch .* is lr = 1e\\+20 too large"):
+        training.fit(models.lenet_300_100((1, 2, 2), 3), blobs(), 5, lr=1e20, progress=False)
