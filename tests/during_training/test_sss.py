@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from test_gates import grouped_net, images, with_statistics
+from gated_nets import grouped_net, images, with_statistics
 from torch import nn
 
 from pruning_lib.during_training import sss
