@@ -32,7 +32,7 @@ from pruning_lib.during_training.gates import (
     named_gates,
 )
 from pruning_lib.during_training.proximal import ProximalSGD
-from pruning_lib.inputs import Inputs, as_arguments
+from pruning_lib.inputs import Inputs, call
 from pruning_lib.structure.removal import close_blocks_, remove
 
 __all__ = ["Gate", "History", "add_gates", "closed", "fold_gates", "gates", "remove_closed", "train_gates"]
@@ -221,8 +221,7 @@ def train_gates(
 def train_epoch(model: nn.Module, batches: Batches, loss, *optimizers: torch.optim.Optimizer) -> list[float]:
     losses = []
     for inputs, targets in check_batches(batches):
-        args, kwargs = as_arguments(inputs)
-        value = loss(model(*args, **kwargs), targets)
+        value = loss(call(model, inputs), targets)
         losses.append(value.item())
         if not math.isfinite(losses[-1]):
             raise ValueError(f"loss is {losses[-1]}, must be finite: is lr too large?")

@@ -13,11 +13,12 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from pruning_lib.files import written_whole
+from pruning_lib.inputs import call
 from pruning_lib.structure.attention import fewer_heads_
 from pruning_lib.structure.graph import Graph
 from pruning_lib.structure.holding import held
 from pruning_lib.structure.layer_rules import CHANNEL_NORMS, CONVOLUTIONS
-from pruning_lib.structure.tracing import call, map_tensors, tensors_in, trace
+from pruning_lib.structure.tracing import map_tensors, tensors_in, trace
 from pruning_lib.structure.zeroing import graph_slices, zero_slices_
 
 FORMAT = "pruning_lib.structure.removal 1"

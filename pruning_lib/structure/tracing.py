@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from pruning_lib.inputs import call
 from pruning_lib.structure.graph import Block, Graph
 from pruning_lib.structure.holding import release
 from pruning_lib.structure.layer_rules import AxisSize, Trail
@@ -43,13 +44,6 @@ def trace(model: nn.Module, example_inputs: Any) -> Graph:
     release(model)  # masks act through functions of their own, which are no part of the model
     with torch.no_grad():
         return Follower(model).run(map_tensors(torch.clone, example_inputs))
-
-
-def call(model: nn.Module, inputs: Any) -> Any:
-    """model(x), model(*tuple) or model(**dict), whichever `inputs` asks for."""
-    if isinstance(inputs, Mapping):
-        return model(**inputs)
-    return model(*inputs) if isinstance(inputs, tuple) else model(inputs)
 
 
 def map_tensors(function: Callable[[Tensor], Tensor], value: Any) -> Any:
