@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from pruning_lib.checks import check_batches
+from pruning_lib.checks import check_batches, check_sparsity
 from pruning_lib.inputs import Inputs, as_arguments
 from pruning_lib.structure import Masks, keep_largest, prunable
 
@@ -97,6 +97,7 @@ def prune(model: nn.Module, batches: Iterable[Batch], sparsity: float, loss: Los
 
     The model is unchanged; `masks.hold(model)` applies them. Raises ValueError as `sensitivity` and `keep_largest` do.
     """
+    check_sparsity(sparsity)  # before the work, not after it
     return keep_largest(sensitivity(model, batches, loss), sparsity)
 
 
