@@ -1,6 +1,7 @@
 """Checks of input shared by all methods: each names the value and what is allowed."""
 
 from collections.abc import Iterable
+from numbers import Real
 from typing import Any
 
 import torch
@@ -9,8 +10,8 @@ from torch import Tensor
 
 def check_sparsity(sparsity: float) -> float:
     """Return `sparsity` if it is a number in [0, 1], else raise ValueError."""
-    if not 0.0 <= sparsity <= 1.0:  # False for nan too
-        raise ValueError(f"sparsity is {sparsity}, must be in [0, 1]: the share of zeros")
+    if not isinstance(sparsity, Real) or not 0.0 <= sparsity <= 1.0:  # False for nan too
+        raise ValueError(f"sparsity is {sparsity!r}, must be a number in [0, 1]: the share of zeros")
     return sparsity
 
 
@@ -31,6 +32,8 @@ def check_scores(scores: dict[str, Tensor]) -> dict[str, Tensor]:
         if score.numel() and not all(torch.isfinite(extreme) for extreme in score.aminmax()):
             bad = score[~torch.isfinite(score)][0].item()
             raise ValueError(f"scores[{name!r}] contains {bad}, must be finite")
+        if not score.numel():
+            raise ValueError(f"scores[{name!r}] has shape {tuple(score.shape)}, must not be empty")
     return scores
 
 

@@ -101,7 +101,7 @@ def test_cells_are_short(path):
 def test_parameters_and_profiles_fit(path):
     types = declared(read(path), path.stem)
     assert any(re.search(r'^out: str = ""  # ', source, flags=re.MULTILINE) for source in sources(path, "code"))
-    profiles = yaml.safe_load((CHECKOUT / "notebooks" / "profiles.yaml").read_text())[path.stem]
+    profiles = yaml.safe_load((CHECKOUT / "notebooks" / "profiles.yaml").read_text(encoding="utf-8"))[path.stem]
     assert {"smoke", "lecture"} <= set(profiles)
     for name, values in profiles.items():
         check(values or {}, types, f"{path.stem}, {name}")

@@ -3,6 +3,7 @@
 Source: Lee, Ajanthan and Torr 2019, "SNIP: Single-shot network pruning based on connection sensitivity".
 """
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -42,12 +43,19 @@ def sensitivity(model: nn.Module, batches: Iterable[Batch], loss: Loss = F.cross
         If there is no batch or no prunable weight, a gradient is not finite, or all gradients are zero (SNIP-4 is 0/0).
     """
     weights = {name: weight.detach().requires_grad_() for name, weight in prunable(model).items()}
-    gradients = {name: torch.zeros_like(weight) for name, weight in weights.items()}
+    # Half precision would lose what many small gradients add up to.
+    gradients = {
+        name: torch.zeros_like(weight, dtype=torch.promote_types(weight.dtype, torch.float32))
+        for name, weight in weights.items()
+    }
     samples = 0
     for inputs, targets in check_batches(batches):
-        value = loss_with(model, weights, (inputs, targets), loss)
-        found = torch.autograd.grad(value, list(weights.values()), allow_unused=True)
         size = len(targets)
+        if size == 0:
+            raise ValueError("a batch has no samples, must have at least one")
+        with torch.enable_grad():
+            value = loss_with(model, weights, (inputs, targets), loss)
+            found = torch.autograd.grad(value, list(weights.values()), allow_unused=True)
         for gradient, new in zip(gradients.values(), found, strict=True):
             if new is not None:
                 gradient.add_(new, alpha=size)
@@ -71,25 +79,31 @@ def exact_effect(
 
     Parameters
     ----------
+    model : used in the mode it is in; put dropout into evaluation mode, or its noise is measured too
     name, index : connection j: parameter name as in `prunable`, and place in the tensor (a tuple, or a flat index)
 
     Raises
     ------
     ValueError
-        If `name` is not prunable or `index` lies outside of it.
+        If `name` is not prunable, `index` does not name one entry of it, or the loss is not finite.
     """
     weights = {key: weight.detach() for key, weight in prunable(model).items()}
     if name not in weights:
         raise ValueError(f"name is {name!r}, must be one of {', '.join(weights)}")
     without = weights[name].clone()
-    try:
-        (without if isinstance(index, tuple) else without.view(-1))[index] = 0
-    except IndexError as error:
-        raise ValueError(f"index is {index}, must lie inside {name!r} of shape {tuple(without.shape)}") from error
+    # A flat index addresses the entries row by row, whatever their layout in memory.
+    target, place = (without, index) if isinstance(index, tuple) else (without.reshape(-1), (index,))
+    if len(place) != target.ndim or not all(0 <= i < size for i, size in zip(place, target.shape, strict=True)):
+        raise ValueError(f"index is {index}, must name one entry of {name!r} of shape {tuple(without.shape)}")
+    target[place] = 0
+    without = target.view_as(without)
     with torch.no_grad():
         before = loss_with(model, weights, batch, loss)
         after = loss_with(model, weights | {name: without}, batch, loss)
-    return (before - after).item()
+    effect = (before - after).item()
+    if not math.isfinite(effect):
+        raise ValueError(f"loss is {before.item()} with and {after.item()} without the connection, must be finite")
+    return effect
 
 
 def prune(model: nn.Module, batches: Iterable[Batch], sparsity: float, loss: Loss = F.cross_entropy) -> Masks:

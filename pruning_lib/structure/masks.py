@@ -2,10 +2,11 @@
 
 import os
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, save_file
 from torch import Tensor, nn
 
 from pruning_lib.files import written_whole
@@ -23,12 +24,14 @@ def prunable(model: nn.Module) -> dict[str, nn.Parameter]:
     Raises
     ------
     ValueError
-        If the model has no such weight.
+        If the model has no such weight, or one that is computed from others (torch.nn.utils.parametrize).
     """
     taken = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
     weights = {}
     for path, module in model.named_modules():
         if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d) and id(module.weight) not in taken:
+            if not isinstance(module.weight, nn.Parameter):
+                raise ValueError(f"{path}.weight is computed (parametrized), must be a parameter to be pruned")
             taken.add(id(module.weight))
             weights[f"{path}.weight" if path else "weight"] = module.weight
     if not weights:
@@ -48,8 +51,9 @@ class Masks(Mapping[str, Tensor]):
 
     def __init__(self, masks: Mapping[str, Tensor]):
         for name, mask in masks.items():
-            if mask.dtype != torch.bool:
-                raise ValueError(f"masks[{name!r}] has dtype {mask.dtype}, must be torch.bool (True = stays)")
+            kind = f"{mask.dtype} {tuple(mask.shape)}" if isinstance(mask, Tensor) else type(mask).__name__
+            if not isinstance(mask, Tensor) or mask.dtype != torch.bool or not mask.numel():
+                raise ValueError(f"masks[{name!r}] is {kind}, must be a torch.bool tensor (True = stays), not empty")
         if not masks:
             raise ValueError("masks is empty, must name at least one weight")
         self._masks = dict(masks)
@@ -62,6 +66,13 @@ class Masks(Mapping[str, Tensor]):
 
     def __len__(self) -> int:
         return len(self._masks)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Masks):
+            return NotImplemented
+        return self.keys() == other.keys() and all(torch.equal(mask, other[name]) for name, mask in self.items())
+
+    __hash__ = None
 
     def __repr__(self) -> str:
         return f"Masks({len(self)} weights, {self.kept:,} of {self.total:,} kept, sparsity {self.sparsity:.4f})"
@@ -94,8 +105,9 @@ class Masks(Mapping[str, Tensor]):
     def hold(self, model: nn.Module) -> Handle:
         """Zero the masked weights of `model` and keep them exactly zero through any training (TAX-2).
 
-        They get no gradient, and every optimizer step, forward pass and loaded state_dict leaves them at zero; deep
-        copies of the model are held too. Parameter names and the state_dict stay those of the plain model.
+        They get no gradient, and every optimizer step, forward pass and loaded state_dict leaves them at zero; copies
+        and pickles of the model are held too. Parameter names and the state_dict stay those of the plain model. Step
+        hooks of your own run before the zeros are written; remove the handle before torch.export.
 
         Returns
         -------
@@ -105,13 +117,17 @@ class Masks(Mapping[str, Tensor]):
         Raises
         ------
         ValueError
-            If a name or a shape does not fit the model, or a weight is held already. The model is unchanged.
+            If a name or a shape does not fit the model, two names are one weight, or a weight is held already. The
+            model is unchanged.
         """
-        weights = self.weights_of(model)
-        for name in weights:
-            if held(model, name):
+        names: dict[int, str] = {}
+        for name, weight in self.weights_of(model).items():
+            if held(weight):
                 raise ValueError(f"{name!r} is held by a mask already: remove that handle first")
-        return hold(model, {name: ~mask for name, mask in self.items()})
+            if id(weight) in names:
+                raise ValueError(f"{name!r} and {names[id(weight)]!r} are one weight, must have one mask")
+            names[id(weight)] = name
+        return hold(model, self)
 
     def weights_of(self, model: nn.Module) -> dict[str, nn.Parameter]:
         """The parameters of `model` that these masks belong to; ValueError if a name or a shape does not fit."""
@@ -129,12 +145,14 @@ class Masks(Mapping[str, Tensor]):
     def save(self, path: str | os.PathLike) -> None:
         """Write the masks to `path` as safetensors, whole or not at all."""
         with written_whole(path) as temporary:
-            save_file({name: mask.cpu().contiguous() for name, mask in self.items()}, temporary)
+            # Clones, since the format refuses tensors that share memory.
+            save_file({name: mask.detach().cpu().clone().contiguous() for name, mask in self.items()}, temporary)
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "Masks":
         """Read masks written by `save`; ValueError if the file is truncated or holds something else."""
         try:
-            return cls(load_file(path))
-        except SafetensorError as error:
+            # Read, not mapped into memory: the file may be replaced while the masks are in use.
+            return cls(load(Path(path).read_bytes()))
+        except (SafetensorError, ValueError) as error:
             raise ValueError(f"{path} is not a whole mask file: {error}") from error

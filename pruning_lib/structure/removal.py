@@ -59,8 +59,9 @@ def remove(model: nn.Module, example_inputs: Any, units: dict[str, Tensor]) -> n
     graph = trace(model, example_inputs)
     dropped, closed = graph.resolve(model, units)
     kept = kept_tensors(model, graph, dropped)
+    parameters = dict(model.named_parameters(remove_duplicate=False))
     for name in kept:
-        if held(model, name):
+        if name in parameters and held(parameters[name]):
             raise ValueError(f"{name!r} is held by a mask: take it off with release(model) before removing units")
     smaller = copy.deepcopy(model)
     close_blocks_(smaller, {name: graph.blocks[name].post for name in closed})

@@ -38,7 +38,7 @@ def largest_of_group(groups: Tensor, n: int) -> Tensor:
     times faster than sorting.
     """
     m = groups.shape[1]
-    beaten_by = torch.zeros_like(groups, dtype=torch.int16)
+    beaten_by = torch.zeros_like(groups, dtype=torch.int32)
     for j in range(m):
         beaten_by[:, :j] += groups[:, j : j + 1] > groups[:, :j]
         beaten_by[:, j + 1 :] += groups[:, j : j + 1] >= groups[:, j + 1 :]

@@ -12,11 +12,12 @@ from tqdm.auto import tqdm
 from pruning_lib.files import CHECKOUT
 
 NAMES = ("digits", "mnist", "fashion_mnist", "cifar10")
-# Class in torchvision.datasets, and a file by which the unpacked set is recognized.
+IDX = [f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")]
+# Class in torchvision.datasets, folder, and the files that it reads there.
 TORCHVISION = {
-    "mnist": ("MNIST", "MNIST/raw/train-images-idx3-ubyte"),
-    "fashion_mnist": ("FashionMNIST", "FashionMNIST/raw/train-images-idx3-ubyte"),
-    "cifar10": ("CIFAR10", "cifar-10-batches-py/data_batch_1"),
+    "mnist": ("MNIST", "MNIST/raw", IDX),
+    "fashion_mnist": ("FashionMNIST", "FashionMNIST/raw", IDX),
+    "cifar10": ("CIFAR10", "cifar-10-batches-py", [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]),
 }
 Pair = tuple[Tensor, Tensor]  # inputs (samples, channels, height, width) float32, targets (samples,) int64
 
@@ -84,11 +85,9 @@ def find(name: str, root: str | os.PathLike | None = None) -> Path | None:
         import sklearn.datasets
 
         return Path(sklearn.datasets.__file__).parent / "data" / "digits.csv.gz"
-    _, marker = TORCHVISION[name]
-    for candidate in (folder(root) / marker, folder(root) / f"{marker}.gz"):
-        if candidate.exists():
-            return candidate.parent
-    return None
+    _, place, files = TORCHVISION[name]
+    there = all((folder(root) / place / file).is_file() for file in files)
+    return folder(root) / place if there else None
 
 
 def how_to_get(name: str, root: str | os.PathLike | None = None) -> str:
@@ -176,6 +175,7 @@ def normalized(name: str, train: Pair, test: Pair, classes: tuple[str, ...]) -> 
     inputs = train[0].float()
     mean = inputs.mean(dim=(0, 2, 3), keepdim=True)
     deviation = inputs.std(dim=(0, 2, 3), keepdim=True)
+    deviation = torch.where(deviation > 0, deviation, 1)  # a channel that never changes becomes 0, not nan
     return Data(
         name,
         ((inputs - mean) / deviation, train[1].long()),

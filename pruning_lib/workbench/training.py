@@ -90,15 +90,17 @@ def learning_rate_factor(schedule: str, milestones: tuple[float, ...], steps: in
     if schedule == "step":
         return lambda t: 0.1 ** sum(t >= share * steps for share in milestones)
     if schedule == "cosine":
-        return lambda t: 0.5 * (1 + math.cos(math.pi * min(t / steps, 1)))
+        return lambda t: 0.5 * (1 + math.cos(math.pi * min(t / max(steps, 1), 1)))
     return lambda t: 1.0
 
 
 @torch.no_grad()
 def evaluate(model: nn.Module, pair: Pair, batch_size: int = 1000) -> tuple[float, float]:
     """Accuracy in [0, 1] and mean cross-entropy of `model` on `pair`, in evaluation mode (put back after)."""
-    was_training = model.training
+    modes = {module: module.training for module in model.modules()}
     device = next(model.parameters()).device
+    if not len(pair[1]):
+        raise ValueError("pair is empty, must hold at least one sample")
     model.eval()
     try:
         correct, loss = 0, 0.0
@@ -107,5 +109,6 @@ def evaluate(model: nn.Module, pair: Pair, batch_size: int = 1000) -> tuple[floa
             correct += int((outputs.argmax(dim=1) == targets).sum())
             loss += F.cross_entropy(outputs, targets, reduction="sum").item()
     finally:
-        model.train(was_training)
+        for module, training in modes.items():
+            module.training = training
     return correct / len(pair[1]), loss / len(pair[1])

@@ -43,6 +43,8 @@ def test_exact_effect_is_a_difference_of_losses():
     for name, index in connections(model):
         expected = whole - loss_without(model, name, index, 1, data)
         assert snip.exact_effect(model, data, name, index) == pytest.approx(expected, abs=1e-15)
+    with torch.no_grad():
+        model[0].weight.set_(model[0].weight.T.contiguous().T)  # another layout in memory, same entries
     flat = snip.exact_effect(model, data, "0.weight", 7)
     assert flat == snip.exact_effect(model, data, "0.weight", (1, 2))
 
@@ -136,5 +138,20 @@ def test_bad_input():
             snip.prune(model, [data], sparsity)
     with pytest.raises(ValueError, match=r"name is 'bias', must be one of 0.weight, 2.weight"):
         snip.exact_effect(model, data, "bias", 0)
-    with pytest.raises(ValueError, match=r"index is \(4, 0\)"):
-        snip.exact_effect(model, data, "0.weight", (4, 0))
+    for index in ((4, 0), (1,), (0, -1), 20, -1):
+        with pytest.raises(ValueError, match=r"index is .*, must name one entry of '0.weight' of shape \(4, 5\)"):
+            snip.exact_effect(model, data, "0.weight", index)
+    with pytest.raises(ValueError, match="loss is nan"):
+        snip.exact_effect(model, (data[0] * math.nan, data[1]), "0.weight", 0)
+    with pytest.raises(ValueError, match="a batch has no samples"):
+        snip.sensitivity(model, [data, (data[0][:0], data[1][:0])])
+
+
+def test_half_precision_and_no_grad():
+    model, data = small_network(), batch()
+    exact = snip.sensitivity(model, [data])
+    with torch.no_grad():
+        scores = snip.sensitivity(model.bfloat16(), [(data[0].bfloat16(), data[1])])
+    assert sum(score.sum() for score in scores.values()).item() == pytest.approx(1, abs=1e-5)
+    for name in exact:
+        torch.testing.assert_close(scores[name].double(), exact[name], rtol=0.1, atol=0.01)

@@ -68,7 +68,7 @@ def test_an_unknown_notebook_is_refused(shared):
 
 
 def test_cells_without_id_get_the_same_one_every_time(path):
-    raw = json.loads(path.read_text())
+    raw = json.loads(path.read_text(encoding="utf-8"))
     raw["nbformat_minor"] = 4
     for cell in raw["cells"]:
         del cell["id"]

@@ -64,13 +64,13 @@ def test_a_parameter_that_json_does_not_hold_is_refused_and_the_old_file_stays(t
     path.write_text("old")
     with pytest.raises(ValueError, match="parameter 'alpha' is"):
         write(path, "02_snip", {"alpha": value}, ENTRIES)
-    assert path.read_text() == "old"
+    assert path.read_text(encoding="utf-8") == "old"
 
 
 def test_an_interrupted_write_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
     path = tmp_path / "results.json"
     write(path, "02_snip", {}, ENTRIES)
-    before = path.read_text()
+    before = path.read_text(encoding="utf-8")
 
     def interrupted(*_):
         raise KeyboardInterrupt
@@ -78,7 +78,7 @@ def test_an_interrupted_write_leaves_the_old_file_and_no_other(tmp_path, monkeyp
     monkeypatch.setattr("os.replace", interrupted)
     with pytest.raises(KeyboardInterrupt):
         write(path, "02_snip", {}, [Headline("other", 1)])
-    assert path.read_text() == before
+    assert path.read_text(encoding="utf-8") == before
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -97,7 +97,7 @@ def test_an_interrupted_write_leaves_the_old_file_and_no_other(tmp_path, monkeyp
 def test_a_file_that_is_not_complete_is_refused_by_name(tmp_path, broken):
     path = tmp_path / "results.json"
     write(path, "02_snip", {}, ENTRIES)
-    path.write_text(broken(path.read_text()))
+    path.write_text(broken(path.read_text(encoding="utf-8")))
     with pytest.raises(ValueError, match=r"results\.json holds no complete results"):
         read(path)
 

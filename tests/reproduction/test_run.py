@@ -37,7 +37,7 @@ def ran(shared, tmp_path_factory):
 
 
 def test_profile_and_command_line_reach_the_notebook(ran):
-    result = json.loads(ran.good.results.read_text())
+    result = json.loads(ran.good.results.read_text(encoding="utf-8"))
     assert result["parameters"] == {"sparsity": 0.0, "name": NASTY}
     assert result["headline"][0]["value"] == 1  # the profile's steps × (1 - the command line's sparsity)
     assert result["seconds"] > 0
@@ -49,7 +49,9 @@ def test_the_kernel_is_this_interpreter(ran):
 
 def test_a_good_run_leaves_copy_and_page(ran):
     assert not any("An Exception was encountered" in cell.source for cell in ran.good.copy.cells)
-    assert "Title" in ran.good.page.read_text() and "an exercise not yet solved" in ran.good.page.read_text()
+    assert "Title" in ran.good.page.read_text(
+        encoding="utf-8"
+    ) and "an exercise not yet solved" in ran.good.page.read_text(encoding="utf-8")
 
 
 def test_a_failing_run_leaves_the_copy_with_its_error_and_nothing_stale(ran):

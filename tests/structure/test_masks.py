@@ -1,5 +1,6 @@
 import copy
 import io
+import math
 
 import pytest
 import torch
@@ -189,10 +190,7 @@ def test_pickled_model_is_held():
     model = network_4x4()
     masks = magnitude_masks(model)
     masks.hold(model)
-    file = io.BytesIO()
-    torch.save(model, file)
-    file.seek(0)
-    loaded = torch.load(file, weights_only=False)
+    loaded = pickled(model)
     train(loaded, OPTIMIZERS["sgd"](loaded.parameters()))
     assert_masked(loaded, masks)
 
@@ -258,19 +256,32 @@ def test_masks_that_do_not_fit_change_nothing(apply):
 
 
 def test_masks_of_numbers_and_empty_masks_are_refused():
-    with pytest.raises(ValueError, match=r"masks\['a'\] has dtype torch.float32, must be torch.bool"):
-        Masks({"a": torch.ones(2)})
+    for wrong in (torch.ones(2), torch.ones(0, dtype=torch.bool), [True]):
+        with pytest.raises(ValueError, match=r"masks\['a'\] is .*, must be a torch.bool tensor"):
+            Masks({"a": wrong})
     with pytest.raises(ValueError, match="empty"):
         Masks({})
 
 
-def test_save_and_load(tmp_path):
+def test_equality():
     masks = magnitude_masks(network_4x4())
-    masks.save(tmp_path / "masks.safetensors")
-    loaded = Masks.load(tmp_path / "masks.safetensors")
-    assert dict(loaded).keys() == dict(masks).keys()
-    assert all(torch.equal(loaded[name], masks[name]) for name in masks)
-    assert [path.name for path in tmp_path.iterdir()] == ["masks.safetensors"]
+    assert masks == Masks({name: mask.clone() for name, mask in masks.items()})
+    assert masks != magnitude_masks(network_4x4(), 0.5)
+    assert masks != "masks"
+
+
+def test_save_and_load(tmp_path):
+    path = tmp_path / "masks.safetensors"
+    masks = magnitude_masks(network_4x4())
+    masks.save(path)
+    loaded = Masks.load(path)
+    assert loaded == masks
+    path.write_bytes(b"")  # the loaded masks do not depend on the file
+    assert loaded == masks
+    shared = torch.tensor([True, False])
+    Masks({"a": shared, "b": shared}).save(path)
+    assert Masks.load(path).kept == 2
+    assert [file.name for file in tmp_path.iterdir()] == ["masks.safetensors"]
 
 
 @pytest.mark.parametrize("length", [0, 5, 100, -3])
@@ -297,3 +308,135 @@ def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
         masks.save(path)
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == ["masks.safetensors"]
+
+
+class Direct(nn.Module):
+    """Uses its layer's weight without calling the layer, as nn.MultiheadAttention does with its output projection."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(16, 3)
+
+    def forward(self, inputs):
+        return F.linear(inputs.flatten(1), self.fc.weight, self.fc.bias)
+
+
+@pytest.mark.parametrize("copied", [lambda model: model, copy.deepcopy, lambda model: pickled(model)])
+def test_a_weight_used_without_its_module_is_held(copied):
+    model = Direct()
+    masks = magnitude_masks(model)
+    masks.hold(model)
+    model = copied(model)
+    train(model, OPTIMIZERS["adam"](model.parameters()))
+    assert_masked(model, masks)
+
+
+def pickled(model):
+    file = io.BytesIO()
+    torch.save(model, file)
+    file.seek(0)
+    return torch.load(file, weights_only=False)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_masked_entries_are_zero_even_where_numbers_are_not_finite(bad):
+    layer = nn.Linear(3, 1, bias=False)
+    masks = Masks({"weight": torch.tensor([[True, False, False]])})
+    masks.hold(layer)
+    layer.load_state_dict({"weight": torch.tensor([[1.0, bad, 2.0]])})
+    assert layer.weight.tolist() == [[1, 0, 0]]
+    layer(torch.tensor([[1.0, bad, 1.0]])).nan_to_num().sum().backward()
+    assert layer.weight.grad[0, 1:].tolist() == [0, 0]
+    layer.weight.grad.fill_(bad)
+    OPTIMIZERS["adam"](layer.parameters()).step()
+    assert layer.weight[0, 1:].tolist() == [0, 0]
+
+
+def test_each_handle_removes_its_own():
+    model = network_4x4()
+    masks = magnitude_masks(model)
+    first = Masks({"0.weight": masks["0.weight"]}).hold(model)
+    second = Masks({"4.weight": masks["4.weight"]}).hold(model)
+    first.remove()
+    train(model, OPTIMIZERS["sgd"](model.parameters()))
+    assert (model[0].weight != 0).all()
+    assert (model[4].weight[~masks["4.weight"]] == 0).all()
+    with pytest.raises(ValueError, match="removed already"):
+        first.remove()
+    second.remove()
+
+
+def test_tensors_of_the_caller_are_left_alone():
+    model = network_4x4()
+    masks = magnitude_masks(model)
+    masks.hold(model)
+    mine = {name: torch.ones_like(weight) for name, weight in prunable(model).items()}
+    torch.func.functional_call(model, mine, batch()[0])
+    state = {name: torch.ones_like(value) for name, value in model.state_dict().items()}
+    model.load_state_dict(state, assign=True)
+    model(batch()[0])
+    assert all((tensor == 1).all() for tensor in [*mine.values(), *(state[name] for name in masks)])
+    assert (model[4].weight[~masks["4.weight"]] == 0).all()
+
+
+def test_shared_weight_is_held_in_every_module():
+    layer = nn.Linear(4, 4, bias=False)
+    other = nn.Linear(4, 4, bias=False)
+    other.weight = layer.weight
+    model = nn.Sequential(layer, other)
+    mask = torch.eye(4, dtype=torch.bool)
+    with pytest.raises(ValueError, match=r"'1.weight' and '0.weight' are one weight"):
+        Masks({"0.weight": mask, "1.weight": ~mask}).hold(model)
+    before = layer.weight.detach().clone()
+    handle = Masks({"0.weight": mask}).hold(model)
+    state = {"0.weight": torch.ones(4, 4), "1.weight": torch.ones(4, 4)}
+    model.load_state_dict(state)
+    assert torch.equal(layer.weight, torch.eye(4))
+    for _ in range(3):
+        model(torch.ones(1, 4)).sum().backward()
+    assert len(layer.weight._backward_hooks) == 1
+    handle.remove(restore=True)
+    assert torch.equal(layer.weight[~mask], before[~mask])
+    assert not layer.weight._backward_hooks
+
+
+def test_unfreezing_later_and_changing_dtype():
+    model = network_4x4()
+    masks = magnitude_masks(model)
+    model.requires_grad_(False)
+    masks.hold(model)
+    model.requires_grad_(True)
+    train(model, OPTIMIZERS["sgd"](model.parameters()))
+    assert all((weight.grad[~masks[name]] == 0).all() for name, weight in prunable(model).items())
+    for dtype in (torch.float64, torch.bfloat16):
+        model.to(dtype)
+        loss = F.cross_entropy(model(batch()[0].to(dtype)), batch()[1])
+        loss.backward()
+        OPTIMIZERS["sgd"](model.parameters()).step()
+        assert all((weight[~masks[name]] == 0).all() for name, weight in prunable(model).items())
+        model.zero_grad()
+
+
+def test_second_derivatives_see_the_mask():
+    layer = nn.Linear(2, 1, bias=False).double()
+    Masks({"weight": torch.tensor([[True, False]])}).hold(layer)
+    (gradient,) = torch.autograd.grad((layer(torch.eye(2).double()) ** 3).sum(), layer.weight, create_graph=True)
+    (second,) = torch.autograd.grad(gradient.sum(), layer.weight)
+    assert second[0, 0].item() == pytest.approx(6 * layer.weight[0, 0].item())
+    assert second[0, 1] == 0
+
+
+def test_an_error_on_the_way_changes_nothing():
+    model = nn.Sequential(nn.Linear(2, 2, bias=False), nn.Linear(2, 2, bias=False))
+    model[1].weight = nn.Parameter(torch.ones(1, 2).expand(2, 2))  # cannot be written to
+    before = model[0].weight.detach().clone()
+    drop_all = torch.zeros(2, 2, dtype=torch.bool)
+    with pytest.raises(RuntimeError):
+        Masks({"0.weight": drop_all, "1.weight": drop_all}).hold(model)
+    assert torch.equal(model[0].weight, before)
+    assert not any(module._forward_pre_hooks for module in model.modules())
+
+
+def test_parametrized_weight_is_refused():
+    with pytest.raises(ValueError, match=r"0\.weight is computed"):
+        prunable(nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(2, 2))))

@@ -28,6 +28,11 @@ def test_n_of_m_sees_a_convolution_as_its_matrix():
     assert torch.equal(conv.view(3, 36), matrix)
 
 
+def test_n_of_m_with_groups_longer_than_a_small_integer():
+    scores = torch.zeros(1, 40_000)
+    assert keep_n_of_m({"a": scores}, 1, 40_000)["a"].nonzero().tolist() == [[0, 0]]
+
+
 @pytest.mark.parametrize(("n", "m"), [(5, 4), (0, 4), (-1, 4), (1, 0)])
 def test_n_of_m_out_of_range(n, m):
     with pytest.raises(ValueError, match=f"n:m is {n}:{m}"):

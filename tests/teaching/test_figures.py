@@ -17,7 +17,9 @@ def test_every_figure_in_both_formats(drawn):
 @pytest.mark.parametrize("name", FIGURES)
 def test_committed_figure_is_what_the_code_draws(drawn, name):
     committed = CHECKOUT / "figures" / f"{name}.svg"
-    assert committed.read_text() == drawn[f"{name}.svg"].read_text(), "run: make figures"
+    assert committed.read_text(encoding="utf-8") == drawn[f"{name}.svg"].read_text(encoding="utf-8"), (
+        "run: make figures"
+    )
 
 
 def test_scheme_names_every_method(drawn):

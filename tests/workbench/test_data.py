@@ -83,11 +83,21 @@ def test_unknown_name():
         data.load("imagenet")
 
 
-def test_find_knows_compressed_files(tmp_path):
-    raw = tmp_path / "MNIST" / "raw"
-    raw.mkdir(parents=True)
-    (raw / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(b""))
-    assert data.find("mnist", tmp_path) == raw
+@pytest.mark.parametrize("change", ["none", "missing", "compressed"])
+def test_what_is_found_can_be_loaded_and_the_other_way_round(tiny_mnist, change):
+    labels = tiny_mnist / "MNIST" / "raw" / "t10k-labels-idx1-ubyte"
+    if change == "compressed":
+        labels.with_name(f"{labels.name}.gz").write_bytes(gzip.compress(labels.read_bytes()))
+    if change != "none":
+        labels.unlink()
+    found = data.find("mnist", tiny_mnist) is not None
+    try:
+        data.load("mnist", root=tiny_mnist)
+    except FileNotFoundError:
+        assert not found
+    else:
+        assert found
+    assert found == (change == "none")
     assert data.find("digits").exists()
 
 
@@ -106,6 +116,7 @@ def test_imagefolder(tmp_path):
     assert pets.classes == ("cat", "dog")
     assert pets.train[1].tolist() == [0, 0, 0, 1, 1, 1]
     assert pets.train[0][0, 0].mean() > 0 > pets.train[0][5, 0].mean()
+    assert (pets.train[0][:, 1] == 0).all()  # green never changes
     save_image(tmp_path / "test" / "cat" / "9.png", (0, 0, 0), size=(7, 5))
     with pytest.raises(ValueError, match=r"9\.png has shape \(3, 5, 7\), must be \(3, 5, 6\)"):
         data.load(f"imagefolder:{tmp_path}")

@@ -54,6 +54,14 @@ def test_schedules(schedule, expected):
     assert [factor(t) for t in range(8)] == pytest.approx(expected, abs=1e-4)
 
 
+@pytest.mark.parametrize("schedule", ["constant", "step", "cosine"])
+def test_no_epochs_change_nothing(schedule):
+    model = models.lenet_300_100((1, 2, 2), 3)
+    before = model.fc1.weight.detach().clone()
+    assert training.fit(model, blobs(), 0, schedule=schedule, progress=False) == []
+    assert torch.equal(model.fc1.weight, before)
+
+
 def test_fit_is_sgd_written_out():
     data = blobs()
     model = models.lenet_300_100((1, 2, 2), 3).double()
@@ -83,6 +91,11 @@ def test_evaluate_counts_and_restores_the_mode():
         outputs = model[2](data.test[0].flatten(1))
     assert accuracy == (outputs.argmax(1) == data.test[1]).double().mean().item()
     assert loss == pytest.approx(F.cross_entropy(outputs, data.test[1]).item(), rel=1e-5)
+    model[0].eval()
+    training.evaluate(model, data.test)
+    assert [module.training for module in model] == [False, True, True]
+    with pytest.raises(ValueError, match="pair is empty"):
+        training.evaluate(model, (data.test[0][:0], data.test[1][:0]))
 
 
 def test_bad_options():
