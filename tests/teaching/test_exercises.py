@@ -52,7 +52,15 @@ def test_any_other_answer_is_shown_beside_the_right_one():
     verdict = check("top_k", lambda scores, k: torch.ones_like(scores, dtype=torch.bool))
     assert not verdict.passed
     assert "expected" in verdict.message
-    assert not check("top_k", lambda scores, k: EXERCISES["top_k"].solution(scores, k).double()).passed
+
+
+def test_a_number_is_as_good_as_its_tensor():
+    solution = EXERCISES["exact_effect"].solution
+    assert check("exact_effect", lambda loss, weights, j: solution(loss, weights, j).item()).passed
+    assert check("exact_effect", lambda loss, weights, j: solution(loss, weights, j).numpy()).passed
+    wrong = check("exact_effect", lambda loss, weights, j: 3.0).message
+    assert "expected" in wrong
+    assert "function <" not in wrong
 
 
 def test_unknown_exercise():

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -66,13 +67,28 @@ def judge(exercise: Exercise, answer: Function, seed: int | None = None) -> Verd
         if same(results, [mistake.answer(*copy.deepcopy(arguments)) for arguments in rounds]):
             return Verdict(False, mistake.hint)
     first = next(i for i in range(ROUNDS) if not same(results[i], expected[i]))
+    shown = ", ".join(str(argument) for argument in rounds[first] if not callable(argument))
+    form = "" if form_of(results[first]) == form_of(expected[first]) else f" ({form_of(expected[first])})"
     return Verdict(
-        False, f"For the input {rounds[first]} your function gives {results[first]}, expected {expected[first]}."
+        False, f"For the input {shown} your function gives {results[first]}, expected {expected[first]}{form}."
     )
+
+
+def form_of(value: Any) -> str:
+    """What `value` is, in words: kind and shape."""
+    if isinstance(value, Tensor):
+        return f"{value.dtype} of shape {tuple(value.shape)}"
+    if isinstance(value, list | tuple):
+        return f"{type(value).__name__} of {', '.join(map(form_of, value))}"
+    return type(value).__name__
 
 
 def same(left: Any, right: Any) -> bool:
     """Equality within rounding, through tuples, lists and dicts of tensors and numbers."""
+    if isinstance(left, np.ndarray | np.generic) or (
+        isinstance(left, bool | int | float) and isinstance(right, Tensor)
+    ):
+        left = torch.as_tensor(left)  # a number or an array is as good an answer as the tensor of it
     if isinstance(right, Tensor):
         return (
             isinstance(left, Tensor)

@@ -116,6 +116,10 @@ SEVERAL_BATCHES = Exercise(
             "Only the last batch counts in your result: was the gradient overwritten instead of accumulated?",
         ),
         Mistake(
+            lambda weight, gradients, sizes: (weight * mean_of(gradients, sizes) * sum(sizes)).abs(),
+            "The mean over all samples is missing its denominator: divide by the number of samples.",
+        ),
+        Mistake(
             lambda weight, gradients, sizes: mean_of(gradients, sizes).abs(),
             "That is |dL/dw|. The derivative by the indicator has the factor w.",
         ),

@@ -39,6 +39,10 @@ TOP_K = Exercise(
             lambda scores, k: top_k(-scores, k),
             "You keep the smallest scores. Sort in descending order and keep the first k.",
         ),
+        Mistake(
+            lambda scores, k: top_k(scores, k).double(),
+            "Right places, wrong kind: a mask is boolean (dtype torch.bool), True where a weight stays.",
+        ),
         Mistake(last_of_equals, "Of equal scores the first must stay, you keep the last: is your sort stable?"),
     ),
 )
@@ -73,6 +77,10 @@ TWO_OF_FOUR = Exercise(
             "You keep half of the whole matrix. The rule holds in every group of four: exactly two stay in each.",
         ),
         Mistake(
+            lambda weight: weight * two_of_four(weight),
+            "These are the pruned weights. Asked for is the mask: a boolean tensor, True where a weight stays.",
+        ),
+        Mistake(
             lambda weight: ~two_of_four(weight), "Your mask is the wrong way round: True means that a weight stays."
         ),
     ),
@@ -88,6 +96,10 @@ def two_layers(generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor, int]
 
 def without(tensor: Tensor, index: int, dim: int) -> Tensor:
     return torch.cat([tensor.narrow(dim, 0, index), tensor.narrow(dim, index + 1, tensor.shape[dim] - index - 1)], dim)
+
+
+def zeroed(tensor: Tensor, index: int, dim: int) -> Tensor:
+    return tensor.index_fill(dim, torch.tensor([index]), 0)
 
 
 def remove_neuron(w1: Tensor, b1: Tensor, w2: Tensor, index: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -114,6 +126,10 @@ REMOVE_NEURON = Exercise(
             lambda w1, b1, w2, index: (without(w1, index, 0), without(b1, index, 0), w2),
             "w2 still reads the removed neuron: its column must go too, else the shapes do not fit.",
         ),
+        Mistake(
+            lambda w1, b1, w2, index: (zeroed(w1, index, 0), zeroed(b1, index, 0), zeroed(w2, index, 1)),
+            "You write zeros. Removing means smaller tensors: leave the row, the bias entry and the column out.",
+        ),
     ),
 )
 
@@ -122,7 +138,7 @@ def momentum_step(generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor, T
     weight, velocity, gradient = torch.randn(3, 6, generator=generator, dtype=torch.float64)
     keep = torch.rand(6, generator=generator) < 0.6
     keep[0], keep[1] = True, False
-    return weight * keep, velocity, gradient, keep
+    return weight, velocity, gradient, keep
 
 
 def masked_step(weight: Tensor, velocity: Tensor, gradient: Tensor, keep: Tensor) -> Tensor:
@@ -144,6 +160,10 @@ MASKED_STEP = Exercise(
         Mistake(
             lambda weight, velocity, gradient, keep: weight - 0.1 * (0.9 * velocity * keep + gradient),
             "Masking the velocity is not enough: the new gradient still moves the weight.",
+        ),
+        Mistake(
+            lambda weight, velocity, gradient, keep: weight - 0.1 * (0.9 * velocity + gradient) * keep,
+            "You mask the step, but not the weight: what was not zero before the mask came stays as it was.",
         ),
         Mistake(
             lambda weight, velocity, gradient, keep: (weight + 0.1 * (0.9 * velocity + gradient)) * keep,
