@@ -69,6 +69,17 @@ METHODS = (
         function="pruning_lib.structure.keep_largest",
     ),
     Method(
+        name="Gradual magnitude",
+        structures=("unstructured",),
+        time="during",
+        data="none to choose; the training set to train",
+        compensation="the weights train along",
+        cost="one selection per round",
+        source="Zhu and Gupta 2017",
+        notebook="01_taxonomy",
+        function="pruning_lib.structure.keep_largest",
+    ),
+    Method(
         name="2:4, 4:8",
         structures=("semi-structured",),
         time="after",

@@ -137,8 +137,8 @@ def wait_until_up(server: subprocess.Popen, runtime: Path, log: Path, timeout: f
     while time.monotonic() < stop and server.poll() is None:
         for file in runtime.glob("jpserver-*.json"):
             try:
-                return json.loads(file.read_text())["url"]
+                return json.loads(file.read_text(encoding="utf-8"))["url"]
             except json.JSONDecodeError:  # half written: look again
                 pass
         time.sleep(0.1)
-    pytest.fail(f"JupyterLab did not come up; its log ends:\n{log.read_text()[-2000:]}")
+    pytest.fail(f"JupyterLab did not come up; its log ends:\n{log.read_text(encoding='utf-8')[-2000:]}")

@@ -112,7 +112,7 @@ def test_explorer_in_jupyterlab(lab, page, page_errors, weights, record_property
     page.keyboard.press("Home")
     expect(widget.locator(".layer")).to_have_value("conv2")
     expect(counts).to_have_text(sentence(weights, "conv2", 0.0))
-    assert float((lab.folder / "seen.txt").read_text()) == 0.0
+    assert float((lab.folder / "seen.txt").read_text(encoding="utf-8")) == 0.0
 
     # A change of theme is drawn too.
     light = page.evaluate(PIXELS)

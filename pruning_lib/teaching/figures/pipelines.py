@@ -1,9 +1,13 @@
 """Picture of TAX-6: the three times to prune, as pipelines, with the sparsity over time beside each."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from pruning_lib.checks import check_choice
+from pruning_lib.taxonomy import TIMES
 from pruning_lib.teaching.figures.style import FONT_SIZE, INK, draw_box, new_figure
 from pruning_lib.teaching.palette import ACCENT, GOOD, KEPT, MUTED
 
@@ -15,12 +19,12 @@ STEPS = {
 COLORS = {"random": MUTED, "prune": ACCENT, "train": KEPT, "retrain": KEPT, "$f(x;\\": GOOD}
 
 
-def pipelines() -> Figure:
-    """Three rows of boxes; the curves at the right say in words of sparsity what the boxes say."""
-    figure = new_figure(11, 5)
-    axes = figure.subplots(3, 2, width_ratios=[4, 1.15])
-    for (time, steps), (boxes, curve) in zip(STEPS.items(), axes, strict=True):
-        draw_pipeline(boxes, time, steps)
+def pipelines(times: Sequence[str] = TIMES) -> Figure:
+    """A row of boxes for each of `times`; the curves on the right say in terms of sparsity what the boxes say."""
+    figure = new_figure(11, 0.4 + 1.55 * len(times))
+    axes = figure.subplots(len(times), 2, width_ratios=[4, 1.15], squeeze=False)
+    for time, (boxes, curve) in zip(times, axes, strict=True):
+        draw_pipeline(boxes, time, STEPS[check_choice("time", time, TIMES)])
         draw_sparsity(curve, time)
     axes[-1, 1].set_xlabel("training", fontsize=FONT_SIZE, color=INK)
     return figure

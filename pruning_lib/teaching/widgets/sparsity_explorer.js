@@ -68,7 +68,7 @@ function drawMatrix(canvas, layer, keep, palette) {
   return block;
 }
 
-function drawHistogram(canvas, layer, keep, threshold, palette) {
+function drawHistogram(canvas, layer, keep, threshold, quantity, palette) {
   const paper = sheet(canvas, 190);
   const { g } = paper;
   const box = { left: 68, top: 16, width: paper.width - 80, height: 190 - 16 - 40 };
@@ -107,7 +107,7 @@ function drawHistogram(canvas, layer, keep, threshold, palette) {
     }
     g.setLineDash([]);
   }
-  axisTitles(paper, box, "weight", "number of weights");
+  axisTitles(paper, box, quantity, "number of weights");
 }
 
 function drawBars(canvas, layers, choice, shown, palette) {
@@ -230,7 +230,8 @@ function render({ model, el }) {
       (layers.length > 1 ? ` All ${layers.length} layers: ${count(keptAll, total)}.` : "");
 
     const block = drawMatrix(find(".matrix canvas"), layer, keep, palette);
-    drawHistogram(find(".histogram canvas"), layer, keep, threshold, palette);
+    const quantity = model.get("quantity");
+    drawHistogram(find(".histogram canvas"), layer, keep, threshold, quantity, palette);
     drawBars(find(".bars canvas"), layers, choice, layer, palette);
     find(".matrix figcaption").innerHTML =
       block[0] * block[1] === 1
@@ -238,11 +239,11 @@ function render({ model, el }) {
         : `A cell is ${block[0]} × ${block[1]} weights: <i class="filled"></i> the stronger the more are kept; empty: none`;
     find(".histogram figcaption").innerHTML =
       `<i class="filled"></i> kept, <i class="empty"></i> pruned` +
-      (threshold !== null ? `; <i class="dashed"></i> threshold: |weight| = ${compact(threshold)}` : "") +
+      (threshold !== null ? `; <i class="dashed"></i> threshold: |${quantity}| = ${compact(threshold)}` : "") +
       (structure !== "unstructured" ? "; chosen by group, so no single threshold" : "");
     const what = `${layer.name}, ${structures[structure]}: ${count(kept, layer.total)}`;
     find(".matrix canvas").setAttribute("aria-label", `Matrix of weights of ${what}; pruned weights are empty cells`);
-    find(".histogram canvas").setAttribute("aria-label", `Histogram of weights of ${what}`);
+    find(".histogram canvas").setAttribute("aria-label", `Histogram of the ${quantity} of ${what}`);
     find(".bars canvas").setAttribute(
       "aria-label",
       `Sparsity of each layer: ${layers.map((l, i) => `${l.name} ${percent(1 - choice[i].kept / l.total)}`).join(", ")}`

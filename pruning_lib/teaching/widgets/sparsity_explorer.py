@@ -37,6 +37,7 @@ class SparsityExplorer(anywidget.AnyWidget):
     structure : one of `STRUCTURES`
     scope : "global" or "layer", for unstructured pruning
     layer : the layer shown first; left out, the first
+    quantity : what the numbers are, for the axes
 
     The choice follows the slider in the browser and is the one of `choose_masks`; the traits `sparsity`, `structure`,
     `scope` and `layer` follow too, and may be set from Python. Bad values raise ValueError as in `choose_masks`.
@@ -49,6 +50,7 @@ class SparsityExplorer(anywidget.AnyWidget):
     structure = traitlets.Unicode().tag(sync=True)
     scope = traitlets.Unicode().tag(sync=True)
     layer = traitlets.Unicode().tag(sync=True)
+    quantity = traitlets.Unicode(read_only=True).tag(sync=True)
     layers = traitlets.List(read_only=True).tag(sync=True)  # name, shape, what is impossible and why
     values = traitlets.Bytes(read_only=True).tag(sync=True)  # all weights, little-endian float32
     structures = traitlets.Dict(STRUCTURES, read_only=True).tag(sync=True)
@@ -61,6 +63,7 @@ class SparsityExplorer(anywidget.AnyWidget):
         structure: str = "unstructured",
         scope: str = "global",
         layer: str | None = None,
+        quantity: str = "weight",
     ):
         self._weights = check_weights(weights)
         layers = []
@@ -70,6 +73,7 @@ class SparsityExplorer(anywidget.AnyWidget):
         self.set_trait("layers", layers)
         self.set_trait("values", b"".join(w.numpy().astype("<f4").tobytes() for w in self._weights.values()))
         first = next(iter(self._weights))
+        self.set_trait("quantity", quantity)
         super().__init__(sparsity=sparsity, structure=structure, scope=scope, layer=first if layer is None else layer)
 
     @traitlets.validate("sparsity", "structure", "scope", "layer")
@@ -96,21 +100,23 @@ def static_figure(
     structure: str = "unstructured",
     scope: str = "global",
     layer: str | None = None,
+    quantity: str = "weight",
 ) -> Figure:
     """The three panels of `SparsityExplorer` as a still figure; arguments and errors as there."""
     masks = choose_masks(weights, sparsity, structure, scope)
     weights = check_weights(weights)
     layer = check_choice("layer", next(iter(weights)) if layer is None else layer, weights)
     colored = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
+    figure = plt.figure(figsize=(10, 5), layout="constrained")  # outside: pyplot may first load its backend
+    plt.close(figure)  # else a notebook shows it twice: as the cell's value and as an open figure
     with plt.rc_context(dict.fromkeys(colored, palette.MUTED)):
-        figure, axes = plt.subplot_mosaic("MH;MB", figsize=(10, 5), layout="constrained", width_ratios=(1.2, 1))
-        plt.close(figure)  # else a notebook shows it twice: as the cell's value and as an open figure
+        axes = figure.subplot_mosaic("MH;MB", width_ratios=(1.2, 1))
         figure.suptitle(f"{structure}: {masks.kept:,} of {masks.total:,} kept, sparsity {masks.sparsity:.1%}")
         draw_matrix(axes["M"], layer, weights[layer], masks[layer])
         threshold = None
         if structure == "unstructured":
             threshold = smallest_kept(weights if scope == "global" else {layer: weights[layer]}, masks)
-        draw_histogram(axes["H"], weights[layer], masks[layer], threshold)
+        draw_histogram(axes["H"], weights[layer], masks[layer], threshold, quantity)
         draw_bars(axes["B"], masks)
     for patch in (figure.patch, *(panel.patch for panel in axes.values())):
         patch.set_alpha(0)  # readable on a light and on a dark page
@@ -156,7 +162,7 @@ def share_of_blocks(keep: np.ndarray, block: list[int]) -> np.ndarray:
     return summed / np.outer(heights, widths)
 
 
-def draw_histogram(panel: Axes, weight: Tensor, mask: Tensor, threshold: float | None) -> None:
+def draw_histogram(panel: Axes, weight: Tensor, mask: Tensor, threshold: float | None, quantity: str) -> None:
     """Values of kept (filled) and pruned (empty) weights, stacked; dashed lines at the threshold where there is one."""
     high = weight.abs().max().item() or 1.0
     low = -high if (weight < 0).any() else 0.0
@@ -166,9 +172,9 @@ def draw_histogram(panel: Axes, weight: Tensor, mask: Tensor, threshold: float |
     panel.stairs(all_, edges, color=palette.MUTED, label="pruned (on top)")
     if threshold is not None:
         for sign in (-1, 1) if low else (1,):
-            label = f"threshold: |weight| = {threshold:.3g}" if sign > 0 else None
+            label = f"threshold: |{quantity}| = {threshold:.3g}" if sign > 0 else None
             panel.axvline(sign * threshold, color=palette.ACCENT, linestyle="--", label=label)
-    panel.set_xlabel("weight")
+    panel.set_xlabel(quantity)
     panel.set_ylabel("number of weights")
     panel.legend(fontsize="x-small", frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3)
 

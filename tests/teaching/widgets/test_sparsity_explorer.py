@@ -173,7 +173,7 @@ def test_javascript_chooses_the_same_weights(tmp_path):
         for scope in (("global", "layer") if structure == "unstructured" else ("global",))
         for sparsity in levels
     ]
-    (tmp_path / "choice.mjs").write_text((HERE / "sparsity_choice.js").read_text())
+    (tmp_path / "choice.mjs").write_text((HERE / "sparsity_choice.js").read_text(encoding="utf-8"))
     (tmp_path / "compare.mjs").write_text(NODE)
     weights = [(explorer.layers, base64.b64encode(explorer.values).decode()) for explorer in explorers]
     given = json.dumps({"weights": weights, "cases": cases})
@@ -191,6 +191,6 @@ def test_javascript_chooses_the_same_weights(tmp_path):
 
 
 def test_every_structure_is_known_to_both_languages():
-    script = (HERE / "sparsity_choice.js").read_text()
+    script = (HERE / "sparsity_choice.js").read_text(encoding="utf-8")
     for structure in sparsity_choice.STRUCTURES:
         assert ":" in structure or f"\n  {structure}: (" in script

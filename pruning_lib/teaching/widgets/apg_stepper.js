@@ -1,0 +1,172 @@
+// APG stepper: all states come ready from Python, this draws them, so that it also works without a kernel.
+
+import { chart, follow, short, stage } from "./charts.js";
+
+const PAGE = `
+  <div class="controls">
+    <label>Details of <select class="method"><option value="apg">APG</option><option value="ista">ISTA</option></select></label>
+    <span role="group" aria-label="Steps">
+      <button class="start" aria-label="To the start">start</button>
+      <button class="back" aria-label="One step back">◀ back</button>
+      <button class="play" aria-pressed="false">play</button>
+      <button class="next" aria-label="One step on">step ▶</button>
+    </span>
+    <label class="slide">t <input class="t" type="range" min="0" step="1"><output></output></label>
+  </div>
+  <p role="status" aria-live="polite"></p>
+  <div class="panels">
+    <figure class="plane tall"><figcaption><i class="first"></i> APG, <i class="second"></i> ISTA,
+      <i class="hollow"></i> parts of this step, <i class="target"></i> minimum, <i class="band"></i> |z| ≤ ηγ: set to zero</figcaption>
+      <canvas role="img"></canvas></figure>
+    <figure class="threshold"><figcaption>Soft threshold: ● coordinate 1, ■ coordinate 2</figcaption><canvas role="img"></canvas></figure>
+    <figure class="gaps"><figcaption><i class="first"></i> APG, <i class="second"></i> ISTA</figcaption><canvas role="img"></canvas></figure>
+  </div>`;
+
+const STYLES = {
+  apg: { color: "kept", shape: "circle", dash: [] },
+  ista: { color: "updated", shape: "square", dash: [6, 4] }, // drawn last and dashed: both are seen where they coincide
+};
+const pair = ([one, two]) => `(${short(one)}, ${short(two)})`;
+
+function drawPlane(canvas, problem, paths, t, method, palette) {
+  const height = Math.max(300, Math.min(440, 0.85 * canvas.parentElement.clientWidth));
+  const c = chart(canvas, height, { x: problem.x, y: problem.y, xTitle: "λ₁", yTitle: "λ₂" });
+  const { g, X, Y, box } = c;
+  c.inside(() => {
+    Object.assign(g, { fillStyle: palette.muted, globalAlpha: 0.22 });
+    const a = problem.threshold;
+    g.fillRect(X(-a), box.top, X(a) - X(-a), box.height);
+    g.fillRect(box.left, Y(a), box.width, Y(-a) - Y(a));
+  });
+  for (const contour of problem.contours) c.line(contour, palette.muted, { width: 1, alpha: 0.8 });
+  for (const name of ["apg", "ista"]) {
+    const { color, shape, dash } = STYLES[name];
+    const points = paths[name].slice(0, t + 1).map(({ point }) => point);
+    c.line(points, palette[color], { dash });
+    points.forEach((point) => c.marker(point, palette[color], { shape, size: 3 }));
+  }
+  c.marker(problem.optimum, palette.good, { shape: "diamond", size: 7, filled: false });
+  if (!t) return;
+  const state = paths[method][t];
+  const parts = [paths[method][t - 1].point, state.look_ahead, state.z, state.point];
+  c.line(parts, palette.accent, { width: 1.5 });
+  [["d", -14, -10], ["z", 9, -10], ["λ", 9, 12]].forEach(([name, right, down], k) => {
+    const part = parts[k + 1];
+    c.marker(part, palette.accent, { filled: false, size: 5 });
+    Object.assign(g, { fillStyle: c.ink, textAlign: "left", textBaseline: "middle" });
+    g.fillText(name, X(part[0]) + right, Y(part[1]) + down);
+  });
+}
+
+function drawThreshold(canvas, problem, state, palette) {
+  const limit = 1.15 * Math.max(...[...problem.x, ...problem.y].map(Math.abs));
+  const a = problem.threshold;
+  const c = chart(canvas, 200, { x: [-limit, limit], y: [-limit, limit], xTitle: "z", yTitle: "S(z)" });
+  const { g, X, box } = c;
+  c.inside(() => {
+    Object.assign(g, { fillStyle: palette.muted, globalAlpha: 0.22 });
+    g.fillRect(X(-a), box.top, X(a) - X(-a), box.height);
+  });
+  c.line([[-limit, -limit], [limit, limit]], palette.muted, { width: 1, dash: [2, 3] });
+  c.line([[-limit, a - limit], [-a, 0], [a, 0], [limit, limit - a]], palette.kept);
+  ["circle", "square"].forEach((shape, k) => c.marker([state.z[k], state.point[k]], palette.accent, { shape, size: 5 }));
+}
+
+function drawGaps(canvas, paths, t, palette) {
+  const floor = 1e-16; // an exact hit has no logarithm
+  const all = Object.values(paths).flatMap((path) => path.map(({ gap }) => Math.max(gap, floor)));
+  const y = [10 ** Math.floor(Math.log10(Math.min(...all))), 10 ** Math.ceil(Math.log10(Math.max(...all)))];
+  const c = chart(canvas, 200, { x: [0, paths.apg.length - 1], y, log: true, xTitle: "iteration t", yTitle: "F(λ) − minimum" });
+  for (const name of ["apg", "ista"]) {
+    const { color, shape, dash } = STYLES[name];
+    const points = paths[name].slice(0, t + 1).map(({ gap }, k) => [k, Math.max(gap, floor)]);
+    c.line(points, palette[color], { dash });
+    c.marker(points[t], palette[color], { shape });
+  }
+}
+
+function render({ model, el }) {
+  const [problem, paths, palette] = ["problem", "paths", "palette"].map((name) => model.get(name));
+  const root = stage(el, "apg-stepper", PAGE, palette);
+  const find = (selector) => root.querySelector(selector);
+  const last = paths.apg.length - 1;
+  find(".t").max = last;
+  let timer = null;
+
+  function draw() {
+    const [t, method] = [model.get("t"), model.get("method")];
+    const state = paths[method][t];
+    find(".t").value = t;
+    find(".method").value = method;
+    find("output").textContent = `${t} of ${last}`;
+    find(".t").setAttribute("aria-valuetext", `iteration ${t} of ${last}`);
+    find(".start").disabled = find(".back").disabled = t === 0;
+    find(".next").disabled = t === last;
+    find(".play").textContent = timer === null ? "play" : "pause";
+    find(".play").setAttribute("aria-pressed", String(timer !== null));
+    const gaps = `F − minimum: APG ${short(paths.apg[t].gap)}, ISTA ${short(paths.ista[t].gap)}.`;
+    find("p").textContent = t
+      ? `${method.toUpperCase()}, t = ${t}: momentum ${short(state.momentum)}, look-ahead d = ${pair(state.look_ahead)}, ` +
+        `after the gradient z = ${pair(state.z)}, after the threshold λ = ${pair(state.point)}. ${gaps}`
+      : `The start: λ = ${pair(state.point)}. ${gaps} Step with the buttons or the arrow keys.`;
+    drawPlane(find(".plane canvas"), problem, paths, t, method, palette);
+    drawThreshold(find(".threshold canvas"), problem, state, palette);
+    drawGaps(find(".gaps canvas"), paths, t, palette);
+    find(".plane canvas").setAttribute("aria-label", `Contours of F with both paths after ${t} iterations; APG at ${pair(paths.apg[t].point)}, ISTA at ${pair(paths.ista[t].point)}, minimum at ${pair(problem.optimum)}`);
+    find(".threshold canvas").setAttribute("aria-label", `Soft threshold at ${short(problem.threshold)} takes z = ${pair(state.z)} to ${pair(state.point)}`);
+    find(".gaps canvas").setAttribute("aria-label", `Distance from the minimum over the iterations. ${gaps}`);
+  }
+
+  function set(name, value) {
+    model.set(name, value);
+    draw(); // before the message: what is seen waits for nothing
+    model.save_changes();
+  }
+  const go = (t) => set("t", Math.max(0, Math.min(last, t)));
+  function stop() {
+    clearInterval(timer);
+    timer = null;
+  }
+  function play() {
+    if (model.get("t") === last) go(0);
+    timer = setInterval(() => {
+      if (model.get("t") >= last - 1) stop();
+      go(model.get("t") + 1);
+    }, 500);
+  }
+  const actions = {
+    start: () => go(0),
+    back: () => go(model.get("t") - 1),
+    next: () => go(model.get("t") + 1),
+  };
+  for (const [name, action] of Object.entries(actions))
+    find(`.${name}`).addEventListener("click", () => {
+      stop();
+      action();
+    });
+  find(".play").addEventListener("click", () => {
+    timer === null ? play() : stop();
+    draw();
+  });
+  find(".t").addEventListener("input", () => {
+    stop();
+    go(Number(find(".t").value));
+  });
+  find(".method").addEventListener("input", () => set("method", find(".method").value));
+  root.addEventListener("keydown", (event) => {
+    const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if (!by || event.target.tagName !== "BUTTON") return; // the slider and the list have their own arrow keys
+    event.preventDefault();
+    stop();
+    go(model.get("t") + by);
+    if (event.target.disabled) find(".t").focus(); // a disabled button loses the keyboard
+  });
+  for (const name of ["t", "method"]) model.on(`change:${name}`, () => root.clientWidth && draw());
+  const unfollow = follow(root, draw);
+  return () => {
+    stop();
+    unfollow();
+  };
+}
+
+export default { render };

@@ -1,0 +1,220 @@
+"""APG stepper: ISTA and APG walk down the same lasso of two variables, one iteration at a time."""
+
+import itertools
+
+import anywidget
+import contourpy
+import numpy as np
+import torch
+import traitlets
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from pruning_lib.checks import check_choice
+from pruning_lib.during_training.proximal import State, apg, ista, soft_threshold
+from pruning_lib.teaching import palette
+from pruning_lib.teaching.widgets.javascript import HERE, bundle
+
+METHODS = {"apg": apg, "ista": ista}
+COLORS = {"kept": palette.KEPT, "updated": palette.UPDATED, "accent": palette.ACCENT, "muted": palette.MUTED}
+COLORS |= {"good": palette.GOOD}
+OF_METHOD = {"apg": (palette.KEPT, "o", "-"), "ista": (palette.UPDATED, "s", "--")}
+
+
+class Lasso:
+    """F(x) = ½‖Ax − b‖² + γ‖x‖₁ in two variables, with its exact minimum and the states of ISTA and APG.
+
+    Parameters
+    ----------
+    matrix, target : A (m, 2) and b (m,)
+    gamma : γ ≥ 0
+    start : x_0 (2,)
+    step : η > 0; left out, 1/L, where L is the largest eigenvalue of AᵀA
+    steps : number of iterations of each method, at least 1
+
+    Raises
+    ------
+    ValueError : for shapes that do not fit, values that are not finite, A = 0, and as `proximal.apg` does.
+    """
+
+    def __init__(
+        self, matrix: Tensor, target: Tensor, gamma: float, start: Tensor, step: float | None = None, steps: int = 40
+    ):
+        for name, tensor, shape in (("matrix", matrix, (len(target), 2)), ("start", start, (2,))):
+            if tensor.shape != shape:
+                raise ValueError(f"{name} has shape {tuple(tensor.shape)}, must be {shape}")
+        for name, tensor in (("matrix", matrix), ("target", target), ("start", start)):
+            if not torch.isfinite(tensor).all():
+                raise ValueError(f"{name} contains values that are not finite, must be finite")
+        if steps < 1:
+            raise ValueError(f"steps is {steps}, must be at least 1")
+        self.matrix, self.target, self.gamma = matrix.double(), target.double(), gamma
+        self.lipschitz = torch.linalg.eigvalsh(self.matrix.T @ self.matrix)[-1].item()
+        if self.lipschitz <= 0:
+            raise ValueError("matrix is zero, must have an entry that is not")
+        self.step = 1 / self.lipschitz if step is None else step
+        self.start = start.double()
+        self.states: dict[str, list[State]] = {
+            name: list(method(self.smooth, self.start, self.step, gamma, steps)) for name, method in METHODS.items()
+        }
+        self.optimum = self.exact_minimum()
+        self.minimum = self.value(self.optimum)
+
+    def smooth(self, x: Tensor) -> Tensor:
+        return 0.5 * (self.matrix @ x - self.target).square().sum()
+
+    def value(self, x: Tensor) -> float:
+        return float(self.smooth(x) + self.gamma * x.abs().sum())
+
+    def exact_minimum(self) -> Tensor:
+        """For given signs s the optimality condition AᵀAx = Aᵀb − γs is linear: try all nine, keep the best."""
+        candidates = []
+        for signs in itertools.product((-1.0, 0.0, 1.0), repeat=2):
+            s = torch.tensor(signs, dtype=torch.float64)
+            x, on = torch.zeros(2, dtype=torch.float64), s != 0
+            if on.any():
+                part = self.matrix[:, on]
+                x[on] = torch.linalg.pinv(part.T @ part) @ (part.T @ self.target - self.gamma * s[on])
+            candidates.append(x)
+        return min(candidates, key=self.value)
+
+    def point(self, method: str, t: int) -> Tensor:
+        return self.states[method][t - 1].point if t else self.start
+
+    def gaps(self, method: str) -> list[float]:
+        """F(x_t) − F* for t = 0, 1, …; rounding may leave it a little below zero."""
+        return [self.value(self.point(method, t)) - self.minimum for t in range(len(self.states[method]) + 1)]
+
+    def window(self) -> tuple[list[float], list[float]]:
+        """What of the plane to show: all iterates, look-ahead points, z and the optimum, with a margin."""
+        states = [s for part in self.states.values() for s in part]
+        seen = [self.start, self.optimum, *(x for s in states for x in (s.point, s.look_ahead, s.z)), torch.zeros(2)]
+        low, high = torch.stack(seen).aminmax(dim=0)
+        margin = 0.12 * (high - low).clamp_min(0.5)
+        return tuple([a.item(), b.item()] for a, b in zip(low - margin, high + margin, strict=True))
+
+    def grid(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """x, y and F over the window."""
+        x, y = (torch.linspace(low, high, 81, dtype=torch.float64) for low, high in self.window())
+        points = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)  # (y, x, 2)
+        smooth = 0.5 * (points @ self.matrix.T - self.target).square().sum(dim=-1)
+        return x.numpy(), y.numpy(), (smooth + self.gamma * points.abs().sum(dim=-1)).numpy()
+
+    def levels(self) -> list[float]:
+        """Values of F for contour lines, close to each other near the minimum."""
+        highest = float(self.grid()[2].max()) - self.minimum
+        return [self.minimum + highest * (k / 12) ** 3 for k in range(2, 13)]
+
+
+class APGStepper(anywidget.AnyWidget):
+    """Step through ISTA and APG on a `Lasso`: iterates on the contours, the soft threshold, F − F* so far.
+
+    The states are all made in Python before; the browser draws them. The traits `t` (0, …, steps) and `method` ("apg"
+    or "ista", whose step is drawn in detail) follow the page and may be set from Python; bad values raise ValueError.
+    """
+
+    _esm = bundle("apg_stepper.js")
+    _css = (HERE / "charts.css").read_text(encoding="utf-8")
+
+    t = traitlets.Int().tag(sync=True)
+    method = traitlets.Unicode().tag(sync=True)
+    problem = traitlets.Dict(read_only=True).tag(sync=True)
+    paths = traitlets.Dict(read_only=True).tag(sync=True)  # method → a list of states, entry 0 is the start
+    palette = traitlets.Dict(COLORS, read_only=True).tag(sync=True)
+
+    def __init__(self, lasso: Lasso, t: int = 0, method: str = "apg"):
+        self._lasso = lasso
+        x, y = lasso.window()
+        generator = contourpy.contour_generator(*lasso.grid())
+        lines = [line.round(4).tolist() for level in lasso.levels() for line in generator.lines(level)]
+        problem = {"x": x, "y": y, "contours": lines, "optimum": lasso.optimum.tolist()}
+        self.set_trait("problem", problem | {"threshold": lasso.step * lasso.gamma})
+        paths = {}
+        for name, states in lasso.states.items():
+            entries = [{key: lasso.start.tolist() for key in ("point", "look_ahead", "z")} | {"momentum": 0.0}]
+            for state in states:
+                entries.append({key: getattr(state, key).tolist() for key in ("point", "look_ahead", "z")})
+                entries[-1]["momentum"] = state.momentum
+            for entry, gap in zip(entries, lasso.gaps(name), strict=True):
+                entry["gap"] = gap
+            paths[name] = entries
+        self.set_trait("paths", paths)
+        super().__init__(t=t, method=method)
+
+    @traitlets.validate("t", "method")
+    def _check(self, proposal: dict):
+        name, value = proposal["trait"].name, proposal["value"]
+        return check_choice(name, value, METHODS) if name == "method" else check_t(self._lasso, value)
+
+
+def check_t(lasso: Lasso, t: int) -> int:
+    steps = len(lasso.states["apg"])
+    if not 0 <= t <= steps:
+        raise ValueError(f"t is {t}, must be from 0 to {steps}")
+    return t
+
+
+def static_figure(lasso: Lasso, t: int, method: str = "apg") -> Figure:
+    """The three panels of `APGStepper` at iteration `t` as a still figure; errors as there."""
+    check_t(lasso, t)
+    check_choice("method", method, METHODS)
+    colored = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
+    figure = plt.figure(figsize=(10, 5.4), layout="constrained")  # outside: pyplot may first load its backend
+    plt.close(figure)  # else a notebook shows it twice: as the cell's value and as an open figure
+    with plt.rc_context(dict.fromkeys(colored, palette.MUTED)):
+        axes = figure.subplot_mosaic("PS;PG", width_ratios=(1.25, 1))
+        draw_plane(axes["P"], lasso, t, method)
+        draw_threshold(axes["S"], lasso, t, method)
+        draw_gaps(axes["G"], lasso, t)
+    for patch in (figure.patch, *(panel.patch for panel in axes.values())):
+        patch.set_alpha(0)  # readable on a light and on a dark page
+    return figure
+
+
+def draw_plane(panel: Axes, lasso: Lasso, t: int, method: str) -> None:
+    """Contours of F, both paths so far, and the parts of step `t` of `method`."""
+    panel.contour(*lasso.grid(), levels=lasso.levels(), colors=palette.MUTED, linewidths=0.7)
+    threshold = lasso.step * lasso.gamma
+    for span in (panel.axvspan, panel.axhspan):
+        span(-threshold, threshold, color=palette.MUTED, alpha=0.2, linewidth=0)
+    for name, (color, mark, line) in OF_METHOD.items():
+        path = torch.stack([lasso.point(name, k) for k in range(t + 1)])
+        panel.plot(path[:, 0], path[:, 1], color=color, linestyle=line, marker=mark, markersize=4, label=name.upper())
+    if t:
+        state = lasso.states[method][t - 1]
+        steps = torch.stack([lasso.point(method, t - 1), state.look_ahead, state.z, state.point])
+        panel.plot(*steps.T, color=palette.ACCENT, linewidth=1.2, marker="o", markerfacecolor="none", markersize=6)
+        labels = {"$d_t$": (-16, 6), "$z_t$": (7, 6), "$\\lambda_t$": (7, -14)}
+        for at, (text, offset) in zip(steps[1:], labels.items(), strict=True):
+            panel.annotate(text, at.tolist(), xytext=offset, textcoords="offset points", color=palette.ACCENT)
+    panel.plot(*lasso.optimum, "D", color=palette.GOOD, markerfacecolor="none", markersize=10, label="minimum")
+    x, y = lasso.window()
+    panel.set(xlim=x, ylim=y, xlabel="$\\lambda_1$", ylabel="$\\lambda_2$")
+    panel.set_title(f"t = {t}; gray bands: |z| ≤ ηγ = {threshold:.3g} becomes zero", fontsize="medium")
+    panel.legend(fontsize="small", frameon=False, loc="upper left")
+
+
+def draw_threshold(panel: Axes, lasso: Lasso, t: int, method: str) -> None:
+    """S_ηγ, and where it takes both coordinates of z_t."""
+    threshold = lasso.step * lasso.gamma
+    z = lasso.states[method][t - 1].z if t else lasso.start
+    limit = 1.15 * max(abs(side) for pair in lasso.window() for side in pair)
+    line = torch.linspace(-limit, limit, 200, dtype=torch.float64)
+    panel.axvspan(-threshold, threshold, color=palette.MUTED, alpha=0.2, linewidth=0)
+    panel.plot(line, line, color=palette.MUTED, linestyle=":", linewidth=1)
+    panel.plot(line, soft_threshold(line, threshold), color=palette.KEPT)
+    for k, mark in enumerate(("o", "s")):
+        panel.plot(z[k], lasso.point(method, t)[k], mark, color=palette.ACCENT, label=f"coordinate {k + 1}")
+    panel.set(xlabel="$z_t$", ylabel="$\\lambda_t = S_{\\eta\\gamma}(z_t)$")
+    panel.legend(fontsize="small", frameon=False)
+
+
+def draw_gaps(panel: Axes, lasso: Lasso, t: int) -> None:
+    """F − F* of both methods until `t`."""
+    for name, (color, mark, line) in OF_METHOD.items():
+        gaps = [max(gap, 1e-16) for gap in lasso.gaps(name)[: t + 1]]
+        panel.semilogy(gaps, color=color, linestyle=line, marker=mark, markersize=3, label=name.upper())
+    panel.set(xlabel="iteration t", ylabel="$F(\\lambda_t) - F^*$")
+    panel.legend(fontsize="small", frameon=False)

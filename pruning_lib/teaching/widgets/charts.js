@@ -1,0 +1,97 @@
+// Line charts on a canvas, and a redraw whenever the size or the theme changes.
+
+import { axisTitles, compact, sheet, tick, ticks } from "./canvas.js";
+
+export const short = (x) => (x !== 0 && Math.abs(x) < 1e-3 ? x.toExponential(1).replace("-", "−") : compact(x).replace("-", "−"));
+
+// Widgets import this module only: a bundle may hold canvas.js once.
+export const blank = (canvas, height) => sheet(canvas, height);
+
+const power = (exponent) => `10${[...String(exponent)].map((c) => (c === "-" ? "⁻" : "⁰¹²³⁴⁵⁶⁷⁸⁹"[c])).join("")}`;
+
+/** A canvas with axes. `x` and `y` are [low, high]; a list `names` puts names at 0, 1, … of x; `log` takes log10 of y. */
+export function chart(canvas, height, { x, y, xTitle, yTitle, names, log = false }) {
+  const paper = sheet(canvas, height);
+  const box = { left: 62, top: 10, width: paper.width - 74, height: height - 56 };
+  const X = (value) => box.left + (box.width * (value - x[0])) / (x[1] - x[0]);
+  const scaled = log ? y.map(Math.log10) : y;
+  const Y = (value) => box.top + box.height * (1 - ((log ? Math.log10(value) : value) - scaled[0]) / (scaled[1] - scaled[0]));
+  const { g, ink } = paper;
+  g.globalAlpha = 0.5;
+  g.strokeStyle = ink;
+  g.strokeRect(box.left, box.top, box.width, box.height);
+  g.globalAlpha = 1;
+  const below = names ? names.map((_, i) => i) : ticks(x[0], x[1], Math.max(2, box.width / 70));
+  for (const at of below) tick(paper, X(at), box.top + box.height + 1, names ? names[at] : short(at), "below");
+  for (const at of ticks(scaled[0], scaled[1], Math.max(2, box.height / 40)))
+    if (!log || Number.isInteger(at)) tick(paper, box.left - 1, Y(log ? 10 ** at : at), log ? power(at) : short(at), "left");
+  axisTitles(paper, box, xTitle, yTitle);
+
+  const inside = (action) => {
+    g.save();
+    g.beginPath();
+    g.rect(box.left, box.top, box.width, box.height);
+    g.clip();
+    action();
+    g.restore();
+  };
+  /** A line through the points; `dash` as in setLineDash. */
+  function line(points, color, { width = 2, dash = [], alpha = 1 } = {}) {
+    inside(() => {
+      Object.assign(g, { strokeStyle: color, lineWidth: width, globalAlpha: alpha, lineJoin: "round" });
+      g.setLineDash(dash);
+      g.beginPath();
+      points.forEach(([px, py], i) => (i ? g.lineTo(X(px), Y(py)) : g.moveTo(X(px), Y(py))));
+      g.stroke();
+    });
+  }
+  /** A marker: "circle", "square" or "diamond", filled or empty. */
+  function marker([px, py], color, { shape = "circle", size = 4, filled = true, alpha = 1 } = {}) {
+    g.save();
+    Object.assign(g, { strokeStyle: color, fillStyle: color, lineWidth: 2, globalAlpha: alpha });
+    g.translate(X(px), Y(py));
+    g.beginPath();
+    if (shape === "circle") g.arc(0, 0, size, 0, 2 * Math.PI);
+    else {
+      if (shape === "diamond") g.rotate(Math.PI / 4);
+      g.rect(-size * 0.9, -size * 0.9, size * 1.8, size * 1.8);
+    }
+    if (filled) g.fill();
+    g.stroke();
+    g.restore();
+  }
+  return { ...paper, box, X, Y, inside, line, marker };
+}
+
+/** Call `draw` when `root` changes its width and when the page changes its colors; returns what ends that. */
+export function follow(root, draw) {
+  let width = 0;
+  const sizes = new ResizeObserver(() => {
+    if (root.clientWidth && root.clientWidth !== width) {
+      width = root.clientWidth;
+      draw();
+    }
+  });
+  sizes.observe(root);
+  const again = () => root.clientWidth && draw();
+  const theme = new MutationObserver(again);
+  theme.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-name", "data-jp-theme-light", "class"] });
+  const scheme = window.matchMedia("(prefers-color-scheme: dark)");
+  scheme.addEventListener("change", again);
+  return () => {
+    sizes.disconnect();
+    theme.disconnect();
+    scheme.removeEventListener("change", again);
+  };
+}
+
+/** The widget's element inside `el`, with the page's text and the palette as CSS variables. */
+export function stage(el, name, page, palette) {
+  const root = document.createElement("div");
+  root.className = `charts ${name}`;
+  root.innerHTML = page;
+  el.append(root);
+  for (const [key, color] of Object.entries(palette)) root.style.setProperty(`--${key}`, color);
+  for (const control of root.querySelectorAll("input, select, button")) control.dataset.lmSuppressShortcuts = "true"; // else JupyterLab takes the keys
+  return root;
+}

@@ -1,0 +1,138 @@
+// λ paths explorer: recorded runs under a slider over γ. Everything is here already, so no kernel is needed.
+
+import { blank, chart, follow, short, stage } from "./charts.js";
+
+const PAGE = `
+  <div class="controls">
+    <label class="slide">γ <input class="gamma" type="range" min="0" step="1"><output></output></label>
+    <label>Seed <select class="seed"></select></label>
+    <label>Highlight <select class="unit"><option value="">none</option></select></label>
+  </div>
+  <p role="status" aria-live="polite"></p>
+  <div class="panels">
+    <figure class="paths"><figcaption><i class="line"></i> stays open, <i class="line closes"></i> closes,
+      <i class="square"></i> zero from here on</figcaption><canvas role="img"></canvas></figure>
+    <figure class="units"><figcaption><i class="kept"></i> open, <i class="pruned"></i> closed gates of each unit</figcaption>
+      <canvas role="img"></canvas></figure>
+    <figure class="accuracy"><figcaption>○ one run, ● this one, <i class="dashed"></i> dense</figcaption><canvas role="img"></canvas></figure>
+    <figure class="macs"><figcaption>○ one run, ● this one, <i class="dashed"></i> dense</figcaption><canvas role="img"></canvas></figure>
+  </div>`;
+
+/** Epoch after which a path is zero for good, or −1. */
+function closing(path) {
+  let epoch = path.length;
+  while (epoch && path[epoch - 1] === 0) epoch--;
+  return epoch === path.length ? -1 : epoch;
+}
+
+function drawPaths(canvas, run, unit, palette) {
+  const epochs = Object.values(run.scales)[0].length;
+  const values = Object.values(run.scales).flat(2);
+  const [low, high] = [values.reduce((a, b) => Math.min(a, b), 0), values.reduce((a, b) => Math.max(a, b), 1)];
+  const range = [low - 0.05 * (high - low), high + 0.05 * (high - low)];
+  const c = chart(canvas, 290, { x: [0, epochs - 1], y: range, xTitle: "epoch", yTitle: "λ" });
+  c.line([[0, 0], [epochs - 1, 0]], c.ink, { width: 1, alpha: 0.5 });
+  const many = Object.values(run.scales).flatMap((rows) => rows[0]).length > 20;
+  const names = Object.keys(run.scales).sort((one, other) => (one === unit) - (other === unit)); // the highlighted last
+  for (const name of names) {
+    const alpha = unit ? (name === unit ? 1 : 0.15) : many ? 0.5 : 0.9;
+    const width = name === unit ? 2.5 : many ? 1 : 2;
+    for (let k = 0; k < run.scales[name][0].length; k++) {
+      const path = run.scales[name].map((row) => row[k]);
+      const end = closing(path);
+      const points = path.slice(0, end < 0 ? epochs : end + 1).map((value, epoch) => [epoch, value]);
+      c.line(points, end < 0 ? palette.kept : palette.accent, { alpha, width, dash: end < 0 ? [] : [5, 3] });
+      if (end >= 0) c.marker([end, 0], palette.accent, { shape: "square", filled: false, size: many ? 2 : 4, alpha });
+    }
+  }
+}
+
+function drawUnits(canvas, run, unit, palette) {
+  const names = Object.keys(run.scales);
+  const line = Math.max(15, Math.min(26, 240 / names.length));
+  const c = blank(canvas, Math.round(line * names.length + 34));
+  const { g } = c;
+  const room = Math.max(...names.map((name) => g.measureText(name).width)) + 10;
+  const wide = c.width - room - 84;
+  names.forEach((name, i) => {
+    const [rows, top] = [run.scales[name], 4 + i * line];
+    const values = rows[rows.length - 1];
+    const open = values.filter((value) => value !== 0).length;
+    Object.assign(g, { fillStyle: c.ink, textAlign: "left", textBaseline: "middle" });
+    g.globalAlpha = unit && unit !== name ? 0.45 : 1;
+    g.fillText(name, 0, top + line / 2);
+    g.strokeStyle = palette.muted;
+    g.strokeRect(room + 0.5, top + 2.5, wide - 1, line - 5);
+    g.fillStyle = palette.kept;
+    g.fillRect(room, top + 2, (wide * open) / values.length, line - 4);
+    g.fillStyle = c.ink;
+    const single = open ? `λ = ${short(values[0])}` : "closed";
+    g.fillText(values.length > 1 ? `${open} of ${values.length}` : single, room + wide + 8, top + line / 2);
+  });
+  g.globalAlpha = 1;
+  g.textAlign = "center";
+  g.fillText("share of open gates", room + wide / 2, 4 + line * names.length + 14);
+}
+
+function drawOverGamma(canvas, runs, run, gammas, value, dense, label, palette) {
+  const all = [...runs.map(value), dense];
+  const margin = 0.08 * (Math.max(...all) - Math.min(...all)) || 1;
+  const y = [Math.min(...all) - margin, Math.max(...all) + margin];
+  const c = chart(canvas, 190, { x: [-0.4, gammas.length - 0.6], y, names: gammas.map(String), xTitle: "γ", yTitle: label });
+  c.line([[-1, dense], [gammas.length, dense]], palette.muted, { dash: [6, 4], width: 1.5 });
+  const at = (one) => [gammas.indexOf(one.gamma), value(one)];
+  for (const one of runs) c.marker(at(one), palette.kept, { filled: false, size: 3.5 });
+  c.marker(at(run), palette.kept, { size: 5.5 });
+}
+
+function render({ model, el }) {
+  const [runs, dense, palette] = ["runs", "dense", "palette"].map((name) => model.get(name));
+  const root = stage(el, "lambda-paths", PAGE, palette);
+  const find = (selector) => root.querySelector(selector);
+  const gammas = [...new Set(runs.map((run) => run.gamma))];
+  const shown = runs.filter((run) => run.scales);
+  for (const seed of new Set(shown.map((run) => run.seed))) find(".seed").add(new Option(seed, seed));
+  for (const name of Object.keys(runs[0].gates)) find(".unit").add(new Option(name, name));
+  find(".gamma").max = gammas.length - 1;
+
+  function draw() {
+    const [gamma, seed, unit] = [model.get("gamma"), model.get("seed"), find(".unit").value];
+    const run = shown.find((one) => one.gamma === gamma && one.seed === seed);
+    find(".gamma").value = gammas.indexOf(gamma);
+    find(".seed").value = seed;
+    find("output").textContent = gamma;
+    find(".gamma").setAttribute("aria-valuetext", `gamma ${gamma}`);
+
+    const ends = Object.entries(run.scales).map(([name, rows]) => [name, rows[rows.length - 1]]);
+    const gates = ends.flatMap(([, row]) => row);
+    const closed = gates.filter((value) => value === 0).length;
+    const whole = ends.filter(([, row]) => row.every((value) => value === 0)).map(([name]) => name);
+    const sizes = `test accuracy ${(100 * run.accuracy).toFixed(2)} % (dense ${(100 * dense.accuracy).toFixed(2)} %), MACs ${((100 * run.macs) / dense.macs).toFixed(1)} % of the dense network's`;
+    const which = whole.length ? ` Closed as a whole: ${whole.join(", ")}.` : "";
+    const warning = closed ? "" : " No gate closed: γ is too small for this training.";
+    find("p").textContent = `γ = ${gamma}: ${closed} of ${gates.length} gates closed, ${sizes}.${which}${warning}`;
+
+    drawPaths(find(".paths canvas"), run, unit, palette);
+    drawUnits(find(".units canvas"), run, unit, palette);
+    drawOverGamma(find(".accuracy canvas"), runs, run, gammas, (one) => 100 * one.accuracy, 100 * dense.accuracy, "test accuracy, %", palette);
+    drawOverGamma(find(".macs canvas"), runs, run, gammas, (one) => (100 * one.macs) / dense.macs, 100, "MACs, % of dense", palette);
+    find(".paths canvas").setAttribute("aria-label", `λ of ${gates.length} gates over the epochs at γ = ${gamma}; ${closed} end at zero`);
+    const open = ends.map(([name, row]) => `${name} ${row.filter((value) => value !== 0).length} of ${row.length}`);
+    find(".units canvas").setAttribute("aria-label", `Open gates: ${open.join(", ")}`);
+    find(".accuracy canvas").setAttribute("aria-label", `Test accuracy over γ; at γ = ${gamma}: ${(100 * run.accuracy).toFixed(2)} %`);
+    find(".macs canvas").setAttribute("aria-label", `MACs over γ; at γ = ${gamma}: ${((100 * run.macs) / dense.macs).toFixed(1)} % of dense`);
+  }
+
+  function set(name, value) {
+    model.set(name, value);
+    draw(); // before the message: what is seen waits for nothing
+    model.save_changes();
+  }
+  find(".gamma").addEventListener("input", () => set("gamma", gammas[Number(find(".gamma").value)]));
+  find(".seed").addEventListener("input", () => set("seed", Number(find(".seed").value)));
+  find(".unit").addEventListener("input", draw);
+  for (const name of ["gamma", "seed"]) model.on(`change:${name}`, () => root.clientWidth && draw());
+  return follow(root, draw);
+}
+
+export default { render };

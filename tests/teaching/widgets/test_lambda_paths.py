@@ -1,0 +1,81 @@
+"""What the λ paths explorer accepts, sends and draws."""
+
+import copy
+
+import pytest
+
+from pruning_lib.teaching.widgets.lambda_paths import LambdaPaths, static_figure
+
+DENSE = {"accuracy": 0.97, "macs": 1000, "seconds": 3.0}
+GATES = {"a": 1, "b": 2}
+
+
+def run(gamma: float, seed: int = 0, paths: bool = True) -> dict:
+    scales = {"a": [[1.0], [0.0], [0.5]], "b": [[1.0, 1.0], [0.5, 1.2], [0.0, 1.1]]}
+    extra = {"scales": scales} if paths else {}
+    return {"gamma": gamma, "seed": seed, "accuracy": 0.9, "macs": 800, "gates": GATES, "losses": [1]} | extra
+
+
+RUNS = [run(0.1), run(0.0), run(0.0, seed=1, paths=False), run(0.1, seed=1, paths=False)]
+
+
+def test_state_is_sorted_and_holds_only_what_is_drawn():
+    explorer = LambdaPaths(RUNS, DENSE)
+    assert [(r["gamma"], r["seed"]) for r in explorer.runs] == [(0.0, 0), (0.0, 1), (0.1, 0), (0.1, 1)]
+    assert set(explorer.runs[0]) == {"gamma", "seed", "accuracy", "macs", "gates", "scales"}
+    assert explorer.dense == {"accuracy": 0.97, "macs": 1000}
+    assert (explorer.gamma, explorer.seed) == (0.0, 0)
+    explorer.gamma = 0.1
+    assert explorer.gamma == 0.1
+
+
+@pytest.mark.parametrize(("name", "value"), [("gamma", 0.05), ("seed", 1), ("seed", 7)])
+def test_values_that_no_run_has_are_refused_at_the_start_and_later(name, value):
+    with pytest.raises(ValueError, match=f"{name} is {value}"):
+        LambdaPaths(RUNS, DENSE, **{name: value})
+    explorer = LambdaPaths(RUNS, DENSE)
+    with pytest.raises(ValueError, match=f"{name} is {value}"):
+        setattr(explorer, name, value)
+    assert (explorer.gamma, explorer.seed) == (0.0, 0)
+
+
+def changed(**changes) -> list[dict]:
+    return [*copy.deepcopy(RUNS[1:]), {key: value for key, value in (RUNS[0] | changes).items() if value is not None}]
+
+
+@pytest.mark.parametrize(
+    ("runs", "message"),
+    [
+        ([], "runs is empty"),
+        (changed(macs=None), "gamma 0.1, seed 0 has no macs"),
+        (changed(gates={"a": 1}), "must be those of the first"),
+        ([*RUNS, run(0.1)], "gamma 0.1, seed 0 is given twice"),
+        (changed(scales={"a": [[1.0, 2.0]]}), "scales of 'a' must hold 1 finite λ an epoch"),
+        (changed(scales={"a": [[float("nan")]]}), "scales of 'a' must hold 1 finite"),
+        (changed(scales={"c": [[1.0]]}), "scales of 'c'"),
+        (changed(scales=None), r"seed 0 has scales for some gamma only, lacks \[0.1\]"),
+        ([run(0.1, paths=False)], "no run has scales"),
+    ],
+)
+def test_bad_runs_are_refused(runs, message):
+    for call in (LambdaPaths, static_figure):
+        with pytest.raises(ValueError, match=message):
+            call(runs, DENSE)
+
+
+def test_figure_shows_each_path_until_it_closes():
+    figure = static_figure(RUNS, DENSE, shown=[0.1])
+    paths, accuracy, macs = figure.axes
+    drawn = [line.get_ydata().tolist() for line in paths.lines if len(line.get_ydata()) == 3]
+    # gate 0 of b closes after epoch 2; a, which was zero for a while, stays open
+    assert sorted(drawn) == [[1.0, 0.0, 0.5], [1.0, 0.5, 0.0], [1.0, 1.2, 1.1]]
+    marks = [line.get_xydata().tolist() for line in paths.lines if line.get_marker() == "s"]
+    assert marks == [[[2.0, 0.0]]]
+    assert "1 of 3 closed" in paths.get_title()
+    assert accuracy.lines[0].get_ydata().tolist() == [90.0, 90.0]
+    assert macs.lines[0].get_ydata().tolist() == [0.8, 0.8]
+
+
+def test_figure_of_a_gamma_that_no_run_has_is_refused():
+    with pytest.raises(ValueError, match="shown is 0.3"):
+        static_figure(RUNS, DENSE, shown=[0.3])
