@@ -5,15 +5,18 @@ import re
 
 import nbformat
 import pytest
+import torch
 import yaml
 
 from pruning_lib.files import CHECKOUT
-from pruning_lib.reproduction.parameters import check, declared
+from pruning_lib.reproduction.parameters import check as check_types
+from pruning_lib.reproduction.parameters import declared
 
 PATHS = sorted((CHECKOUT / "notebooks").glob("*.ipynb"))
 IDS = {
     "01_taxonomy": [f"TAX-{i}" for i in range(1, 8)],
     "02_snip": [f"SNIP-{i}" for i in range(1, 6)],
+    "03_sss_apg": [f"SSS-{i}" for i in range(1, 10)],
 }
 
 notebooks = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
@@ -99,22 +102,20 @@ def test_parameters_and_profiles_fit(path):
     profiles = yaml.safe_load((CHECKOUT / "notebooks" / "profiles.yaml").read_text(encoding="utf-8"))[path.stem]
     assert {"smoke", "lecture"} <= set(profiles)
     for name, values in profiles.items():
-        check(values or {}, types, f"{path.stem}, {name}")
+        check_types(values or {}, types, f"{path.stem}, {name}")
 
 
 @notebooks
 def test_exercises_are_registered(path):
-    from pruning_lib.teaching.exercises import EXERCISES
+    from pruning_lib.teaching.exercises import EXERCISES, check
 
-    used = re.findall(r'exercises\.check\("(\w+)"', "\n".join(sources(path, "code")))
+    used = re.findall(r'^exercises\.check\("(\w+)", (\w+)\)', "\n".join(sources(path, "code")), flags=re.MULTILINE)
     assert 3 <= len(used) <= 5
-    assert set(used) <= set(EXERCISES)
-    # The folded solution is the solution: it passes its own check.
-    from pruning_lib.teaching.exercises import check as judge
-
-    text = "\n".join(sources(path, "markdown"))
-    for name in used:
-        (solution,) = re.findall(rf"```python\n(def {name}\(.*?)```", text, flags=re.DOTALL)
-        scope = {}
-        exec("import torch\n" + solution, scope)
-        assert judge(name, scope[name], seed=0).passed, name
+    assert {name for name, _ in used} <= set(EXERCISES)
+    # The folded solution is the solution: it passes its own check. One may use those before it.
+    solutions = re.findall(r"```python\n(def \w+\(.*?)```", "\n".join(sources(path, "markdown")), flags=re.DOTALL)
+    scope = {"torch": torch}
+    for solution in solutions:
+        exec(solution, scope)
+    for name, function in used:
+        assert check(name, scope[function], seed=0).passed, name
