@@ -4,6 +4,7 @@ from importlib import metadata
 import pytest
 
 from pruning_lib import doctor
+from pruning_lib.workbench.data import IDX
 
 
 @pytest.fixture
@@ -97,7 +98,8 @@ def test_pins_name_what_differs_and_pass_over_other_platforms(monkeypatch, tmp_p
 def test_data_sets_are_found_or_the_command_is_given(tmp_path):
     raw = tmp_path / "MNIST" / "raw"
     raw.mkdir(parents=True)
-    (raw / "train-images-idx3-ubyte").write_bytes(b"")
+    for name in IDX:
+        (raw / name).write_bytes(b"")
     lines = doctor.data_sets(tmp_path)
     assert f"data mnist: {raw}" in lines
     (missing,) = (line for line in lines if line.startswith("data cifar10: "))

@@ -41,7 +41,7 @@ class Lab:
     url: str
     token: str
 
-    def open(self, page, notebook: str, timeout: float = 60) -> None:
+    def open(self, page, notebook: str, timeout: float = 120) -> None:
         """Open a notebook of `folder` in `page`, run all cells and wait until the kernel has done them.
 
         The notebook must name its kernel in its metadata, else JupyterLab asks for one and waits.
@@ -72,6 +72,7 @@ def browser() -> Iterator:
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     if chromium is None:
         pytest.skip("no Chromium on PATH (Debian: apt-get install --no-install-recommends chromium)")
+    sync_api.expect.set_options(timeout=60_000)  # a busy machine is no failure
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_ARGS)
         yield browser
@@ -131,7 +132,7 @@ def lab(browser, tmp_path_factory) -> Iterator[Lab]:
             server.wait()
 
 
-def wait_until_up(server: subprocess.Popen, runtime: Path, log: Path, timeout: float = 60) -> str:
+def wait_until_up(server: subprocess.Popen, runtime: Path, log: Path, timeout: float = 120) -> str:
     """The server's address, which it writes into its runtime folder once it listens."""
     stop = time.monotonic() + timeout
     while time.monotonic() < stop and server.poll() is None:

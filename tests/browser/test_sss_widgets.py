@@ -59,7 +59,7 @@ def test_apg_stepper(page, page_errors, lasso):
     expect(text).to_contain_text("The start: λ = (−1, 2)")
     page.locator(".play").click()
     expect(page.locator(".play")).to_have_text("pause")
-    expect(output).to_have_text("5 of 5", timeout=10_000)
+    expect(output).to_have_text("5 of 5", timeout=60_000)
     expect(page.locator(".play")).to_have_text("play")
     assert all(canvas.get_attribute("aria-label") for canvas in page.locator("canvas").all())
     assert page.evaluate("document.documentElement.scrollWidth") <= 700
