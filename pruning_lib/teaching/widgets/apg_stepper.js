@@ -1,6 +1,7 @@
 // APG stepper: all states come ready from Python, this draws them, so that it also works without a kernel.
 
-import { chart, follow, short, stage } from "./charts.js";
+import { chart, short, stage } from "./charts.js";
+import { follow } from "./follow.js";
 
 const PAGE = `
   <div class="controls">

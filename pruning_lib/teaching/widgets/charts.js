@@ -63,28 +63,6 @@ export function chart(canvas, height, { x, y, xTitle, yTitle, names, log = false
   return { ...paper, box, X, Y, inside, line, marker };
 }
 
-/** Call `draw` when `root` changes its width and when the page changes its colors; returns what ends that. */
-export function follow(root, draw) {
-  let width = 0;
-  const sizes = new ResizeObserver(() => {
-    if (root.clientWidth && root.clientWidth !== width) {
-      width = root.clientWidth;
-      draw();
-    }
-  });
-  sizes.observe(root);
-  const again = () => root.clientWidth && draw();
-  const theme = new MutationObserver(again);
-  theme.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-name", "data-jp-theme-light", "class"] });
-  const scheme = window.matchMedia("(prefers-color-scheme: dark)");
-  scheme.addEventListener("change", again);
-  return () => {
-    sizes.disconnect();
-    theme.disconnect();
-    scheme.removeEventListener("change", again);
-  };
-}
-
 /** The widget's element inside `el`, with the page's text and the palette as CSS variables. */
 export function stage(el, name, page, palette) {
   const root = document.createElement("div");

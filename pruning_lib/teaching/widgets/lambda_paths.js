@@ -1,6 +1,7 @@
 // λ paths explorer: recorded runs under a slider over γ. Everything is here already, so no kernel is needed.
 
-import { blank, chart, follow, short, stage } from "./charts.js";
+import { blank, chart, short, stage } from "./charts.js";
+import { follow } from "./follow.js";
 
 const PAGE = `
   <div class="controls">

@@ -2,6 +2,7 @@
 // The page only has to give a model with get, set, on and save_changes; without a kernel a small stub will do.
 
 import { axisTitles, compact, number, percent, rgb, sheet, tick, ticks } from "./canvas.js";
+import { follow } from "./follow.js";
 import { chooser, parseNOfM, unpack } from "./sparsity_choice.js";
 
 const SMALLEST_CELL = 2; // CSS pixels; below that several weights share a cell
@@ -258,17 +259,7 @@ function render({ model, el }) {
     });
     model.on(`change:${name}`, () => draw());
   }
-  const sizes = new ResizeObserver(draw);
-  sizes.observe(root);
-  const theme = new MutationObserver(draw);
-  theme.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-name", "data-jp-theme-light", "class"] });
-  const scheme = window.matchMedia("(prefers-color-scheme: dark)");
-  scheme.addEventListener("change", draw);
-  return () => {
-    sizes.disconnect();
-    theme.disconnect();
-    scheme.removeEventListener("change", draw);
-  };
+  return follow(root, draw);
 }
 
 export default { render };
