@@ -35,6 +35,8 @@ def ridge_shrink(z: Tensor, alpha: float) -> Tensor:
 
 def prox_l1(z: Tensor, step: float, gamma: float) -> Tensor:
     """SSS-6: argmin_x γ‖x‖₁ + 1/(2η)·‖x − z‖² = S_{ηγ}(z). The threshold is step·gamma, not gamma."""
+    check_not_negative("step", step)
+    check_not_negative("gamma", gamma)
     return soft_threshold(z, step * gamma)
 
 
