@@ -9,7 +9,7 @@ from pruning_lib.__main__ import main
 from pruning_lib.files import CHECKOUT
 from pruning_lib.workbench import data
 
-HEAVY = ("torchvision", "matplotlib", "ipywidgets", "papermill")
+HEAVY = ("torchvision", "matplotlib", "ipywidgets", "papermill", "sklearn", "anywidget")
 
 
 @pytest.mark.parametrize("module", ["pruning_lib", "pruning_lib.__main__"])

@@ -1,6 +1,3 @@
-import subprocess
-import sys
-
 import pytest
 
 from pruning_lib import taxonomy
@@ -28,9 +25,3 @@ def test_find():
         taxonomy.find("rows")
     with pytest.raises(ValueError, match="time is 'later', must be one of 'before', 'during', 'after'"):
         taxonomy.find(time="later")
-
-
-def test_import_is_light():
-    heavy = "torchvision matplotlib ipywidgets papermill sklearn anywidget"
-    code = f"import sys, pruning_lib; print([name for name in {heavy.split()} if name in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
