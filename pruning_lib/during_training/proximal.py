@@ -8,6 +8,7 @@ Structure Selection for Deep Neural Networks").
 import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from numbers import Real
 from typing import Any, NamedTuple
 
 import torch
@@ -96,8 +97,8 @@ def apg(
     ------
     ValueError : for a bad argument at the call; while iterating if f or its gradient is not finite (step > 2/L?).
     """
-    if not (step > 0 and math.isfinite(step)):
-        raise ValueError(f"step is {step}, must be a finite number > 0")
+    if not is_finite(step) or not step > 0:
+        raise ValueError(f"step is {step!r}, must be a finite number > 0")
     check_not_negative("gamma", gamma)
     if steps < 0:
         raise ValueError(f"steps is {steps}, must be at least 0")
@@ -162,9 +163,9 @@ class ProximalSGD(torch.optim.Optimizer):
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         where = f"parameter group {len(self.param_groups)}"
         settings = {**self.defaults, **param_group}
+        if not is_finite(settings["lr"]) or not settings["lr"] > 0:
+            raise ValueError(f"lr of {where} is {settings['lr']}, must be a finite number > 0")
         check_settings(settings, where)
-        if not settings["lr"] > 0:
-            raise ValueError(f"lr of {where} is {settings['lr']}, must be > 0")
         super().add_param_group(param_group)
 
     @torch.no_grad()
@@ -223,8 +224,8 @@ class ProximalSGD(torch.optim.Optimizer):
 def check_settings(group: dict[str, Any], where: str) -> None:
     check_not_negative(f"lr of {where}", group["lr"])
     check_not_negative(f"gamma of {where}", group["gamma"])
-    if not 0 <= group["momentum"] < 1:
-        raise ValueError(f"momentum of {where} is {group['momentum']}, must be in [0, 1)")
+    if not is_finite(group["momentum"]) or not 0 <= group["momentum"] < 1:
+        raise ValueError(f"momentum of {where} is {group['momentum']!r}, must be a number in [0, 1)")
 
 
 def check_gradients(group: dict[str, Any], index: int) -> None:
@@ -236,5 +237,10 @@ def check_gradients(group: dict[str, Any], index: int) -> None:
 
 
 def check_not_negative(name: str, value: float) -> None:
-    if not (value >= 0 and math.isfinite(value)):
-        raise ValueError(f"{name} is {value}, must be a finite number >= 0")
+    if not is_finite(value) or value < 0:
+        raise ValueError(f"{name} is {value!r}, must be a finite number >= 0")
+
+
+def is_finite(value: float) -> bool:
+    # a tensor of one element too: that is what torch.optim allows for lr
+    return isinstance(value, Real | Tensor) and math.isfinite(value)

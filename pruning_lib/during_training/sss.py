@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
+from torch.optim import Optimizer
 from tqdm.auto import tqdm
 
 from pruning_lib.checks import check_batches
@@ -175,7 +176,7 @@ def train_gates(
     Raises
     ------
     ValueError : for a bad argument, a model without gates, no batches, or a loss or gradient that is not finite.
-        `model` is then as it was before, as after any other error or interruption.
+        `model` is then as it was before, as after any other error or interruption; gradients it had are gone.
     """
     scales = gates_of(model)
     if epochs < 1:
@@ -199,7 +200,7 @@ def train_gates(
             for epoch in bar:
                 for group in gate_optimizer.param_groups + weight_optimizer.param_groups:
                     group["lr"] = rate(epoch)
-                steps = train_epoch(model, per_epoch(epoch), loss, gate_optimizer, weight_optimizer)
+                steps = train_epoch(model, per_epoch(epoch), loss, epoch, gate_optimizer, weight_optimizer)
                 losses.append(sum(steps) / len(steps))
                 seen.append(true_scales(gate_optimizer, scales))
                 bar.set_postfix(loss=f"{losses[-1]:.4f}", closed=sum(int((s == 0).sum()) for s in seen[-1].values()))
@@ -218,13 +219,14 @@ def train_gates(
     return history
 
 
-def train_epoch(model: nn.Module, batches: Batches, loss, *optimizers: torch.optim.Optimizer) -> list[float]:
+def train_epoch(model: nn.Module, batches: Batches, loss, epoch: int, *optimizers: Optimizer) -> list[float]:
     losses = []
     for inputs, targets in check_batches(batches):
         value = loss(call(model, inputs), targets)
         losses.append(value.item())
         if not math.isfinite(losses[-1]):
-            raise ValueError(f"loss is {losses[-1]}, must be finite: is lr too large?")
+            where = f"epoch {epoch}, batch {len(losses) - 1}"
+            raise ValueError(f"loss is {losses[-1]} in {where}, must be finite: is lr too large?")
         for optimizer in optimizers:
             optimizer.zero_grad()
         value.backward()
@@ -232,7 +234,7 @@ def train_epoch(model: nn.Module, batches: Batches, loss, *optimizers: torch.opt
             optimizer.step()
     for name, parameter in model.named_parameters():
         if not torch.isfinite(parameter).all():
-            raise ValueError(f"{name} is no longer finite after an epoch: is lr too large?")
+            raise ValueError(f"{name} is no longer finite after epoch {epoch}: is lr too large?")
     return losses
 
 

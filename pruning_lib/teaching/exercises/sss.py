@@ -99,6 +99,13 @@ def step_from_point(point: Tensor, previous: Tensor, gradient: Function, step: f
     return proximal(point, gradient(ahead(point, previous, (t - 2) / (t + 1))), step, gamma)
 
 
+def threshold_without_step(
+    point: Tensor, previous: Tensor, gradient: Function, step: float, gamma: float, t: int
+) -> Tensor:
+    d = ahead(point, previous, (t - 2) / (t + 1))
+    return soft(d - step * gradient(d), gamma)
+
+
 APG_STEP = Exercise(
     apg_inputs,
     apg_step,
@@ -122,6 +129,10 @@ APG_STEP = Exercise(
         Mistake(
             lambda point, previous, gradient, step, gamma, t: apg_step(point, previous, gradient, step, gamma, t + 1),
             "Your momentum is one iteration ahead: (t−1)/(t+2). In SSS-5 iteration t has (t−2)/(t+1).",
+        ),
+        Mistake(
+            threshold_without_step,
+            "Your threshold is gamma. The prox of step·R has the step in it: the threshold is step · gamma.",
         ),
     ),
 )
@@ -162,6 +173,18 @@ TAKE_OUT = Exercise(
         Mistake(
             lambda w1, b1, gates, w2: (w1, b1, w2 * gates),
             "Right outputs, but nothing is smaller: the closed neurons are still computed.",
+        ),
+        Mistake(
+            lambda w1, b1, gates, w2: (w1[gates != 0], b1, (w2 * gates)[:, gates != 0]),
+            "The biases of the closed neurons are still there: cut b1 like the rows of w1.",
+        ),
+        Mistake(
+            lambda w1, b1, gates, w2: (w1[:, gates != 0], b1[gates != 0], (w2 * gates)[:, gates != 0]),
+            "You cut columns of w1, which are its inputs. A neuron is a row of w1 and a column of w2.",
+        ),
+        Mistake(
+            lambda w1, b1, gates, w2: (w1[gates != 0], b1[gates != 0], w2 * gates),
+            "w2 still reads the closed neurons: cut its columns too.",
         ),
     ),
 )

@@ -112,7 +112,7 @@ def static_figure(
     plt.close(figure)  # else a notebook shows it twice: as the cell's value and as an open figure
     with plt.rc_context(dict.fromkeys(colored, palette.MUTED)):
         above, below = figure.subfigures(2, 1, height_ratios=(1.25, 1))
-        panels = above.subplots(1, len(shown), squeeze=False)[0]
+        panels = above.subplots(1, len(shown), squeeze=False, sharey=True)[0]
         for panel, gamma in zip(panels, shown, strict=True):
             draw_paths(panel, next(r for r in runs if (r["gamma"], r["seed"]) == (gamma, seed)))
         panels[0].set_ylabel("λ")
@@ -140,7 +140,7 @@ def draw_paths(panel: Axes, run: dict[str, Any]) -> None:
     panel.axhline(0, color=palette.MUTED, linewidth=0.8)
     panel.set_xlim(0, len(paths) - 1)
     panel.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-    panel.set_title(f"γ = {run['gamma']:g}: {closed} of {paths.shape[1]} closed", fontsize="medium")
+    panel.set_title(f"γ = {run['gamma']:g}, seed {run['seed']}: {closed} of {paths.shape[1]} closed", fontsize="medium")
     panel.set_xlabel("epoch (blue: open; orange, dashed: closes)", fontsize="small")
 
 
