@@ -1,10 +1,10 @@
 """Checks of the notebooks' exercises: `check("top_k", my_function)`."""
 
 from pruning_lib.checks import check_choice
-from pruning_lib.teaching.exercises import snip, sss, taxonomy
+from pruning_lib.teaching.exercises import obs, snip, sss, taxonomy
 from pruning_lib.teaching.exercises.exercise import Exercise, Function, Mistake, Verdict, judge
 
-EXERCISES: dict[str, Exercise] = taxonomy.EXERCISES | snip.EXERCISES | sss.EXERCISES
+EXERCISES: dict[str, Exercise] = taxonomy.EXERCISES | snip.EXERCISES | sss.EXERCISES | obs.EXERCISES
 
 
 def check(name: str, answer: Function, seed: int | None = None) -> Verdict:

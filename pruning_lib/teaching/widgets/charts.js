@@ -2,18 +2,19 @@
 
 import { axisTitles, compact, sheet, tick, ticks } from "./canvas.js";
 
-export const short = (x) => (x !== 0 && Math.abs(x) < 1e-3 ? x.toExponential(1).replace("-", "−") : compact(x).replace("-", "−"));
+export const short = (x) => (x !== 0 && Math.abs(x) < 1e-3 ? x.toExponential(1) : compact(x)).replaceAll("-", "−");
 
 // Widgets import this module only: a bundle may hold canvas.js once.
 export const blank = (canvas, height) => sheet(canvas, height);
 
 const power = (exponent) => `10${[...String(exponent)].map((c) => (c === "-" ? "⁻" : "⁰¹²³⁴⁵⁶⁷⁸⁹"[c])).join("")}`;
 
-/** A canvas with axes. `x` and `y` are [low, high]; a list `names` puts names at 0, 1, … of x; `log` takes log10 of y. */
-export function chart(canvas, height, { x, y, xTitle, yTitle, names, log = false }) {
+/** A canvas with axes. `x` and `y` are [low, high]; a list `names` puts names at 0, 1, … of x; `log` takes log10 of y, `logX` of x. */
+export function chart(canvas, height, { x, y, xTitle, yTitle, names, log = false, logX = false }) {
   const paper = sheet(canvas, height);
   const box = { left: 62, top: 10, width: paper.width - 74, height: height - 56 };
-  const X = (value) => box.left + (box.width * (value - x[0])) / (x[1] - x[0]);
+  const scaledX = logX ? x.map(Math.log10) : x;
+  const X = (value) => box.left + (box.width * ((logX ? Math.log10(value) : value) - scaledX[0])) / (scaledX[1] - scaledX[0]);
   const scaled = log ? y.map(Math.log10) : y;
   const Y = (value) => box.top + box.height * (1 - ((log ? Math.log10(value) : value) - scaled[0]) / (scaled[1] - scaled[0]));
   const { g, ink } = paper;
@@ -21,8 +22,9 @@ export function chart(canvas, height, { x, y, xTitle, yTitle, names, log = false
   g.strokeStyle = ink;
   g.strokeRect(box.left, box.top, box.width, box.height);
   g.globalAlpha = 1;
-  const below = names ? names.map((_, i) => i) : ticks(x[0], x[1], Math.max(2, box.width / 70));
-  for (const at of below) tick(paper, X(at), box.top + box.height + 1, names ? names[at] : short(at), "below");
+  const below = names ? names.map((_, i) => i) : ticks(scaledX[0], scaledX[1], Math.max(2, box.width / 70));
+  const label = names ? (at) => names[at] : logX ? power : short;
+  for (const at of below) if (!logX || Number.isInteger(at)) tick(paper, X(logX ? 10 ** at : at), box.top + box.height + 1, label(at), "below");
   for (const at of ticks(scaled[0], scaled[1], Math.max(2, box.height / 40)))
     if (!log || Number.isInteger(at)) tick(paper, box.left - 1, Y(log ? 10 ** at : at), log ? power(at) : short(at), "left");
   axisTitles(paper, box, xTitle, yTitle);
@@ -45,14 +47,17 @@ export function chart(canvas, height, { x, y, xTitle, yTitle, names, log = false
       g.stroke();
     });
   }
-  /** A marker: "circle", "square" or "diamond", filled or empty. */
+  /** A marker: "circle", "square", "diamond" or "triangle", filled or empty. */
   function marker([px, py], color, { shape = "circle", size = 4, filled = true, alpha = 1 } = {}) {
     g.save();
     Object.assign(g, { strokeStyle: color, fillStyle: color, lineWidth: 2, globalAlpha: alpha });
     g.translate(X(px), Y(py));
     g.beginPath();
     if (shape === "circle") g.arc(0, 0, size, 0, 2 * Math.PI);
-    else {
+    else if (shape === "triangle") {
+      for (const turn of [-90, 30, 150]) g.lineTo(1.2 * size * Math.cos((turn * Math.PI) / 180), 1.2 * size * Math.sin((turn * Math.PI) / 180));
+      g.closePath();
+    } else {
       if (shape === "diamond") g.rotate(Math.PI / 4);
       g.rect(-size * 0.9, -size * 0.9, size * 1.8, size * 1.8);
     }

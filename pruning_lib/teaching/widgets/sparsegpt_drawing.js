@@ -1,0 +1,210 @@
+// What the SparseGPT stepper draws: weights, inverses or the factor, errors.
+
+import { blank, chart, short, stage } from "./charts.js";
+
+export { short, stage }; // the widget imports this module only: a bundle may hold charts.js once
+
+const STYLES = { exact: ["kept", "circle", []], synchronized: ["updated", "square", []], cholesky: ["good", "diamond", [2, 4]] };
+
+export const below = (k) => [...String(k)].map((digit) => "₀₁₂₃₄₅₆₇₈₉"[digit]).join("");
+export const x = (column) => `x${below(column + 1)}`;
+export const fixed = (value) => value.toFixed(2).replace(/^-0\.00$/, "0.00").replace("-", "−");
+const signed = (value) => (value > 0 && !fixed(value).startsWith("−") ? "+" : "") + fixed(value);
+export const gone = (mark) => mark === "now" || mark === "pruned";
+export const pruned = (state) => state.marks.flat().filter(gone).length;
+export const largest = (values) => Math.max(...values.flat(3).map(Math.abs));
+
+function box(g, left, top, width, height, { fill, alpha = 1, line, thick = 1, dash = [] }) {
+  if (fill) {
+    Object.assign(g, { fillStyle: fill, globalAlpha: alpha });
+    g.fillRect(left, top, width, height);
+  }
+  g.globalAlpha = 1;
+  if (!line) return;
+  Object.assign(g, { strokeStyle: line, lineWidth: thick });
+  g.setLineDash(dash);
+  g.strokeRect(left + thick / 2, top + thick / 2, width - thick, height - thick);
+  g.setLineDash([]);
+}
+
+function write({ g, ink }, text, left, top, { size = 13, bold = false, align = "center", color = ink } = {}) {
+  g.font = g.font.replace(/^(bold )?[\d.]+px/, `${bold ? "bold " : ""}${size}px`);
+  Object.assign(g, { fillStyle: color, textAlign: align, textBaseline: "middle" });
+  g.fillText(text, left, top);
+}
+
+/** For what is only a place: as in the palette, but dim on a dark page. */
+const thinLine = ({ dark }, { pruned }) => (dark ? `${pruned}50` : pruned);
+
+/** A line over or under some columns, with what they are. */
+function bracket(c, left, right, y, turn, text, color, bold) {
+  Object.assign(c.g, { strokeStyle: color, lineWidth: 2 });
+  c.g.beginPath();
+  for (const [px, py] of [[left, y + 5 * turn], [left, y], [right, y], [right, y + 5 * turn]]) c.g.lineTo(px, py);
+  c.g.stroke();
+  write(c, text, (left + right) / 2, y - 10 * turn, { bold });
+}
+
+export function drawWeights(canvas, before, state, scale, form, maskBlock, palette) {
+  const [rows, columns] = [state.weight.length, state.weight[0].length];
+  const [left, top, high, pitch] = [46, 56, 42, 57];
+  const c = blank(canvas, top + rows * pitch + 28);
+  const { g, width } = c;
+  const wide = Math.min(66, (width - left - 4) / columns);
+  const [size, small] = [Math.min(15, wide / 3.9), Math.min(12, wide / 4.8)];
+  const thin = thinLine(c, palette);
+  const center = (column) => left + (column + 0.5) * wide;
+  const current = form === "exact" ? -1 : (state.columns[0] ?? -1);
+  const from = Math.max(current, 0);
+  for (let k = 0; k < columns; k++) write(c, k === current ? `▼ ${x(k)}` : x(k), center(k), top - 13, { size: 14, bold: k === current });
+  if (form === "exact") bracket(c, left + 3, left + columns * wide - 3, 22, 1, "each row: any weight that it has left", palette.updated);
+  else {
+    if (from) bracket(c, left + 3, left + from * wide - 3, 22, 1, wide * from > 50 ? "frozen" : "", palette.kept);
+    const set = `U${below(from + 1)} = {${from + 1}${from + 1 < columns ? `, …, ${columns}` : ""}}`;
+    bracket(c, left + from * wide + 3, left + columns * wide - 3, 22, 1, wide * (columns - from) > 150 ? `${set} for all rows` : set, palette.updated);
+    for (let start = 0; start < columns; start += maskBlock) {
+      const end = Math.min(start + maskBlock, columns);
+      const here = from >= start && from < end;
+      bracket(c, left + start * wide + 3, left + end * wide - 3, top + rows * pitch + 2, -1, maskBlock * wide > 80 ? "mask block" : "", here ? palette.accent : thin, here);
+    }
+    if (current >= 0) box(g, left + current * wide - 1, top - 4, wide + 2, rows * pitch - 6, { line: palette.accent, thick: 1.5, dash: [5, 4] });
+  }
+  state.marks.forEach((marks, i) => {
+    const y = top + i * pitch;
+    write(c, `row ${i + 1}`, left - 8, y + high / 2, { align: "right" });
+    marks.forEach((mark, k) => {
+      const [value, old, middle] = [state.weight[i][k], before.weight[i][k], center(k)];
+      const square = [left + k * wide + 2, y, wide - 4, high];
+      const fill = { fill: palette.kept, alpha: Math.min(1, Math.abs(value) / scale) * 0.6 };
+      const outline = {
+        kept: { ...fill, line: thin },
+        frozen: { ...fill, line: palette.kept, thick: 2.5 },
+        moved: { ...fill, line: palette.updated, thick: 2.5 },
+        now: { line: palette.accent, thick: 2.5 },
+        pruned: { line: thin },
+      }[mark];
+      box(g, ...square, state.planned[i][k] ? { ...outline, line: palette.accent, thick: 2, dash: [2, 3] } : outline);
+      if (mark === "now") {
+        write(c, fixed(old), middle, y + high * 0.33, { size });
+        const half = g.measureText(fixed(old)).width / 2;
+        Object.assign(g, { strokeStyle: palette.accent, lineWidth: 2 });
+        g.beginPath();
+        g.moveTo(middle - half, y + high * 0.33 + 6);
+        g.lineTo(middle + half, y + high * 0.33 - 6);
+        g.stroke();
+        write(c, "→ 0", middle, y + high * 0.74, { size: small });
+      } else if (mark === "moved") {
+        write(c, fixed(value), middle, y + high * 0.33, { size });
+        write(c, signed(value - old), middle + 5, y + high * 0.74, { size: small });
+        g.beginPath();
+        g.arc(middle - g.measureText(signed(value - old)).width / 2 - 1, y + high * 0.74, 3, 0, 2 * Math.PI);
+        Object.assign(g, { fillStyle: palette.updated });
+        g.fill();
+      } else if (mark !== "pruned") write(c, fixed(value), middle, y + high / 2, { size });
+    });
+    const [source, targets] = [marks.indexOf("now"), [...marks.keys()].filter((k) => marks[k] === "moved")];
+    if (source >= 0 && targets.length) drawArrows(g, center, source, targets, y + high, palette);
+  });
+}
+
+/** From the error of the weight that goes to those that make up for it. */
+function drawArrows(g, center, source, targets, y, palette) {
+  const ends = [source, ...targets].map(center);
+  Object.assign(g, { strokeStyle: palette.updated, fillStyle: palette.updated, lineWidth: 2 });
+  g.beginPath();
+  g.moveTo(center(source), y);
+  g.lineTo(center(source), y + 9);
+  g.moveTo(Math.min(...ends), y + 9);
+  g.lineTo(Math.max(...ends), y + 9);
+  g.stroke();
+  for (const k of targets) {
+    g.beginPath();
+    g.moveTo(center(k) - 4.5, y + 8.5);
+    g.lineTo(center(k) + 4.5, y + 8.5);
+    g.lineTo(center(k), y + 1);
+    g.fill();
+  }
+}
+
+/** (H_{U_j})⁻¹ as it shrinks, or the factor that stays, and below them what step j takes from each. */
+export function drawShared(canvas, height, state, same, form, palette) {
+  const c = blank(canvas, height);
+  const [{ g, width }, matrix, from] = [c, state.inverses[0], state.columns[0] ?? 0];
+  const n = matrix.length;
+  const left = 30;
+  const wide = Math.min(54, (width - left - 2) / n);
+  const high = Math.min(36, (height - 142) / n);
+  const [size, thin] = [Math.min(14, wide / 3.7), thinLine(c, palette)];
+  const [started, factor, scale] = [state.columns.length > 0, form === "cholesky", largest(state.inverses)];
+  const cell = (row, k, y, value, style) => {
+    box(g, left + k * wide + 1, y + 1, wide - 2, (row < 0 ? 26 : high) - 2, style);
+    if (value !== null) write(c, fixed(value), left + (k + 0.5) * wide, y + (row < 0 ? 26 : high) / 2, { size });
+  };
+  for (let i = 0; i < n; i++) {
+    write(c, x(i), left + (i + 0.5) * wide, 11);
+    write(c, x(i), left - 8, 22 + (i + 0.5) * high, { align: "right" });
+    for (let k = 0; k < n; k++) {
+      const there = factor ? k >= i : i >= from && k >= from;
+      const used = started && i === from && k >= from;
+      const style = there ? { fill: palette.muted, alpha: 0.08 + (0.5 * Math.abs(matrix[i][k])) / scale, line: thin } : {};
+      if (!there && !factor) style.line = thin;
+      if (used) Object.assign(style, { line: k === from ? palette.accent : palette.updated, thick: 2.5 });
+      cell(i, k, 22 + i * high, there ? matrix[i][k] : null, style);
+    }
+  }
+  const rest = n - from - 1;
+  if (started && rest) box(g, left + (from + 1) * wide - 1, 22 + (from + 1) * high - 1, rest * wide + 2, rest * high + 2, { line: palette.kept, thick: 2, dash: [6, 4] });
+  const y = 22 + n * high;
+  const strips = [[`row 1 of (H_U${below(from + 1)})⁻¹ ÷ its first entry, ${fixed(same.B[from][from])}`, same.B]];
+  if (factor) strips.push([`row ${from + 1} of U ÷ U${below(from + 1)}${below(from + 1)} = ${fixed(same.U[from][from])}: the same`, same.U]);
+  strips.forEach(([text, source], k) => {
+    write(c, text, left, y + 20 + 52 * k, { align: "left" });
+    for (let column = from; column < n; column++)
+      cell(-1, column, y + 30 + 52 * k, source[from][column] / source[from][from], { line: palette.updated, thick: 2 });
+  });
+  if (!factor) {
+    write(c, started && rest ? "blue dashes: what stays for the next step, after" : "", left, y + 76, { align: "left" });
+    write(c, started && rest ? "subtracting column 1 · row 1 ÷ first entry (GPT-7)" : "", left, y + 94, { align: "left" });
+  }
+}
+
+/** One small inverse for each row of W: squares only, the darker the larger. */
+export function drawPerRow(canvas, height, state, palette) {
+  const c = blank(canvas, height);
+  const [rows, scale] = [state.inverses.length, largest(state.inverses)];
+  const across = rows <= 4 ? 2 : rows <= 6 ? 3 : 4;
+  const down = Math.ceil(rows / across);
+  const side = Math.min((c.width - 14 * (across - 1)) / across, (height - 66) / down - 34);
+  state.inverses.forEach((inverse, i) => {
+    const [left, top] = [(i % across) * (side + 14), Math.floor(i / across) * (side + 38) + 24];
+    const unit = side / inverse.length;
+    const q = state.columns[i];
+    write(c, q === undefined ? `row ${i + 1}` : `row ${i + 1}: ${x(q)} goes`, left, top - 11, { align: "left", size: side > 110 ? 13 : 12 });
+    inverse.forEach((line, a) =>
+      line.forEach((value, b) => {
+        const there = inverse[a][a] > 0 && inverse[b][b] > 0;
+        const fill = there ? { fill: palette.muted, alpha: 0.12 + (0.85 * Math.abs(value)) / scale } : {};
+        box(c.g, left + b * unit + 0.5, top + a * unit + 0.5, unit - 1, unit - 1, fill);
+      }),
+    );
+    box(c.g, left, top, side, side, { line: thinLine(c, palette) });
+    if (q === undefined) return;
+    box(c.g, left, top + q * unit, side, unit, { line: palette.updated, thick: 2.5 });
+    box(c.g, left + q * unit, top + q * unit, unit, unit, { line: palette.accent, thick: 2.5 });
+  });
+  const notes = state.columns.length
+    ? ["orange: row q, the correction of that row; red: [H⁻¹]_qq, its price", "after the step row and column q go: other rows, other inverses"]
+    : ["all alike still: no row has lost a weight"];
+  notes.forEach((text, k) => write(c, text, 0, down * (side + 38) + 10 + 20 * k, { align: "left" }));
+}
+
+export function drawErrors(canvas, states, reached, palette) {
+  const ends = Object.values(states).map((form) => form[form.length - 1]);
+  const [total, most] = [pruned(ends[0]), Math.max(...ends.map(({ error }) => error))];
+  const c = chart(canvas, 200, { x: [0, 1.03 * (total || 1)], y: [0, 1.08 * (most || 1)], xTitle: "weights pruned (above: how many)", yTitle: "error tr(ΔHΔᵀ)" });
+  for (const [form, [color, shape, dash]] of Object.entries(STYLES)) {
+    const points = states[form].slice(0, reached[form] + 1).map((state) => [pruned(state), state.error]);
+    c.line(points, palette[color], { dash });
+    for (const point of points) c.marker(point, palette[color], { shape, size: form === "cholesky" ? 5 : 3.5, filled: form !== "cholesky" });
+  }
+}

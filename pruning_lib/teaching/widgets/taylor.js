@@ -1,0 +1,175 @@
+// Taylor: recorded errors along lines against their Taylor series, under a slider. All is here, no kernel is needed.
+
+import { chart, short, stage } from "./charts.js";
+import { follow } from "./follow.js";
+
+const PAGE = `
+  <div class="controls">
+    <label class="slide">t <input class="index" type="range" min="0" step="1"><output></output></label>
+    <label class="slide">Expanded <input class="point" type="range" min="0" step="1"><output></output></label>
+    <label>Direction <select class="direction"></select></label>
+  </div>
+  <p role="status" aria-live="polite"></p>
+  <div class="panels">
+    <figure class="curves tall"><figcaption></figcaption><canvas role="img"></canvas></figure>
+    <figure class="left"><figcaption>What each series leaves over; dotted: slope 3</figcaption><canvas role="img"></canvas></figure>
+    <figure class="terms"><figcaption>The terms at this t; outlined: second with H's diagonal only</figcaption><canvas role="img"></canvas></figure>
+  </div>`;
+
+const SERIES = {
+  true: { text: "true ΔE", sign: "●", color: "kept", dash: [], shape: "circle", filled: true },
+  first: { text: "first order", sign: "◇", color: "good", dash: [2, 3], shape: "diamond", filled: false },
+  second: { text: "second order", sign: "□", color: "updated", dash: [7, 4], shape: "square", filled: false },
+  diagonal: { text: "second order, diagonal H", sign: "△", color: "accent", dash: [8, 3, 2, 3], shape: "triangle", filled: false },
+  cubic: { text: "third order", sign: "○", color: "cubic", dash: [8, 3, 2, 3, 2, 3], shape: "circle", filled: false },
+};
+
+/** The series cut off: first order, second with H's diagonal, second, and third where it is given. */
+export function sums({ first, diagonal, second, cubic }) {
+  const plus = (one, other) => one.map((value, i) => value + other[i]);
+  const result = { first, second: plus(first, second), diagonal: plus(first, diagonal) };
+  if (cubic) result.cubic = plus(result.second, cubic);
+  return result;
+}
+
+/** ΔE − each of the sums. */
+export function remainders(curve) {
+  const subtract = (cut) => curve.true.map((value, i) => value - cut[i]);
+  return Object.fromEntries(Object.entries(sums(curve)).map(([name, cut]) => [name, subtract(cut)]));
+}
+
+/** d log|values| / d log t between the neighbors of an index; null where a logarithm is missing. */
+export function slope(t, values, index) {
+  const [low, high] = [Math.max(index - 1, 0), Math.min(index + 1, t.length - 1)];
+  if (t[low] <= 0 || !values[low] || !values[high]) return null;
+  return Math.log(Math.abs(values[high] / values[low])) / Math.log(t[high] / t[low]);
+}
+
+/** Lines with a mark now and then, and a larger one at the index; `null` where there is no value. */
+function drawSeries(c, t, lines, index, palette) {
+  const { box } = c;
+  const seen = ([x, y]) => c.X(x) >= box.left - 1 && c.X(x) <= box.left + box.width + 1 && c.Y(y) >= box.top - 1 && c.Y(y) <= box.top + box.height + 1;
+  const every = Math.max(1, Math.floor(t.length / 7));
+  c.line([[t[index], c.bottom], [t[index], c.top]], c.ink, { width: 1, alpha: 0.5 });
+  for (const [name, values] of Object.entries(lines)) {
+    const { color, dash, shape, filled } = SERIES[name];
+    const points = values.map((value, i) => [t[i], value, i]).filter(([, value]) => value !== null);
+    c.line(points, palette[color], { dash });
+    for (const point of points)
+      if (seen(point) && (point[2] === index || point[2] % every === 0)) c.marker(point, palette[color], { shape, filled, size: point[2] !== index ? 3 : filled ? 4 : 6 });
+  }
+}
+
+function drawCurves(canvas, curve, index, palette) {
+  const lines = { true: curve.true, ...sums(curve) };
+  let [low, high] = [Math.min(0, ...curve.true), Math.max(0, ...curve.true)];
+  const far = 0.6 * (high - low || 1); // where a cut-off series runs further away, the panel ends
+  const every = Object.values(lines).flat().map((value) => Math.max(low - far, Math.min(high + far, value)));
+  [low, high] = [Math.min(...every), Math.max(...every)];
+  const margin = 0.06 * (high - low || 1);
+  const y = [low - margin, high + margin];
+  const height = Math.max(300, Math.min(420, 0.85 * canvas.parentElement.clientWidth));
+  const c = chart(canvas, height, { x: [0, curve.t[curve.t.length - 1]], y, xTitle: "distance t = ‖δw‖", yTitle: "ΔE" });
+  c.line([[0, 0], [curve.t[curve.t.length - 1], 0]], c.ink, { width: 1, alpha: 0.5 });
+  drawSeries({ ...c, bottom: y[0], top: y[1] }, curve.t, lines, index, palette);
+}
+
+function drawRemainders(canvas, curve, left, index, palette) {
+  const { t } = curve;
+  const size = (value, i) => (t[i] > 0 && value ? Math.abs(value) : null); // else it has no logarithm
+  const lines = Object.fromEntries(Object.entries(left).map(([name, values]) => [name, values.map(size)]));
+  const found = Object.values(lines).flat().filter((value) => value !== null);
+  const decades = (values) => [10 ** Math.floor(Math.log10(Math.min(...values))), 10 ** (Math.floor(Math.log10(Math.max(...values))) + 1)];
+  const y = found.length ? decades(found) : [0.1, 1];
+  const [from, to] = [t.find((value) => value > 0), t[t.length - 1]];
+  const c = chart(canvas, 220, { x: [from / 1.15, to * 1.15], y, log: true, logX: true, xTitle: "t", yTitle: "|ΔE − series|" });
+  const here = lines.second[index];
+  drawSeries({ ...c, bottom: y[0], top: y[1] }, t, lines, index, palette);
+  if (here !== null) c.line([from, to].map((at) => [at, here * (at / t[index]) ** 3]), c.ink, { dash: [2, 4], width: 1.5 });
+}
+
+function drawTerms(canvas, entries, palette) {
+  const values = entries.map(({ value }) => value);
+  const [low, high] = [Math.min(0, ...values), Math.max(0, ...values)];
+  const room = 0.22 * (high - low) || 1;
+  const y = [low < 0 ? low - room : 0, high > 0 ? high + room : 0];
+  const c = chart(canvas, 200, { x: [-0.6, entries.length - 0.4], y, names: entries.map(({ name }) => name), xTitle: "", yTitle: "term" });
+  const { g, X, Y } = c;
+  entries.forEach(({ value, color, filled }, k) => {
+    Object.assign(g, { fillStyle: palette[color], strokeStyle: palette[color], lineWidth: 2 });
+    const [left, wide] = [X(k - 0.3), X(0.6) - X(0)];
+    if (filled) g.fillRect(left, Math.min(Y(0), Y(value)), wide, Math.abs(Y(0) - Y(value)));
+    g.strokeRect(left + 1, Math.min(Y(0), Y(value)), wide - 2, Math.abs(Y(0) - Y(value)));
+    Object.assign(g, { fillStyle: c.ink, textAlign: "center", textBaseline: value < 0 ? "top" : "alphabetic" });
+    g.fillText(short(Number(value.toPrecision(2))), X(k), Y(value) + (value < 0 ? 6 : -5));
+  });
+  c.line([[-1, 0], [entries.length, 0]], c.ink, { width: 1, alpha: 0.5 });
+}
+
+function render({ model, el }) {
+  const [points, palette] = ["points", "palette"].map((name) => model.get(name));
+  const root = stage(el, "taylor", PAGE, palette);
+  const find = (selector) => root.querySelector(selector);
+  const names = Object.keys(points);
+  const directions = Object.keys(points[names[0]]);
+  const some = points[names[0]][directions[0]];
+  find(".index").max = some.t.length - 1;
+  find(".point").max = names.length - 1;
+  find(".point").disabled = names.length === 1;
+  for (const name of directions) find(".direction").add(new Option(name, name));
+  const legend = Object.entries(SERIES).filter(([name]) => some[name]);
+  find(".curves figcaption").innerHTML = legend.map(([, { sign, color, text }]) => `<b style="color:var(--${color})">${sign}</b> ${text}`).join(", ");
+
+  function draw() {
+    const [point, direction, index] = ["point", "direction", "index"].map((name) => model.get(name));
+    const curve = points[point][direction];
+    const left = remainders(curve);
+    const [t, change] = [curve.t[index], curve.true[index]];
+    find(".index").value = index;
+    find(".point").value = names.indexOf(point);
+    find(".direction").value = direction;
+    find(".index + output").textContent = short(t);
+    find(".point + output").textContent = point;
+    find(".index").setAttribute("aria-valuetext", `t = ${short(t)}`);
+    find(".point").setAttribute("aria-valuetext", point);
+
+    const best = curve.cubic ? "cubic" : "second";
+    const entries = [
+      { name: "ΔE", value: change, color: "kept", filled: true },
+      { name: "first", value: curve.first[index], color: "good", filled: true },
+      { name: "second", value: curve.second[index], color: "updated", filled: true },
+      ...(curve.cubic ? [{ name: "third", value: curve.cubic[index], color: "cubic", filled: true }] : []),
+      { name: "rest", value: left[best][index], color: "muted", filled: true },
+      { name: "diagonal", value: curve.diagonal[index], color: "accent", filled: false },
+    ];
+    const off = (name) => `${short(left[name][index])}${change ? ` (${short((100 * Math.abs(left[name][index])) / Math.abs(change))} % of ΔE)` : ""}`;
+    const measured = slope(curve.t, left.second, index);
+    const grows = measured === null ? "" : ` Here the second order's rest grows as t to the ${measured.toFixed(2).replace("-", "−")}.`;
+    const third = curve.cubic ? `, after the third ${off("cubic")}` : "";
+    find("p").textContent =
+      `At t = ${short(t)}, ΔE = ${short(change)}: first term ${short(curve.first[index])}, second ${short(curve.second[index])}. ` +
+      `Left over after the first ${off("first")}, after the second ${off("second")}${third}; with H's diagonal only ${off("diagonal")}.${grows}`;
+
+    drawCurves(find(".curves canvas"), curve, index, palette);
+    drawRemainders(find(".left canvas"), curve, left, index, palette);
+    drawTerms(find(".terms canvas"), entries, palette);
+    const here = `at t = ${short(t)}, expanded at: ${point}, direction: ${direction}`;
+    const cut = Object.entries(sums(curve)).map(([name, values]) => `${SERIES[name].text} ${short(values[index])}`);
+    find(".curves canvas").setAttribute("aria-label", `Change of the error over the distance; ${here}: true ${short(change)}, ${cut.join(", ")}`);
+    find(".left canvas").setAttribute("aria-label", `What each series leaves over, on logarithmic axes; ${here}: second order ${short(left.second[index])}`);
+    find(".terms canvas").setAttribute("aria-label", `Terms ${here}: ${entries.map(({ name, value }) => `${name} ${short(value)}`).join(", ")}`);
+  }
+
+  function set(name, value) {
+    model.set(name, value);
+    draw(); // before the message: what is seen waits for nothing
+    model.save_changes();
+  }
+  find(".index").addEventListener("input", () => set("index", Number(find(".index").value)));
+  find(".point").addEventListener("input", () => set("point", names[Number(find(".point").value)]));
+  find(".direction").addEventListener("input", () => set("direction", find(".direction").value));
+  for (const name of ["index", "point", "direction"]) model.on(`change:${name}`, () => root.clientWidth && draw());
+  return follow(root, draw);
+}
+
+export default { render };

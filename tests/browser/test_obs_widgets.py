@@ -1,0 +1,193 @@
+"""Surgery and Taylor in a real browser without a kernel: keyboard, texts, pictures, themes; Surgery in JupyterLab."""
+
+import json
+import statistics
+
+import nbformat
+
+from pruning_lib.teaching.widgets.surgery import Surgery
+from pruning_lib.teaching.widgets.taylor import Taylor
+
+STUB = """
+const state = STATE;
+const model = { get: (name) => state[name], set: (name, value) => (state[name] = value), on() {}, save_changes() {} };
+"""
+PIXELS = "[...document.querySelectorAll('.charts canvas')].map((canvas) => canvas.toDataURL())"
+# From the key's event to the end of the event in which everything is drawn, and to the next frame.
+MEASURE = """() => {
+  let pressed;
+  window.timings = { redraw: [], frame: [] };
+  window.addEventListener("keydown", () => (pressed = performance.now()), true);
+  window.addEventListener("input", () => {
+    window.timings.redraw.push(performance.now() - pressed);
+    requestAnimationFrame(() => window.timings.frame.push(performance.now() - pressed));
+  });
+}"""
+KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
+CELLS = [
+    "from pathlib import Path\nfrom pruning_lib.teaching.widgets.surgery import Surgery\nsurgery = Surgery()\nsurgery",
+    # What Python sees goes to a file; what Python sets goes back to the page.
+    "def follow(change):\n"
+    '    Path("seen.txt").write_text(f"{surgery.w1:g} {surgery.ratio:g}")\n'
+    "    if surgery.w1 == -2:\n"
+    "        surgery.correlation = 0.0\n"
+    'surgery.observe(follow, ["w1", "ratio"])',
+]
+
+
+def show(page, widget) -> None:
+    names = [name for name, trait in widget.traits(sync=True).items() if not name.startswith("_") and trait.metadata]
+    state = {name: getattr(widget, name) for name in names if name not in ("layout", "tabbable", "tooltip", "comm")}
+    script = widget._esm.replace("export default", "const widget =")
+    page.set_viewport_size({"width": 700, "height": 900})
+    page.set_content(
+        f"<meta name='color-scheme' content='light dark'><style>{widget._css}</style><div id='here'></div>"
+        f"<script type='module'>{script}{STUB.replace('STATE', json.dumps(state))}"
+        "widget.render({ model, el: document.getElementById('here') });</script>"
+    )
+
+
+def check_page(page, page_errors) -> None:
+    """Nothing sticks out, every picture has words, dark is drawn too, and nobody complained."""
+    assert page.evaluate("document.documentElement.scrollWidth") <= 700
+    assert all(canvas.get_attribute("aria-label") for canvas in page.locator("canvas").all())
+    assert all(slider.get_attribute("aria-valuetext") for slider in page.locator("input").all())
+    light = page.evaluate(PIXELS)
+    page.emulate_media(color_scheme="dark")
+    page.wait_for_function(f"(light) => {PIXELS}.every((url, i) => url !== light[i])", arg=light)
+    assert page_errors == []
+
+
+def measure(page, slider: str, record_property) -> None:
+    page.locator(slider).focus()
+    page.evaluate(MEASURE)
+    for key in ("ArrowLeft", "ArrowRight") * 10:
+        page.keyboard.press(key)
+    page.wait_for_function("window.timings.frame.length === 20")
+    for what, times in page.evaluate("window.timings").items():
+        record_property(f"key press to {what}, median in ms", statistics.median(times))
+        print(f"key press to {what}: median {statistics.median(times):.1f} ms, longest {max(times):.1f} ms")
+
+
+def test_surgery(page, page_errors, record_property):
+    from playwright.sync_api import expect
+
+    show(page, Surgery())
+    text, preset = page.locator("[role=status]"), page.locator(".preset")
+    expect(text).to_have_text(
+        "Magnitude deletes w₂ and leaves w₁: E = 0.64. OBD deletes w₁ and leaves w₂: E = 0.36. "
+        "OBS deletes w₁ and moves w₂ from 0.8 to 1.28: E = 0.13. "
+        "With two weights OBS's scores are 1 − ρ² = 0.36 of OBD's: both delete the same one."
+    )
+    expect(preset).to_have_value("magnitude deletes the wrong weight")
+    before = page.evaluate(PIXELS)
+    for slider in ("w1", "w2", "ratio", "correlation"):
+        seen = page.evaluate(PIXELS)
+        page.locator(f".{slider}").focus()
+        page.keyboard.press("ArrowLeft")
+        expect(preset).to_have_value("")
+        assert page.evaluate(PIXELS) != seen
+    assert all(old != new for old, new in zip(before, page.evaluate(PIXELS), strict=True))
+    expect(page.locator(".w1 + output")).to_have_text("1.15")
+    expect(page.locator(".ratio + output")).to_have_text("0.21")
+    for _ in range(4):  # the examples by keyboard, to the last
+        preset.focus()
+        page.keyboard.press("ArrowDown")
+    preset.select_option("magnitude deletes the wrong weight")
+    assert page.evaluate(PIXELS) == before
+    preset.select_option("a round bowl: magnitude suffices")
+    expect(text).to_contain_text("OBS deletes w₁ and leaves w₂: E = 0.32")
+    page.locator(".w1").focus()
+    page.keyboard.press("Home")
+    expect(text).to_contain_text("Magnitude deletes w₂ and leaves w₁")
+    page.locator(".w2").focus()
+    page.keyboard.press("Home")
+    page.locator(".correlation").focus()
+    page.keyboard.press("End")
+    expect(text).to_contain_text("moves w₂ from −2 to −3.9")
+    page.keyboard.press("ArrowLeft")  # off the end
+    measure(page, ".correlation", record_property)
+    check_page(page, page_errors)
+
+
+def line(scale: float, slope: float) -> dict[str, list[float]]:
+    """ΔE = slope·t + scale·(t² + t³), and a diagonal that sees half of the second term."""
+    t = [0.0, 0.01, 0.03, 0.1, 0.3, 1.0]
+    second = [scale * x**2 for x in t]
+    true = [slope * x + scale * (x**2 + x**3) for x in t]
+    return {
+        "t": t,
+        "true": true,
+        "first": [slope * x for x in t],
+        "second": second,
+        "diagonal": [x / 2 for x in second],
+    }
+
+
+def test_taylor(page, page_errors, record_property):
+    from playwright.sync_api import expect
+
+    early, late = ({"random": line(2.0, slope), "one weight": line(-1.0, slope)} for slope in (-0.5, 0.0))
+    show(page, Taylor({"after 10 steps": early, "after 500 steps": late}))
+    text = page.locator("[role=status]")
+    expect(page.locator(".point + output")).to_have_text("after 500 steps")
+    expect(text).to_have_text(
+        "At t = 0.1, ΔE = 0.022: first term 0, second 0.02. Left over after the first 0.022 (100 % of ΔE), "
+        "after the second 0.002 (9.09 % of ΔE); with H's diagonal only 0.012 (54.5 % of ΔE). "
+        "Here the second order's rest grows as t to the 3.00."
+    )
+    before = page.evaluate(PIXELS)
+    page.locator(".index").focus()
+    page.keyboard.press("ArrowRight")
+    expect(text).to_contain_text("At t = 0.3, ΔE = 0.234")
+    assert all(old != new for old, new in zip(before, page.evaluate(PIXELS), strict=True))
+    page.keyboard.press("ArrowUp")
+    expect(text).to_contain_text("At t = 1, ΔE = 4")
+    page.keyboard.press("Home")
+    expect(text).to_contain_text("At t = 0, ΔE = 0: first term 0")
+    expect(text).not_to_contain_text("grows")
+    for _ in range(3):
+        page.keyboard.press("ArrowRight")
+    assert page.evaluate(PIXELS) == before
+    page.locator(".point").focus()
+    page.keyboard.press("ArrowLeft")
+    expect(text).to_contain_text("At t = 0.1, ΔE = −0.028: first term −0.05, second 0.02.")
+    page.locator(".direction").select_option("one weight")
+    expect(text).to_contain_text("At t = 0.1, ΔE = −0.061")
+    assert all(old != new for old, new in zip(before, page.evaluate(PIXELS), strict=True))
+    measure(page, ".index", record_property)
+    check_page(page, page_errors)
+
+
+def test_taylor_with_a_third_term_and_one_point_only(page, page_errors):
+    from playwright.sync_api import expect
+
+    curve = line(2.0, 0.0)
+    curve["cubic"] = [2.0 * x**3 for x in curve["t"]]
+    show(page, Taylor({"the end": {"random": curve}}))
+    expect(page.locator("[role=status]")).to_contain_text("after the third ")
+    expect(page.locator(".curves figcaption")).to_contain_text("third order")
+    expect(page.locator(".point")).to_be_disabled()
+    assert page_errors == []
+
+
+def test_surgery_in_jupyterlab(lab, page, page_errors):
+    from playwright.sync_api import expect
+
+    cells = [nbformat.v4.new_code_cell(source) for source in CELLS]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=KERNEL), lab.folder / "surgery.ipynb")
+    lab.open(page, "surgery.ipynb")
+    text, seen = page.locator(".surgery [role=status]"), lab.folder / "seen.txt"
+    expect(text).to_contain_text("moves w₂ from 0.8 to 1.28")
+    page.locator(".surgery .preset").select_option("no correlation: OBS is OBD")
+    expect(text).to_contain_text("OBS deletes w₁ and leaves w₂: E = 0.36.")
+    page.locator(".surgery .preset").select_option("strong correlation: OBS is nearly free")
+    expect(text).to_contain_text("OBS deletes w₁ and moves w₂ from 1.6 to 2.55")
+
+    # Python follows the page, and the page Python.
+    page.locator(".surgery .w1").focus()
+    page.keyboard.press("Home")
+    expect(page.locator(".surgery .correlation + output")).to_have_text("0")
+    expect(text).to_contain_text("OBS deletes w₂ and leaves w₁: E = 1.28.")
+    assert seen.read_text(encoding="utf-8") == "-2 1"
+    assert page_errors == []
