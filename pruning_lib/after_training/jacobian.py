@@ -1,0 +1,141 @@
+"""A network's outputs and squared error as functions of its weights, written as one vector: what OBS asks of it."""
+
+from collections.abc import Iterable, Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, hessian, jacrev, vmap
+
+from pruning_lib.inputs import Inputs, as_arguments
+from pruning_lib.structure import prunable
+
+MIXING = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)  # while training
+RANDOM = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
+Batch = tuple[Inputs, Tensor]  # (inputs, targets shaped as the outputs)
+
+
+def weights_of(model: nn.Module, names: Iterable[str] | None = None) -> dict[str, nn.Parameter]:
+    """The parameters of `model` called `names` (biases may be among them), in that order; by default `prunable`'s."""
+    if names is None:
+        return prunable(model)
+    names, parameters = list(names), dict(model.named_parameters())
+    for name in names:
+        if name not in parameters:
+            raise ValueError(f"names holds {name!r}, must be among {', '.join(parameters)}")
+    if not names or len(set(names)) < len(names):
+        raise ValueError(f"names is {names}, must name at least one parameter, each once")
+    return {name: parameters[name] for name in names}
+
+
+def as_vector(weights: dict[str, Tensor]) -> Tensor:
+    """w (n,), float64: the entries of all `weights`, one tensor after the other, row by row."""
+    return torch.cat([weight.detach().reshape(-1).double() for weight in weights.values()])
+
+
+def split(w: Tensor, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The inverse of `as_vector`: tensors shaped as `weights`, of their types."""
+    parts = w.split([weight.numel() for weight in weights.values()])
+    return {
+        name: part.view(like.shape).to(like.dtype) for part, (name, like) in zip(parts, weights.items(), strict=True)
+    }
+
+
+@torch.no_grad()
+def write_(weights: dict[str, Tensor], w: Tensor) -> None:
+    """Write the vector w into `weights`."""
+    for name, value in split(w, weights).items():
+        weights[name].copy_(value)
+
+
+def jacobian_rows(
+    model: nn.Module, inputs: Inputs, names: Iterable[str] | None = None, block: int = 256
+) -> Iterator[Tensor]:
+    """Rows X_l^[k] = ∂F_l/∂w of the outputs' derivatives (OBS-9): sample after sample, in each output after output.
+
+    Every sample is differentiated by itself (torch.func), so its outputs must not depend on the others.
+
+    Parameters
+    ----------
+    model : nothing of it changes; with batch norm or dropout it must be in evaluation mode
+    inputs : one batch of P samples: a tensor, a tuple or a dict, the samples along the first dimension
+    names : parameters that make up w, as in `weights_of`
+    block : rows computed at a time, at least those of one sample
+
+    Yields
+    ------
+    Tensor (rows, n) : P·n₀ rows in all, in the type of the weights
+
+    Raises
+    ------
+    ValueError
+        If a name is unknown, `block` is not positive, or the model is in training mode and mixes samples.
+    """
+    if block < 1:
+        raise ValueError(f"block is {block}, must be at least 1")
+    for path, module in model.named_modules():
+        if module.training and isinstance(module, MIXING + RANDOM):
+            raise ValueError(
+                f"{path or 'model'} ({type(module).__name__}) is in training mode: call model.eval() first"
+            )
+    return rows_of(model, inputs, weights_of(model, names), block)
+
+
+def rows_of(model: nn.Module, inputs: Inputs, weights: dict[str, Tensor], block: int) -> Iterator[Tensor]:
+    weights = {name: weight.detach() for name, weight in weights.items()}
+    args, kwargs = as_arguments(inputs)
+
+    def taken(place: int | slice) -> tuple[tuple, dict]:
+        return tuple(value[place] for value in args), {name: value[place] for name, value in kwargs.items()}
+
+    def output(weights: dict[str, Tensor], args: tuple, kwargs: dict) -> Tensor:
+        """F of one sample, (n₀,)."""
+        args = tuple(value.unsqueeze(0) for value in args)
+        kwargs = {name: value.unsqueeze(0) for name, value in kwargs.items()}
+        return functional_call(model, weights, args, kwargs).flatten()
+
+    derivative = vmap(jacrev(output), in_dims=(None, 0, 0))
+    samples = len((args or tuple(kwargs.values()))[0])
+    if not samples:
+        return
+    with torch.no_grad():
+        outputs = len(output(weights, *taken(0)))
+    step = max(1, block // outputs)
+    for start in range(0, samples, step):
+        found = derivative(weights, *taken(slice(start, start + step)))
+        # per weight (samples, n₀, *shape) → (samples·n₀, n)
+        yield torch.cat([found[name].flatten(0, 1).flatten(1) for name in weights], dim=1)
+
+
+def squared_error(model: nn.Module, batches: Iterable[Batch], weights: dict[str, Tensor] | None = None) -> Tensor:
+    """E = 1/(2P) Σ_k (t − o)ᵀ(t − o) over all samples (OBS-6), a scalar; with `weights` in place of the model's.
+
+    Raises ValueError if targets and outputs differ in shape (labels must be one-hot), or there is no sample.
+    """
+    total, samples = 0.0, 0
+    for inputs, targets in batches:
+        args, kwargs = as_arguments(inputs)
+        outputs = functional_call(model, weights or {}, args, kwargs)
+        if targets.shape != outputs.shape:
+            raise ValueError(
+                f"targets have shape {tuple(targets.shape)}, must be {tuple(outputs.shape)} as the outputs: "
+                "the error is squared, so labels are given one-hot"
+            )
+        total = total + (targets - outputs).square().sum()
+        samples += len(targets)
+    if not samples:
+        raise ValueError("batches is empty, must hold at least one sample")
+    return total / (2 * samples)
+
+
+def gradient(model: nn.Module, batches: Iterable[Batch], names: Iterable[str] | None = None) -> Tensor:
+    """∂E/∂w (n,), float64: the first term of the Taylor series (OBS-1), 0 at a minimum."""
+    weights = {name: weight.detach().requires_grad_() for name, weight in weights_of(model, names).items()}
+    with torch.enable_grad():
+        found = torch.autograd.grad(squared_error(model, batches, weights), list(weights.values()))
+    return as_vector(dict(zip(weights, found, strict=True)))
+
+
+def exact_hessian(model: nn.Module, batches: Iterable[Batch], names: Iterable[str] | None = None) -> Tensor:
+    """∂²E/∂w² (n, n), float64, with the second term that OBS-8 drops (OBS-7). For small nets: n² numbers, twice."""
+    weights, batches = weights_of(model, names), list(batches)
+    return hessian(lambda w: squared_error(model, batches, split(w, weights)))(as_vector(weights)).detach()

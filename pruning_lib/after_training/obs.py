@@ -1,0 +1,263 @@
+"""Optimal Brain Surgeon: delete the weight that costs least when all others are readjusted at once.
+
+Source: Hassibi and Stork 1993, "Second order derivatives for network pruning: Optimal Brain Surgeon". Magnitude and
+Optimal Brain Damage (LeCun, Denker and Solla 1990) run through the same loop.
+"""
+
+import copy
+import math
+import warnings
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from pruning_lib.after_training.jacobian import (
+    Batch,
+    as_vector,
+    exact_hessian,
+    gradient,
+    jacobian_rows,
+    split,
+    squared_error,
+    weights_of,
+    write_,
+)
+from pruning_lib.after_training.recursion import blocks, check_alpha, hessian, inverse_hessian
+from pruning_lib.after_training.surgery import saliency, surgery, surgery_
+from pruning_lib.checks import check_choice, check_sparsity
+from pruning_lib.structure import Masks
+
+__all__ = [
+    "METHODS",
+    "Deletion",
+    "exact_hessian",
+    "gradient",
+    "hessian",
+    "inverse_hessian",
+    "jacobian_rows",
+    "prune",
+    "saliency",
+    "squared_error",
+    "steps",
+    "surgery",
+]
+
+METHODS = ("obs", "obd", "magnitude")
+
+
+class Deletion(NamedTuple):
+    """One weight deleted by `steps`."""
+
+    name: str  # the parameter it was in
+    index: tuple[int, ...]  # its place there
+    saliency: float  # its score: L_q of OBS or OBD; abs(w_q) for magnitude, which predicts no error
+    change: float  # what L_q predicts: the true change of E + α/2·‖w‖²
+    error: float  # E (OBS-6) after the deletion
+    left: int  # weights left
+
+
+def prune(
+    model: nn.Module,
+    batches: Iterable[Batch],
+    *,
+    count: int | None = None,
+    sparsity: float | None = None,
+    tolerance: float | None = None,
+    method: str = "obs",
+    alpha: float = 1e-6,
+    recompute: int | None = 1,
+    names: Iterable[str] | None = None,
+    masks: Masks | None = None,
+    progress: bool = True,
+) -> tuple[Masks, list[Deletion]]:
+    """Delete weights of `model` one after the other, in place at the end; exactly one of three says how many.
+
+    The error is E = 1/(2P) Σ_k (t − o)ᵀ(t − o) (OBS-6). Until all is done `model` is as it was, even after an error or
+    an interrupt. What is deleted is zero, not held: `masks.hold(model)` keeps it so in later training.
+
+    Parameters
+    ----------
+    model : trained to a minimum, or a warning tells the gradient's norm; in evaluation mode with batch norm or dropout
+    batches : (inputs, targets) pairs, targets shaped as the outputs (labels one-hot)
+    count : how many weights to delete
+    sparsity : share of weights gone in the end, in [0, 1]
+    tolerance : delete while E stays at or below this
+    method : "obs", "obd" (LeCun et al. 1990: L_q = ½ H_qq w_q², nothing readjusted) or "magnitude" (abs(w_q))
+    alpha : α > 0 of H + αI; if the model was trained with weight decay, that decay (see `inverse_hessian`)
+    recompute : H⁻¹ is computed anew from the network after so many deletions and downdated in between (OBS-12);
+        1 is the paper's procedure and dear for large nets, None computes it once
+    names : parameters to delete from, biases too if named; by default the weights of `prunable`
+    masks : what is gone already, e.g. by an earlier `prune`: stays zero and counts in the sparsity. Names, too.
+    progress : show a progress bar
+
+    Returns
+    -------
+    Masks, list of Deletion : True = stays; what was deleted, in that order
+
+    Raises
+    ------
+    ValueError
+        If not exactly one of count, sparsity and tolerance is given, or more is to go than there is; for a bad option,
+        shape or name; if a weight, an error or a row of the Jacobian is not finite.
+
+    Warns
+    -----
+    UserWarning
+        If the model is not at a minimum (not for magnitude), or all weights of a layer go.
+    """
+    batches = list(batches)
+    deletions = steps(model, batches, method=method, alpha=alpha, recompute=recompute, names=names, masks=masks)
+    weights = weights_of(model, names if masks is None else masks)
+    keep = {
+        name: torch.ones_like(w, dtype=torch.bool) if masks is None else masks[name].clone()
+        for name, w in weights.items()
+    }
+    limit = how_many(count, sparsity, tolerance, Masks(keep))
+    w = as_vector(weights) * as_vector(keep)
+    if tolerance is not None:
+        error = squared_error(model, batches, split(w, weights)).item()
+        if not error <= tolerance:
+            raise ValueError(f"tolerance is {tolerance}, must be at least the error before pruning, {error:.6g}")
+    history = []
+    with tqdm(total=limit, disable=not progress, leave=False, desc=method, unit="weight") as bar:
+        while len(history) < limit:
+            deletion, pruned = next(deletions)
+            if tolerance is not None and deletion.error > tolerance:
+                break
+            history.append(deletion)
+            keep[deletion.name][deletion.index] = False
+            w = as_vector(weights_of(pruned, weights))
+            bar.update()
+            bar.set_postfix(error=f"{deletion.error:.3g}")
+    write_(weights, w)
+    for name, mask in keep.items():
+        if mask.ndim > 1 and not mask.any():
+            warnings.warn(f"all weights of {name} are gone: nothing passes that layer but its bias", stacklevel=2)
+    return Masks(keep), history
+
+
+def how_many(count: int | None, sparsity: float | None, tolerance: float | None, masks: Masks) -> int:
+    """The number of weights to delete from those left in `masks`, at most."""
+    given = {"count": count, "sparsity": sparsity, "tolerance": tolerance}
+    if sum(value is not None for value in given.values()) != 1:
+        raise ValueError(f"{', '.join(f'{k} = {v}' for k, v in given.items())}: exactly one must be given")
+    if sparsity is not None:
+        limit = masks.kept - round(masks.total * (1 - check_sparsity(sparsity)))
+        if limit < 0:
+            raise ValueError(f"sparsity is {sparsity}, must be at least {masks.sparsity:.4f}, that of masks")
+        return limit
+    if count is not None and not 0 <= count <= masks.kept:
+        raise ValueError(f"count is {count}, must be 0 to {masks.kept}, the number of weights there are")
+    if tolerance is not None and not tolerance >= 0:
+        raise ValueError(f"tolerance is {tolerance}, must be an error: a number of at least 0")
+    return masks.kept if count is None else count
+
+
+def steps(
+    model: nn.Module,
+    batches: Iterable[Batch],
+    *,
+    method: str = "obs",
+    alpha: float = 1e-6,
+    recompute: int | None = 1,
+    names: Iterable[str] | None = None,
+    masks: Masks | None = None,
+) -> Iterator[tuple[Deletion, nn.Module]]:
+    """Delete one weight after the other from a copy of `model`, until none is left. Arguments and errors as in `prune`.
+
+    Yields
+    ------
+    Deletion, nn.Module : what was deleted, and the copy without it: the same object each time, to look at
+    """
+    check_choice("method", method, METHODS)
+    check_alpha(alpha)
+    if recompute is not None and recompute < 1:
+        raise ValueError(f"recompute is {recompute}, must be at least 1, or None to compute H⁻¹ once")
+    if masks is not None:
+        if names is not None:
+            raise ValueError("names and masks are both given, must be one of them: masks name parameters too")
+        masks.weights_of(model)
+    weights = weights_of(model, names if masks is None else masks)
+    keep = torch.ones(sum(weight.numel() for weight in weights.values()), dtype=torch.bool)
+    if masks is not None:
+        keep = as_vector(masks).bool()
+    return delete(copy.deepcopy(model), list(batches), list(weights), keep, method, alpha, recompute)
+
+
+@torch.no_grad()
+def delete(model, batches, names: list[str], keep: Tensor, method: str, alpha: float, recompute: int | None):
+    weights = weights_of(model, names)
+    places = [(name, place) for name, weight in weights.items() for place in np.ndindex(*weight.shape)]
+    w = as_vector(weights)
+    keep = keep.to(w.device)
+    w *= keep
+    write_(weights, w)
+    error = check_error(squared_error(model, batches).item(), alpha)
+    for deleted in range(int(keep.count_nonzero())):
+        if deleted % (recompute or len(keep)) == 0:
+            alive = keep.nonzero().flatten()
+            curvature = measure(model, batches, names, alive, method, alpha)
+            if deleted == 0:
+                warn_unless_minimum(
+                    gradient(model, batches, names)[alive] + alpha * w[alive], w[alive], curvature, method
+                )
+        before = error + alpha / 2 * w.square().sum().item()
+        local = w[alive]
+        scores = torch.where(keep[alive], score(local, curvature, method), math.inf)
+        q = int(scores.argmin())
+        if method == "obs":
+            surgery_(local, curvature, q)
+        else:
+            local[q] = 0
+        w[alive] = local
+        keep[alive[q]] = False
+        write_(weights, w)
+        error = check_error(squared_error(model, batches).item(), alpha)
+        change = error + alpha / 2 * w.square().sum().item() - before
+        yield Deletion(*places[alive[q]], scores[q].item(), change, error, int(keep.count_nonzero())), model
+
+
+def measure(model, batches, names: list[str], alive: Tensor, method: str, alpha: float) -> Tensor | None:
+    """What `score` needs of the weights `alive`: (H + αI)⁻¹ for OBS, the diagonal of H + αI for OBD."""
+    if method == "magnitude":
+        return None
+    samples = sum(len(targets) for _, targets in batches)
+    rows = (X[:, alive] for inputs, _ in batches for X in jacobian_rows(model, inputs, names))
+    if method == "obs":
+        return inverse_hessian(rows, alpha, samples)
+    return sum(X.square().sum(0) for X in blocks(rows, 256)) / samples + alpha
+
+
+def score(w: Tensor, curvature: Tensor | None, method: str) -> Tensor:
+    """abs(w_q), or the predicted error: OBS's L_q, or OBD's ½ (H + αI)_qq w_q², which takes H for diagonal."""
+    if method == "magnitude":
+        return w.abs()
+    return saliency(w, curvature) if method == "obs" else curvature * w.square() / 2
+
+
+def warn_unless_minimum(slope: Tensor, w: Tensor, curvature: Tensor | None, method: str) -> None:
+    """Warn if the first term of OBS-1, which OBS and OBD drop, is over a tenth of the second, summed over all q."""
+    if method == "magnitude":
+        return
+    # |gᵀδw| of each deletion: δw = −w_q/[H⁻¹]_qq · H⁻¹e_q (OBS-5), or −w_q e_q
+    first = w / curvature.diagonal() * (curvature @ slope) if method == "obs" else w * slope
+    ratio = (first.abs().sum() / score(w, curvature, method).sum()).item()
+    if ratio > 0.1:
+        warnings.warn(
+            f"the model is not at a minimum of E + α/2·‖w‖²: the gradient's norm is {slope.norm().item():.3g}, and the "
+            f"first-order terms that {method.upper()} drops are {ratio:.2g} of the second-order ones (at most 0.1). "
+            "Train it on; after training with weight decay, alpha must be that decay",
+            stacklevel=3,
+        )
+
+
+def check_error(error: float, alpha: float) -> float:
+    if not math.isfinite(error):
+        raise ValueError(
+            f"error is {error}, must be finite: are weights, inputs and targets? Is alpha {alpha:g} too small?"
+        )
+    return error

@@ -1,0 +1,83 @@
+import math
+
+import pytest
+import torch
+
+from pruning_lib.workbench import monks
+
+
+@pytest.mark.parametrize(("problem", "train", "monks_in_all"), [(1, 124, 216), (2, 169, 142), (3, 122, 228)])
+def test_sizes_and_shares_are_those_published(problem, train, monks_in_all):
+    task = monks.load(problem)
+    inputs, targets = task.test
+    assert inputs.shape == (432, 17) and targets.shape == (432, 1)
+    assert task.train[0].shape == (train, 17) and task.train[1].shape == (train, 1)
+    assert int((targets == 1).sum()) == monks_in_all and int((targets == -1).sum()) == 432 - monks_in_all
+    assert {t.dtype for pair in (task.train, task.test) for t in pair} == {torch.float64}
+
+
+def test_inputs_are_all_cases_one_hot():
+    inputs, _ = monks.load(1).test
+    assert len(inputs.unique(dim=0)) == 432
+    for attribute in inputs.split(monks.VALUES, dim=1):
+        assert torch.equal(attribute.sum(1), torch.ones(432, dtype=torch.float64))
+        assert attribute.unique().tolist() == [0, 1]
+
+
+def test_rules_on_cases_decided_by_hand():
+    cases = torch.tensor(
+        [[1, 1, 2, 2, 2, 2], [1, 2, 2, 2, 1, 2], [1, 2, 2, 3, 3, 1], [3, 3, 2, 1, 3, 2], [2, 1, 2, 2, 4, 2]]
+    )
+    assert monks.rule(1, cases).tolist() == [True, True, False, True, False]
+    assert monks.rule(2, cases).tolist() == [True, True, True, False, False]
+    assert monks.rule(3, cases).tolist() == [True, True, True, True, False]
+
+
+@pytest.mark.parametrize(("problem", "wrong"), [(1, 0), (2, 0), (3, 6)])
+def test_training_cases_are_distinct_and_only_problem_3_is_noisy(problem, wrong):
+    task = monks.load(problem, seed=4)
+    inputs, targets = task.train
+    assert len(inputs.unique(dim=0)) == len(inputs)
+    place = (inputs @ task.test[0].T == 6).nonzero()[:, 1]
+    assert int((task.test[1][place] != targets).sum()) == wrong
+
+
+def test_seeds_alone_draw_cases_and_weights():
+    first, again, other = monks.load(3, 0), monks.load(3, 0), monks.load(3, 1)
+    assert all(torch.equal(a, b) for a, b in zip(first.train, again.train, strict=True))
+    assert not torch.equal(first.train[0], other.train[0])
+    assert all(torch.equal(a, b) for a, b in zip(first.test, other.test, strict=True))
+    weights = [monks.network(first, seed=seed).hidden.weight for seed in (3, 3, 4)]
+    assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])
+    with pytest.raises(ValueError, match="problem is 4, must be one of 1, 2, 3"):
+        monks.load(4)
+
+
+def test_networks_have_the_published_numbers_of_parameters():
+    sizes = [sum(p.numel() for p in monks.network(monks.load(problem)).parameters()) for problem in (1, 2, 3)]
+    assert sizes == [58, 39, 39]
+    assert sum(p.numel() for p in monks.network(monks.xor(), hidden=3).parameters()) == 13
+
+
+def test_xor_is_the_exclusive_or():
+    inputs, targets = monks.xor().train
+    assert [(int(a) ^ int(b)) * 2 - 1 for a, b in inputs] == targets.flatten().tolist()
+
+
+def test_fit_reaches_a_minimum_of_error_and_decay():
+    task = monks.load(1)
+    model = monks.network(task)
+    norm = monks.fit(model, task.train, weight_decay=1e-2)
+    inputs, targets = task.train
+    penalty = sum(p.square().sum() for p in model.parameters())
+    objective = (targets - model(inputs)).square().sum() / (2 * len(targets)) + 1e-2 / 2 * penalty
+    gradient = torch.cat([g.flatten() for g in torch.autograd.grad(objective, list(model.parameters()))])
+    assert norm == pytest.approx(gradient.norm().item(), rel=1e-6) and norm < 1e-7
+    assert monks.accuracy(model, task.train) == 1
+    with pytest.raises(ValueError, match="weight_decay is nan"):
+        monks.fit(model, task.train, math.nan)
+
+
+def test_accuracy_counts_signs():
+    inputs = torch.tensor([[1.0], [2.0], [-1.0], [0.0]])
+    assert monks.accuracy(torch.nn.Identity(), (inputs, torch.tensor([[1.0], [-1.0], [-1.0], [1.0]]))) == 0.5
