@@ -1,0 +1,98 @@
+"""When 2:4 can pay: the time a linear layer needs at least, from a GPU's published peaks (Williams et al. 2009)."""
+
+from typing import NamedTuple
+
+import torch
+
+from pruning_lib.checks import check_choice
+
+
+class GPU(NamedTuple):
+    """Published peaks. Sparse ones count the skipped zeros too: twice the dense rate on a 2:4 matrix."""
+
+    bandwidth: float  # TB/s
+    dense: dict[torch.dtype, float]  # tensor cores, TFLOP/s or TOP/s, by dtype
+    capability: tuple[int, int]
+    source: str
+
+    def peak(self, dtype: torch.dtype, sparse: bool) -> float:
+        """TFLOP/s; 2:4 doubles it on every GPU in the table, in float32 (TF32) through 1:2."""
+        return self.dense[dtype] * (2 if sparse else 1)
+
+
+def rates(half: float, tf32: float, int8: float) -> dict[torch.dtype, float]:
+    return {torch.float16: half, torch.bfloat16: half, torch.float32: tf32, torch.int8: int8}
+
+
+# Dense peaks; float16 with float32 accumulation, as torch multiplies by default (half the float16-accumulation rate on
+# GeForce cards); float32 is TF32.
+GPUS = {
+    "A100 40GB SXM": GPU(1.555, rates(312, 156, 624), (8, 0), "NVIDIA A100 Tensor Core GPU datasheet (2020)"),
+    "A100 80GB SXM": GPU(2.039, rates(312, 156, 624), (8, 0), "NVIDIA A100 80GB Tensor Core GPU datasheet (2021)"),
+    "H100 SXM": GPU(3.35, rates(989.4, 494.7, 1978.9), (9, 0), "NVIDIA H100 Tensor Core GPU datasheet and whitepaper"),
+    "H200 SXM": GPU(4.8, rates(989.4, 494.7, 1978.9), (9, 0), "NVIDIA H200 Tensor Core GPU datasheet"),
+    "RTX 3090": GPU(0.936, rates(71, 35.6, 284), (8, 6), "NVIDIA Ampere GA102 GPU Architecture whitepaper, appendix A"),
+    "RTX 4090": GPU(1.008, rates(165.2, 82.6, 660.6), (8, 9), "NVIDIA Ada GPU Architecture whitepaper, appendix A"),
+}
+
+
+class Roofline(NamedTuple):
+    """What `roofline` computes for one product."""
+
+    flop: float  # 2·rows·columns·tokens, zeros counted
+    bytes: float  # weights, inputs and outputs, each moved once
+    compute_seconds: float
+    memory_seconds: float
+
+    @property
+    def seconds(self) -> float:
+        """The lower bound: the slower of the two."""
+        return max(self.compute_seconds, self.memory_seconds)
+
+    @property
+    def bound(self) -> str:
+        """What limits: "compute" or "memory"."""
+        return "compute" if self.compute_seconds >= self.memory_seconds else "memory"
+
+    @property
+    def intensity(self) -> float:
+        """FLOP per byte; above the ridge (peak over bandwidth) computing is the limit."""
+        return self.flop / self.bytes
+
+
+def roofline(gpu: str, rows: int, columns: int, tokens: int, dtype: torch.dtype, sparse: bool) -> Roofline:
+    """Least time of Y = W X, W (rows, columns) dense or 2:4, X (columns, tokens), on a GPU of the table `GPUS`.
+
+    max(2·rows·columns·tokens / peak, (weights + inputs + outputs) / bandwidth)
+
+    All of X, Y and W have `dtype`; packed weights take (b/2 + 1)/b of the dense bytes at b bits each, for float32 (1:2,
+    one nibble for two values) 0.5625 too. A bound, not a forecast: kernels, launches and caches are not in it.
+
+    Raises
+    ------
+    ValueError
+        A GPU or dtype that is not in the table, or sizes under 1.
+    """
+    check_choice("gpu", gpu, GPUS)
+    card = GPUS[gpu]
+    if dtype not in card.dense:
+        raise ValueError(f"dtype is {dtype}, must be one of {', '.join(map(str, card.dense))}")
+    for name, value in (("rows", rows), ("columns", columns), ("tokens", tokens)):
+        if value < 1:
+            raise ValueError(f"{name} is {value}, must be at least 1")
+    flop = 2.0 * rows * columns * tokens
+    weights = rows * columns * dtype.itemsize * (packed_share(dtype) if sparse else 1)
+    moved = weights + (rows + columns) * tokens * dtype.itemsize
+    return Roofline(flop, moved, flop / (card.peak(dtype, sparse) * 1e12), moved / (card.bandwidth * 1e12))
+
+
+def packed_share(dtype: torch.dtype) -> float:
+    """Bytes of packed over dense weights: 1/2 for the values, and a nibble for every 4 (float32: 2) of them."""
+    group = 2 if dtype == torch.float32 else 4
+    return 0.5 + 4 / (group * 8 * dtype.itemsize)
+
+
+def ridge(gpu: str, dtype: torch.dtype = torch.float16, sparse: bool = False) -> float:
+    """FLOP per byte at which a GPU is as long computing as moving: 312/2.039 = 153 for A100 80GB, dense float16."""
+    check_choice("gpu", gpu, GPUS)
+    return GPUS[gpu].peak(dtype, sparse) / GPUS[gpu].bandwidth
