@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 # One thread where results must not depend on the machine's number of processors.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
-.PHONY: help run test lab notebooks figures bench check clean
+.PHONY: help run test lab notebooks figures bench bench-gpu check clean
 
 help:
 	@echo "make run        all notebooks on the built-in data, copies and HTML into runs/, a table of headline numbers"
@@ -15,6 +15,7 @@ help:
 	@echo "make notebooks  run the committed notebooks again and save them in place"
 	@echo "make figures    draw figures/ again"
 	@echo "make bench      measure speed (benchmarks/)"
+	@echo "make bench-gpu  measure 2:4 products on the GPU there is"
 	@echo "make check      ruff, as CI does"
 
 $(READY): requirements.txt pyproject.toml
@@ -42,7 +43,11 @@ figures: $(READY)
 	$(BIN)/python -m pruning_lib figures
 
 bench: $(READY)
-	for file in benchmarks/[a-z]*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+	for file in $(filter-out benchmarks/two_four_gpu.py,$(wildcard benchmarks/*.py)); do \
+		echo "== $$file"; $(BIN)/python $$file || exit 1; done
+
+bench-gpu: $(READY)
+	$(BIN)/python benchmarks/two_four_gpu.py
 
 check: $(READY)
 	$(BIN)/ruff check .

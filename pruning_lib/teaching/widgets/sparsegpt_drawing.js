@@ -2,7 +2,9 @@
 
 import { blank, chart, short, stage } from "./charts.js";
 
-export { short, stage }; // the widget imports this module only: a bundle may hold charts.js once
+// The widget imports this module only: a bundle may hold charts.js once.
+export const rounded = (value) => short(value);
+export const framed = (...parts) => stage(...parts);
 
 const STYLES = { exact: ["kept", "circle", []], synchronized: ["updated", "square", []], cholesky: ["good", "diamond", [2, 4]] };
 

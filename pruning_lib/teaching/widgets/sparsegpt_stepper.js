@@ -1,0 +1,167 @@
+// SparseGPT stepper: all states come ready from Python, this draws them, so that it also works without a kernel.
+
+import { below, drawErrors, drawPerRow, drawShared, drawWeights, fixed, framed, gone, largest, pruned, rounded, x } from "./sparsegpt_drawing.js";
+import { follow } from "./follow.js";
+
+const NAMES = { exact: "exact OBS per row", synchronized: "synchronized", cholesky: "Cholesky" };
+const PAGE = `
+  <div class="controls">
+    <form role="radiogroup" aria-label="Form of the method">${Object.entries(NAMES)
+      .map(([form, name]) => `<label><input type="radio" name="form" value="${form}">${name}</label>`)
+      .join("")}</form>
+    <span role="group" aria-label="Steps">
+      <button class="start" aria-label="To the start">start</button>
+      <button class="back" aria-label="One step back">◀ back</button>
+      <button class="play" aria-pressed="false">play</button>
+      <button class="next" aria-label="One step on">step ▶</button>
+    </span>
+    <label class="slide">step <input class="step" type="range" min="0" step="1"><output></output></label>
+  </div>
+  <p role="status" aria-live="polite"></p>
+  <div class="panels">
+    <figure class="weights"><figcaption><b>W</b>: <i class="kept"></i> kept, <i class="frozen"></i> frozen, <i class="moved"></i> compensates,
+      <i class="now"></i> pruned now, <i class="planned"></i> goes later, <i class="pruned"></i> pruned</figcaption><canvas role="img"></canvas></figure>
+    <figure class="inverse"><figcaption></figcaption><canvas role="img"></canvas></figure>
+    <figure class="errors"><figcaption></figcaption><canvas role="img"></canvas></figure>
+    <figure class="cost"><figcaption>Updates so far; before them H⁻¹ once, and its factor U once</figcaption><table><thead><tr><th scope="col">form</th><th scope="col">inverses held</th>
+      <th scope="col">updates of them</th><th scope="col">numbers rewritten</th></tr></thead><tbody></tbody></table></figure>
+  </div>`;
+
+const list = (names) => (names.length > 1 ? `${names.slice(0, -1).join(", ")} and ${names[names.length - 1]}` : names.join(""));
+
+function story(form, state, step, last, maskBlock, same) {
+  const [rows, columns] = [state.weight.length, state.weight[0].length];
+  if (!step)
+    return {
+      exact: `Start: each of the ${rows} rows will choose its own weights, so each needs its own copy of H⁻¹. Step with the buttons or the arrow keys.`,
+      synchronized: `Start: one H⁻¹ for all rows. They will be at the same column at the same time, from ${x(0)} to ${x(columns - 1)} (GPT-6), so they can share it.`,
+      cholesky: "Start: the upper triangular U with UᵀU = H⁻¹ is computed once. Its rows are all that the synchronized form ever reads from its shrinking inverses.",
+    }[form];
+  const head = `Step ${step} of ${last}`;
+  if (form === "exact")
+    return (
+      `${head}: each row prunes the weight with the smallest w²/[H⁻¹]_qq (${state.columns.map((q, i) => `row ${i + 1}: ${x(q)}`).join(", ")}), ` +
+      "all others that it has left make up for it by −w/[H⁻¹]_qq times row q of its own H⁻¹, and then row and column q leave that inverse. Rows with other masks have other inverses (GPT-3)."
+    );
+  const j = state.columns[0];
+  const hit = [...Array(rows).keys()].filter((i) => state.marks[i][j] === "now").map((i) => i + 1);
+  const who = `row${hit.length > 1 ? "s" : ""} ${list(hit)}`;
+  const b = below(j + 1);
+  const chosen = j % maskBlock ? "" : ` The mask of ${x(j)} to ${x(Math.min(j + maskBlock, columns) - 1)} was chosen just before, by ${form === "cholesky" ? "w²/U_jj², the squared diagonal" : "w²/[(H_U)⁻¹]₁₁"}.`;
+  if (form === "synchronized") {
+    const s = hit.length > 1 ? "" : "s";
+    const corrects = j < columns - 1 ? ` and correct${s} what is to the right by −w/B₁₁ times row 1 of B = (H_U${b})⁻¹, the same for all.` : ": nothing is left to make up for it.";
+    const deed = hit.length ? `${who} prune${s} it${corrects}` : "no row prunes it.";
+    return `${head}: all rows are at ${x(j)}; ${deed} Where it stays, it is frozen: it leaves U in every row, pruned or not. That is the synchronization.${chosen}`;
+  }
+  return (
+    `${head}, ${x(j)}: ${hit.length ? `pruned in ${who}; the` : "no row prunes it; the"} correction is read off row ${j + 1} of U, for U${b}${b}² = ${fixed(same.U[j][j] ** 2)} = [(H_U${b})⁻¹]₁₁ and U${b}/U${b}${b} = B₁/B₁₁. ` +
+    `Without this row and column, U is the factor of the next inverse: nothing has to be updated, ever.${chosen}`
+  );
+}
+
+function render({ model, el }) {
+  const [states, maskBlock, palette] = ["states", "mask_block", "palette"].map((name) => model.get(name));
+  const root = framed(el, "sparsegpt-stepper", PAGE, palette);
+  const find = (selector) => root.querySelector(selector);
+  const scale = largest(Object.values(states).flatMap((form) => form.map(({ weight }) => weight))) || 1;
+  const last = () => states[model.get("form")].length - 1;
+  const shown = () => Math.min(model.get("step"), last()); // the exact form has fewer steps
+  let timer = null;
+
+  function draw() {
+    const [form, step] = [model.get("form"), shown()];
+    const [state, before] = [states[form][step], states[form][Math.max(step - 1, 0)]];
+    const done = pruned(state);
+    const reached = {};
+    for (const other of Object.keys(NAMES)) {
+      const alike = other === form || (other !== "exact" && form !== "exact");
+      reached[other] = alike ? step : states[other].findLastIndex((one) => pruned(one) <= done);
+    }
+    find(`[value=${form}]`).checked = true;
+    find(".step").max = last();
+    find(".step").value = step;
+    find("output").textContent = `${step} of ${last()}`;
+    find(".step").setAttribute("aria-valuetext", `step ${step} of ${last()}`);
+    find(".start").disabled = find(".back").disabled = step === 0;
+    find(".next").disabled = step === last();
+    find(".play").textContent = timer === null ? "play" : "pause";
+    find(".play").setAttribute("aria-pressed", String(timer !== null));
+    // In-order forms are at the same step: the inverse and the factor that belong together.
+    const same = { B: states.synchronized[form === "exact" ? 0 : step].inverses[0], U: states.cholesky[0].inverses[0] };
+    find("p").textContent = story(form, state, step, last(), maskBlock, same);
+
+    drawWeights(find(".weights canvas"), before, state, scale, form, maskBlock, palette);
+    const height = find(".weights canvas").clientHeight;
+    if (form === "exact") drawPerRow(find(".inverse canvas"), height, state, palette);
+    else drawShared(find(".inverse canvas"), height, state, same, form, palette);
+    drawErrors(find(".errors canvas"), states, reached, palette);
+    const j = below((state.columns[0] ?? 0) + 1);
+    const title = { exact: "H⁻¹ of each row, each its own: empty = gone", synchronized: `One (H_U${j})⁻¹ for all rows, updated after each column`, cholesky: "Factor U of H⁻¹: computed once, never updated" };
+    find(".inverse figcaption").textContent = title[form];
+    const error = (other) => `${rounded(states[other][reached[other]].error)} (${pruned(states[other][reached[other]])})`;
+    find(".errors figcaption").innerHTML = `<i class="first"></i> exact ${error("exact")}, <i class="second"></i> synchronized ${error("synchronized")}, <i class="target"></i> Cholesky ${error("cholesky")}`;
+    const held = { exact: state.weight.length, synchronized: 1, cholesky: "1 factor" };
+    find("tbody").innerHTML = Object.keys(NAMES)
+      .map((other) => {
+        const { updates, entries } = states[other][reached[other]];
+        return `<tr${other === form ? ' aria-current="true"' : ""}><th scope="row">${NAMES[other]}</th><td>${held[other]}</td><td>${updates}</td><td>${entries}</td></tr>`;
+      })
+      .join("");
+    find(".weights canvas").setAttribute("aria-label", `Weights after step ${step}, ${done} of ${state.marks.flat().length} pruned. ` + state.weight.map((row, i) => `Row ${i + 1}: ${row.map((value, k) => (gone(state.marks[i][k]) ? state.marks[i][k] : fixed(value) + (state.marks[i][k] === "kept" ? "" : ` ${state.marks[i][k]}`))).join(", ")}`).join(". "));
+    find(".inverse canvas").setAttribute("aria-label", `${title[form]}. ${form === "exact" ? "" : `What step ${step} takes from it: ${same.B[state.columns[0] ?? 0].slice(state.columns[0] ?? 0).map(fixed).join(", ")}`}`);
+    find(".errors canvas").setAttribute("aria-label", `Error (weights pruned): ${Object.keys(NAMES).map((other) => `${NAMES[other]} ${error(other)}`).join(", ")}`);
+  }
+
+  function set(name, value) {
+    model.set(name, value);
+    draw(); // before the message: what is seen waits for nothing
+    model.save_changes();
+  }
+  const go = (step) => set("step", Math.max(0, Math.min(last(), step)));
+  function stop() {
+    clearInterval(timer);
+    timer = null;
+  }
+  function play() {
+    if (shown() === last()) go(0);
+    timer = setInterval(() => {
+      if (shown() >= last() - 1) stop();
+      go(shown() + 1);
+    }, 1000);
+  }
+  const actions = { start: () => go(0), back: () => go(shown() - 1), next: () => go(shown() + 1) };
+  for (const [name, action] of Object.entries(actions))
+    find(`.${name}`).addEventListener("click", () => {
+      stop();
+      action();
+    });
+  find(".play").addEventListener("click", () => {
+    timer === null ? play() : stop();
+    draw();
+  });
+  find(".step").addEventListener("input", () => {
+    stop();
+    go(Number(find(".step").value));
+  });
+  find("form").addEventListener("input", (event) => {
+    stop();
+    set("form", event.target.value);
+  });
+  root.addEventListener("keydown", (event) => {
+    const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if (!by || event.target.tagName !== "BUTTON") return; // the slider and the radio buttons have their own arrow keys
+    event.preventDefault();
+    stop();
+    go(shown() + by);
+    if (event.target.disabled) find(".step").focus(); // a disabled button loses the keyboard
+  });
+  for (const name of ["form", "step"]) model.on(`change:${name}`, () => root.clientWidth && draw());
+  const unfollow = follow(root, draw);
+  return () => {
+    stop();
+    unfollow();
+  };
+}
+
+export default { render };

@@ -1,0 +1,123 @@
+"""The SparseGPT stepper on a page without a kernel: forms, steps, keyboard, texts, pictures, both themes."""
+
+import json
+import statistics
+
+import pytest
+import torch
+
+from pruning_lib.teaching.widgets.sparsegpt_forms import example, pruned, states
+from pruning_lib.teaching.widgets.sparsegpt_stepper import SparseGPTStepper
+
+STUB = """
+const state = STATE;
+const model = { get: (name) => state[name], set: (name, value) => (state[name] = value), on() {}, save_changes() {} };
+"""
+PIXELS = "[...document.querySelectorAll('canvas')].map((canvas) => canvas.toDataURL())"
+# From the key's event to the end of the event in which everything is drawn.
+MEASURE = """() => {
+  let pressed;
+  window.timings = [];
+  window.addEventListener("keydown", () => (pressed = performance.now()), true);
+  window.addEventListener("input", () => window.timings.push(performance.now() - pressed));
+}"""
+
+
+def show(page, stepper: SparseGPTStepper) -> None:
+    state = {name: getattr(stepper, name) for name in ("states", "mask_block", "palette", "form", "step")}
+    script = stepper._esm.replace("export default", "const widget =")
+    page.set_content(
+        f"<!doctype html><meta name='color-scheme' content='light dark'><style>{stepper._css}</style>"
+        f"<div id='here'></div><script type='module'>{script}{STUB.replace('STATE', json.dumps(state))}"
+        "widget.render({ model, el: document.getElementById('here') });</script>"
+    )
+
+
+def costs(page) -> list[list[str]]:
+    return [row.locator("th, td").all_inner_texts() for row in page.locator("tbody tr").all()]
+
+
+@pytest.mark.parametrize("width", [980, 560])
+def test_steps_forms_and_themes(page, page_errors, width):
+    from playwright.sync_api import expect
+
+    made = states(*example())
+    page.set_viewport_size({"width": width, "height": 900})
+    show(page, SparseGPTStepper(*example(), form="exact", step=1))
+    text, output = page.locator("[role=status]"), page.locator("output")
+    expect(output).to_have_text("1 of 4")
+    chosen = ", ".join(f"row {i + 1}: x{'₁₂₃₄₅₆₇₈'[q]}" for i, q in enumerate(made["exact"][1].columns))
+    expect(text).to_contain_text(f"smallest w²/[H⁻¹]_qq ({chosen})")
+    before = page.evaluate(PIXELS)
+    page.locator(".next").focus()
+    page.keyboard.press("Enter")
+    expect(output).to_have_text("2 of 4")
+    assert all(old != new for old, new in zip(before, page.evaluate(PIXELS), strict=True))
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    expect(output).to_have_text("4 of 4")
+    expect(page.locator(".next")).to_be_disabled()
+    expect(page.locator(".step")).to_be_focused()  # the keyboard goes on where the button cannot
+    assert costs(page)[0] == ["exact OBS per row", "6", "18", "660"]
+    for _ in range(3):
+        page.keyboard.press("ArrowLeft")
+    assert page.evaluate(PIXELS) == before
+
+    # the radio buttons have arrow keys too, and the column forms share a step
+    page.locator("[value=exact]").focus()
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("[value=synchronized]")).to_be_checked()
+    expect(output).to_have_text("1 of 8")
+    expect(text).to_contain_text("The mask of x₁ to x₄ was chosen just before")
+    page.locator(".next").click()
+    page.locator(".next").click()
+    expect(text).to_contain_text("Step 3 of 8: all rows are at x₃; rows 3, 4 and 5 prune it")
+    expect(page.locator(".inverse figcaption")).to_have_text("One (H_U₃)⁻¹ for all rows, updated after each column")
+    shared = page.evaluate(PIXELS)
+    page.locator("[value=cholesky]").click()
+    expect(output).to_have_text("3 of 8")
+    pivot = made["synchronized"][3].inverses[0][2, 2].item()
+    expect(text).to_contain_text(f"U₃₃² = {pivot:.2f} = [(H_U₃)⁻¹]₁₁")
+    factored = page.evaluate(PIXELS)
+    assert factored[0] == shared[0] and factored[1] != shared[1] and factored[2] == shared[2]  # W and errors are equal
+    assert costs(page)[1:] == [["synchronized", "1", "2", str(49 + 36)], ["Cholesky", "1 factor", "0", "0"]]
+    expect(page.locator("tr[aria-current]")).to_contain_text("Cholesky")
+    reached = made["synchronized"][3]
+    expect(page.locator(".errors figcaption")).to_contain_text(f"Cholesky {reached.error:.3g} ({pruned(reached)})")
+
+    page.locator(".start").click()
+    expect(text).to_contain_text("Start: the upper triangular U")
+    page.locator(".play").click()
+    expect(page.locator(".play")).to_have_text("pause")
+    expect(output).to_have_text("8 of 8", timeout=60_000)
+    expect(page.locator(".play")).to_have_text("play")
+    page.locator("[value=exact]").click()  # has fewer steps: its last
+    expect(output).to_have_text("4 of 4")
+
+    labels = [canvas.get_attribute("aria-label") for canvas in page.locator("canvas").all()]
+    assert all(labels) and "24 of 48 pruned" in labels[0]
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    light = page.evaluate(PIXELS)
+    page.emulate_media(color_scheme="dark")
+    page.wait_for_function(f"(light) => {PIXELS}.every((url, i) => url !== light[i])", arg=light)
+    assert page_errors == []
+
+
+def test_largest_and_smallest_layer_and_latency(page, page_errors, record_property):
+    from playwright.sync_api import expect
+
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(10, 40, generator=generator, dtype=torch.float64)
+    large = SparseGPTStepper(torch.randn(8, 10, generator=generator), inputs @ inputs.T, mask_block=5, form="cholesky")
+    small = SparseGPTStepper(torch.tensor([[1.0, -3.0]]), torch.eye(2), sparsity=0.0, mask_block=2, form="synchronized")
+    for stepper, last in ((small, 2), (large, 10)):
+        show(page, stepper)
+        page.evaluate(MEASURE)
+        page.locator(".step").focus()
+        for _ in range(last):
+            page.keyboard.press("ArrowRight")
+        expect(page.locator("output")).to_have_text(f"{last} of {last}")
+    times = page.evaluate("window.timings")
+    record_property("key press to redraw, median in ms", statistics.median(times))
+    print(f"key press to redraw: median {statistics.median(times):.1f} ms, longest {max(times):.1f} ms")
+    assert page_errors == []
