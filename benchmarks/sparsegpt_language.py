@@ -1,0 +1,119 @@
+"""Perplexity of the trained GPT on held-out text: magnitude, Wanda, SparseGPT with and without refit, by sparsity.
+
+    python benchmarks/sparsegpt_language.py [--out figures/measured/05_language.json] [--threads 1]
+
+Magnitude is taken layer by layer, as in the SparseGPT paper. Each finished run is added to the file at once; started
+again with the same settings, it makes only the missing ones.
+"""
+
+import argparse
+import copy
+import hashlib
+import json
+import time
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from pruning_lib.after_training import magnitude, sparsegpt, wanda
+from pruning_lib.files import CHECKOUT, written_whole
+from pruning_lib.reproduction.results import provenance
+from pruning_lib.structure import Masks, keep_n_of_m
+from pruning_lib.workbench import language, text
+from pruning_lib.workbench.checkpoint import CHECKPOINT
+
+METHODS = ("magnitude", "wanda", "sparsegpt", "sparsegpt+refit")
+PATTERNS = {
+    "50 %": {"sparsity": 0.5},
+    "60 %": {"sparsity": 0.6},
+    "70 %": {"sparsity": 0.7},
+    "80 %": {"sparsity": 0.8},
+    "4:8": {"n_m": (4, 8)},
+    "2:4": {"n_m": (2, 4)},
+}
+CALIBRATION = {"segments": 128, "length": 256, "batch": 16, "seed": 0}
+# Of magnitude's increase in perplexity over the dense model, this much at most may be left.
+AT_MOST = {"50 %": 0.3, "2:4": 0.2}
+
+
+def pruned(dense: language.GPT, method: str, pattern: dict, batches: list[Tensor]) -> tuple[language.GPT, Masks]:
+    model = copy.deepcopy(dense)
+    if method == "magnitude":
+        if "n_m" in pattern:
+            masks = keep_n_of_m(magnitude.scores(model), *pattern["n_m"])
+        else:
+            masks = magnitude.prune(model, pattern["sparsity"], scope="layer")
+        masks.zero_(model)
+    elif method == "wanda":
+        masks = wanda.prune_model(model, batches, **pattern, progress=False)
+    else:
+        masks = sparsegpt.prune_model(model, batches, **pattern, refit=method.endswith("refit"), progress=False)
+    return model, masks
+
+
+def finished(path: Path, settings: dict) -> list[dict]:
+    """Runs already in the file at `path`; ValueError if they were made with other settings."""
+    if not path.exists():
+        return []
+    record = json.loads(path.read_text(encoding="utf-8"))
+    if record["settings"] != settings:
+        raise ValueError(f"{path} holds runs with settings {record['settings']}, must be {settings}: move it away")
+    return record["runs"]
+
+
+def save(path: Path, settings: dict, runs: list[dict]) -> None:
+    record = {"about": __doc__.split("\n")[0]} | provenance()
+    record |= {"seconds": sum(run["seconds"] for run in runs), "settings": settings, "runs": []}
+    lines = json.dumps(record, ensure_ascii=False, indent=1)[: -len("[]\n}")]
+    lines += "[\n" + ",\n".join(json.dumps(run, ensure_ascii=False) for run in runs) + "\n]\n}\n"
+    with written_whole(path) as temporary:
+        temporary.write_text(lines, encoding="utf-8")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--out", type=Path, default=CHECKOUT / "figures" / "measured" / "05_language.json")
+    parser.add_argument("--threads", type=int, default=1, help="one gives the same numbers on every run")
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    dense, about = language.load_checkpoint()
+    source = text.load(about["text"])
+    windows = text.windows(source.train, CALIBRATION["length"], CALIBRATION["segments"], CALIBRATION["seed"])
+    batches = list(windows.split(CALIBRATION["batch"]))
+    settings = {
+        "checkpoint_sha256": hashlib.sha256(CHECKPOINT.read_bytes()).hexdigest(),
+        "train_sha256": text.digest(source.train),
+        "held_out_sha256": text.digest(source.held_out),
+        "calibration": CALIBRATION,
+        "magnitude": "per layer",
+    }
+    runs = finished(given.out, settings)
+    if not runs:
+        start = time.perf_counter()
+        perplexity = language.perplexity(dense, source.held_out)
+        runs.append({"pattern": "dense", "method": "dense", "sparsity": 0.0, "perplexity": perplexity})
+        runs[0]["seconds"] = time.perf_counter() - start
+        save(given.out, settings, runs)
+    base = runs[0]["perplexity"]
+    print(f"dense: perplexity {base:.3f} per byte")
+    found = {(run["pattern"], run["method"]): run["perplexity"] for run in runs}
+    for pattern, options in PATTERNS.items():
+        for method in METHODS:
+            if (pattern, method) not in found:
+                start = time.perf_counter()
+                model, masks = pruned(dense, method, options, batches)
+                seconds = time.perf_counter() - start
+                perplexity = language.perplexity(model, source.held_out)
+                found[pattern, method] = perplexity
+                run = {"pattern": pattern, "method": method, "sparsity": masks.sparsity, "perplexity": perplexity}
+                runs.append(run | {"seconds": seconds})
+                save(given.out, settings, runs)
+            # (perplexity − dense) / (magnitude's − dense)
+            ratio = (found[pattern, method] - base) / (found[pattern, "magnitude"] - base)
+            bound = f" (at most {AT_MOST[pattern]})" if pattern in AT_MOST and method.startswith("sparsegpt") else ""
+            print(f"{pattern:>4} {method:16} {found[pattern, method]:9.3f}, {ratio:.3f} of magnitude's increase{bound}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,237 @@
+"""Causal language models of Hugging Face as pruning needs them: OPT, LLaMA, Qwen and GPT-2.
+
+Needs `transformers`, and `datasets` for the papers' C4 and WikiText2 (`pip install "pruning-lib[llm]"`)::
+
+    model, tokenizer = huggingface.load("facebook/opt-125m")
+    batches = huggingface.calibration(tokenizer)
+    masks = sparsegpt.prune_model(model, batches, sparsity=0.5, layers=huggingface.layers(model))
+    print(huggingface.wikitext_perplexity(model, tokenizer))
+    huggingface.save(model, "opt-125m-half", tokenizer)
+"""
+
+import os
+import random
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pruning_lib.checks import check_choice
+from pruning_lib.workbench.language import perplexity
+
+# Where a family keeps its decoder blocks.
+BLOCKS = {
+    "opt": "model.decoder.layers",
+    "llama": "model.layers",
+    "qwen2": "model.layers",
+    "qwen3": "model.layers",
+    "gpt2": "transformer.h",
+}
+PAPER_CONTEXT = 2048  # tokens
+
+
+class TransposedLinear(nn.Linear):
+    """A Linear that stands for a Conv1D of `transformers`, whose weight is (in, out)."""
+
+
+def load(name: str | os.PathLike, dtype: torch.dtype | str = "auto", device: str = "cpu") -> tuple[nn.Module, Any]:
+    """Load model and tokenizer from a folder or, by name, from the hub; `prepare_` the model.
+
+    Parameters
+    ----------
+    name : "facebook/opt-125m", "meta-llama/Llama-3.2-1B", "Qwen/Qwen2.5-0.5B", "gpt2", …, or a folder
+    dtype : of the weights; "auto" takes the one they are stored in
+
+    Raises
+    ------
+    OSError
+        If there is no such folder or model, or no network (as `transformers` words it).
+    ValueError
+        If the model is of a family that is not in `BLOCKS`; it is told from its configuration, before any download
+        of weights.
+    """
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+    check_choice("model family", AutoConfig.from_pretrained(name).model_type, BLOCKS)
+    tokenizer = AutoTokenizer.from_pretrained(name)
+    return prepare_(AutoModelForCausalLM.from_pretrained(name, dtype=dtype).to(device)), tokenizer
+
+
+def save(model: nn.Module, folder: str | os.PathLike, tokenizer: Any | None = None) -> None:
+    """Write `model`, and the tokenizer if given, as `from_pretrained` reads them: GPT-2's weights as Conv1D again."""
+    if tokenizer is not None:
+        tokenizer.save_pretrained(folder)
+    to_conv1d_(model)
+    try:
+        model.save_pretrained(folder)
+    finally:
+        to_linear_(model)
+
+
+def prepare_(model: nn.Module) -> nn.Module:
+    """Make `model` ready for pruning and return it: linear layers, evaluation mode, no cache of keys and values.
+
+    A cache would grow whenever a block is run again on the same calibration data.
+    """
+    blocks(model)
+    to_linear_(model)
+    model.config.use_cache = False
+    return model.eval()
+
+
+def blocks(model: nn.Module) -> nn.ModuleList:
+    """The decoder blocks of `model`, in order; ValueError if its family is not in `BLOCKS`."""
+    return model.get_submodule(BLOCKS[family(model)])
+
+
+def layers(model: nn.Module) -> list[str]:
+    """Names of the layers that are pruned: all linear ones in the decoder blocks.
+
+    Embeddings, positions, projections around the blocks and the head are left out, as in the SparseGPT paper.
+
+    Raises
+    ------
+    ValueError
+        If the model's family is not in `BLOCKS`, or it has a Conv1D, whose weight is transposed: `prepare_` it.
+    """
+    names = []
+    for path, module in blocks(model).named_modules(prefix=BLOCKS[family(model)]):
+        if is_conv1d(module):
+            raise ValueError(f"{path} is a Conv1D with a transposed weight, must be a Linear: use prepare_(model)")
+        if isinstance(module, nn.Linear):
+            names.append(path)
+    return names
+
+
+def family(model: nn.Module) -> str:
+    return check_choice("model family", getattr(getattr(model, "config", None), "model_type", None), BLOCKS)
+
+
+def is_conv1d(module: nn.Module) -> bool:
+    from transformers.pytorch_utils import Conv1D
+
+    return isinstance(module, Conv1D)
+
+
+def to_linear_(model: nn.Module) -> nn.Module:
+    """Put a Linear in the place of each Conv1D of `model`: weight (out, in), same outputs, same names; return it."""
+    return replace_(model, is_conv1d, TransposedLinear)
+
+
+def to_conv1d_(model: nn.Module) -> nn.Module:
+    """Undo `to_linear_`."""
+    from transformers.pytorch_utils import Conv1D
+
+    return replace_(model, lambda module: isinstance(module, TransposedLinear), Conv1D)
+
+
+def replace_(model: nn.Module, wanted: Callable[[nn.Module], bool], kind: type[nn.Module]) -> nn.Module:
+    """Put a `kind` with the transposed weight in the place of each module that is `wanted`."""
+    for parent in list(model.modules()):
+        for name, old in list(parent.named_children()):
+            if wanted(old):
+                # Linear(in, out) takes the shape of a Conv1D's weight, Conv1D(out, in) that of a Linear's.
+                with torch.device("meta"):  # no weights are drawn
+                    new = kind(*old.weight.shape)
+                new.weight = nn.Parameter(old.weight.detach().t().contiguous(), old.weight.requires_grad)
+                new.bias = old.bias
+                setattr(parent, name, new.train(old.training))
+    return model
+
+
+def calibration(
+    tokenizer: Any,
+    documents: Sequence[str] | None = None,
+    count: int = 128,
+    length: int = PAPER_CONTEXT,
+    seed: int = 0,
+    progress: bool = True,
+) -> list[Tensor]:
+    """Calibration data as the SparseGPT paper draws it: `count` batches of one segment each, (1, `length`) int64.
+
+    A document is drawn until one has `length` tokens, then a start within it, again and again.
+
+    Parameters
+    ----------
+    documents : texts to draw from; left out, the first shard of C4 (`c4()`)
+
+    Raises
+    ------
+    ValueError
+        If `count` or `length` is too small, or no document has `length` tokens.
+    """
+    from tqdm.auto import trange
+
+    if count < 1:
+        raise ValueError(f"count is {count}, must be at least 1")
+    if length < 2:
+        raise ValueError(f"length is {length}, must be at least 2")
+    documents = c4() if documents is None else documents
+    generator = random.Random(seed)
+    candidates = list(range(len(documents)))
+    tokenized: dict[int, Tensor] = {}
+    batches = []
+    for _ in trange(count, disable=not progress, leave=False, desc="calibration data"):
+        while candidates:
+            place = generator.randrange(len(candidates))
+            chosen = candidates[place]
+            if chosen not in tokenized:
+                tokens = tokenize(tokenizer, documents[chosen])
+                if len(tokens) < length:  # never drawn again
+                    candidates[place] = candidates[-1]
+                    candidates.pop()
+                    continue
+                tokenized[chosen] = tokens
+            start = generator.randrange(len(tokenized[chosen]) - length + 1)
+            batches.append(tokenized[chosen][start : start + length].unsqueeze(0))
+            break
+        else:
+            raise ValueError(f"documents: none of {len(documents)} has length = {length} tokens, one must have")
+    return batches
+
+
+def wikitext_perplexity(
+    model: nn.Module, tokenizer: Any, text: str | None = None, context: int | None = None, progress: bool = True
+) -> float:
+    """Perplexity per token on WikiText2 as the SparseGPT paper measures it ("raw-WikiText2").
+
+    The raw test split, its lines joined by two line breaks and tokenized as one text, cut into segments of `context`
+    tokens that do not overlap; exp of the mean negative log-likelihood of all tokens but each segment's first.
+
+    Parameters
+    ----------
+    text : another text to measure on; left out, the test split (`wikitext()`)
+    context : length of a segment; left out, the model's, at most 2048, as in the paper's code
+
+    Raises
+    ------
+    ValueError
+        If `context` is under 2 or longer than the model's, or the text has fewer tokens.
+    """
+    longest = model.config.max_position_embeddings
+    context = min(longest, PAPER_CONTEXT) if context is None else context
+    if context > longest:
+        raise ValueError(f"context is {context}, must be at most {longest} as the model's")
+    tokens = tokenize(tokenizer, wikitext() if text is None else text)
+    return perplexity(model, tokens, context, batch_size=1, progress=progress)
+
+
+def tokenize(tokenizer: Any, text: str) -> Tensor:
+    """Tokens of `text` (count,), with what the tokenizer puts before a text."""
+    return torch.tensor(tokenizer(text, verbose=False)["input_ids"], dtype=torch.long)
+
+
+def c4() -> Sequence[str]:
+    """The texts of the first training shard of C4 (Raffel et al. 2020), from the hub or its local cache."""
+    from datasets import load_dataset
+
+    shard = {"train": "en/c4-train.00000-of-01024.json.gz"}
+    return load_dataset("allenai/c4", data_files=shard, split="train")["text"]
+
+
+def wikitext() -> str:
+    """The raw test split of WikiText2 (Merity et al. 2017), from the hub or its local cache."""
+    from datasets import load_dataset
+
+    return "\n\n".join(load_dataset("Salesforce/wikitext", "wikitext-2-raw-v1", split="test")["text"])
