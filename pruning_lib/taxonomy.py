@@ -65,8 +65,8 @@ METHODS = (
         compensation="retraining",
         cost="one selection, then retraining",
         source="Han et al. 2015",
-        notebook="01_taxonomy",
-        function="pruning_lib.structure.keep_largest",
+        notebook="04_obs",
+        function="pruning_lib.after_training.magnitude.prune",
     ),
     Method(
         name="Gradual magnitude",
@@ -76,8 +76,8 @@ METHODS = (
         compensation="the weights train along",
         cost="one selection per round",
         source="Zhu and Gupta 2017",
-        notebook="01_taxonomy",
-        function="pruning_lib.structure.keep_largest",
+        notebook="04_obs",
+        function="pruning_lib.after_training.retraining.run",
     ),
     Method(
         name="2:4, 4:8",

@@ -1,0 +1,272 @@
+"""Walking a trained model layer by layer: each is pruned on the inputs that the layers pruned before it give it."""
+
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from pruning_lib.after_training.chain import Chain, NotAChain, containers, find_chain
+from pruning_lib.after_training.layers import as_matrices, unfolded
+from pruning_lib.checks import check_batches
+from pruning_lib.inputs import Inputs, call
+from pruning_lib.structure import Masks, prunable
+from pruning_lib.structure.holding import held
+
+
+class Statistic(Protocol):
+    """What is gathered about the inputs of a layer, made with (columns, dtype, device): `reconstruction.Hessian`."""
+
+    count: int
+
+    def add(self, inputs: Tensor) -> "Statistic": ...
+
+
+PruneLayer = Callable[[Tensor, Any], tuple[Tensor, Tensor]]  # (weight (rows, columns), its statistic) -> (weight, keep)
+
+
+class Unfinished(ValueError):
+    """Pruning stopped on the way. What is done is whole and stays; what is not done is unchanged.
+
+    Attributes
+    ----------
+    masks : Masks of the weights that are done, None if there is none
+    left : names of the layers still to do: prune again with `layers=error.left` to go on as if nothing had happened
+    """
+
+    def __init__(self, reason: str, masks: Masks | None, left: list[str]):
+        done = ", ".join(masks) if masks else "none"
+        super().__init__(f"{reason}. Pruned: {done}; unchanged: {', '.join(left)} (go on with layers=error.left)")
+        self.masks, self.left = masks, left
+
+
+@dataclass(frozen=True)
+class Target:
+    """A weight to be pruned, and the modules that use it: as a rule one."""
+
+    name: str
+    layer: str
+    weight: nn.Parameter
+    users: tuple[nn.Module, ...]
+
+
+def prune_in_order(
+    model: nn.Module,
+    batches: Iterable[Inputs],
+    prune_layer: PruneLayer,
+    statistic: Callable[..., Statistic],
+    layers: Iterable[str] | None = None,
+    multiple_of: int = 1,
+    progress: bool = True,
+) -> Masks:
+    """Prune `layers` of `model` in place, in the order in which they run.
+
+    Blocks that feed one another (the elements of a ModuleList or Sequential, as in a transformer) are walked one by
+    one: statistics of all layers of a block from one pass of all batches through that block, then its layers are
+    pruned, then its outputs are computed anew for the next block. So time grows linearly with depth, and memory holds
+    the statistics of one block and one set of block outputs. Every other layer costs a pass of the whole model. The
+    model runs in evaluation mode without gradients; its modes come back and no hook stays, whatever happens.
+
+    Parameters
+    ----------
+    batches : calibration inputs as the model's forward takes them; all are held
+    prune_layer : gets a matrix (a convolution's: (out, in·kh·kw), one per group) and the statistic of its inputs
+    statistic : makes one that is still empty, from columns, dtype and device
+    layers : module names; left out, all prunable ones
+    multiple_of : what the columns of every layer must be a multiple of
+
+    Raises
+    ------
+    ValueError
+        If there is no batch, a name is not of a prunable layer, a weight is held by a mask, columns do not fit, or
+        calibration never reaches a layer. The model is unchanged.
+    Unfinished
+        If a layer fails later on: it says which are done, and how to go on. A block is written when all of it is done.
+    """
+    every = find_targets(model)
+    targets = choose_targets(every, layers, multiple_of)
+    batches = list(check_batches(batches))
+    done: dict[str, Tensor] = {}
+    with evaluating(model), torch.no_grad():
+        units = in_order(model, every, targets, batches)
+        with tqdm(total=len(targets), desc="pruning", unit="layer", disable=not progress) as bar:
+            try:
+                for pruned in walk(model, units, batches, prune_layer, statistic):
+                    done |= pruned
+                    bar.update(len(pruned))
+            except Exception as error:
+                left = [target.layer for target in targets if target.name not in done]
+                raise Unfinished(str(error), Masks(done) if done else None, left) from error
+    return Masks({target.name: done[target.name] for target in targets})
+
+
+def find_targets(model: nn.Module) -> list[Target]:
+    """All weights of `model` that could be pruned."""
+    targets = []
+    for name, weight in prunable(model).items():
+        users = tuple(module for module in model.modules() if getattr(module, "weight", None) is weight)
+        targets.append(Target(name, name.rpartition(".")[0], weight, users))
+    return targets
+
+
+def choose_targets(every: list[Target], layers: Iterable[str] | None, multiple_of: int) -> list[Target]:
+    """Those of `layers`, checked."""
+    by_layer = {target.layer: target for target in every}
+    chosen = list(by_layer if layers is None else dict.fromkeys([layers] if isinstance(layers, str) else layers))
+    if not chosen:
+        raise ValueError("layers is empty, must name at least one")
+    for layer in chosen:
+        if layer not in by_layer:
+            raise ValueError(f"layers has {layer!r}, must be of {', '.join(by_layer)}")
+        columns = by_layer[layer].weight[0].numel()
+        if columns % multiple_of:
+            raise ValueError(f"{layer} has {columns} columns, must be a multiple of m = {multiple_of}: leave it out")
+        if held(by_layer[layer].weight):
+            raise ValueError(f"{by_layer[layer].name!r} is held by a mask already: remove that handle first")
+    return [by_layer[layer] for layer in chosen]
+
+
+def in_order(
+    model: nn.Module, every: list[Target], targets: list[Target], batches: list[Inputs]
+) -> list[tuple[Chain | None, list[Target]]]:
+    """The chains to walk and, with None, the single layers, in the order in which the model runs them."""
+    order = order_of_calls(model, targets, batches)
+    units: list[tuple[Chain | None, list[Target]]] = []
+    # Which containers are walked does not depend on the layers chosen: what is left after an error is walked alike.
+    free = {target.name for target in every}
+    found = [(name, split(container, every)) for name, container in containers(model)]
+    for name, parts in sorted(found, key=lambda pair: -len(pair[1])):
+        members = {target.name for part in parts for target in part}
+        chosen = [target for target in targets if target.name in members]
+        if len(parts) < 2 or not free.issuperset(members) or not chosen:
+            continue
+        try:
+            units.append((find_chain(model, name, batches[0]), chosen))
+            free -= members
+        except NotAChain as reason:
+            warnings.warn(
+                f"the elements of {name} are not walked one by one: {reason}. That takes more passes of the model",
+                stacklevel=4,
+            )
+    units += [(None, [target]) for target in targets if target.name in free]
+    return sorted(units, key=lambda unit: min(order.index(target.name) for target in unit[1]))
+
+
+def split(container: nn.Module, targets: list[Target]) -> list[list[Target]]:
+    """The targets that lie wholly in one element of `container`, element by element; elements without are left out."""
+    parts = []
+    for element in container:
+        modules = set(element.modules())
+        parts.append([target for target in targets if modules.issuperset(target.users)])
+    return [part for part in parts if part]
+
+
+def order_of_calls(model: nn.Module, targets: list[Target], batches: list[Inputs]) -> list[str]:
+    """The names of `targets` as the model first calls them; ValueError names those that no batch reaches."""
+    order: dict[str, None] = {}
+    with hooked(targets, lambda target, user, inputs: order.setdefault(target.name)):
+        for inputs in batches:
+            call(model, inputs)
+            if len(order) == len(targets):
+                return list(order)
+    missed = [target.layer for target in targets if target.name not in order]
+    raise ValueError(
+        f"calibration never reaches {', '.join(missed)}: name `layers` without (a layer whose weight is used without "
+        "calling it, as out_proj of nn.MultiheadAttention, cannot be calibrated)"
+    )
+
+
+def walk(
+    model: nn.Module,
+    units: list[tuple[Chain | None, list[Target]]],
+    batches: list[Inputs],
+    prune_layer: PruneLayer,
+    statistic: Callable[..., Statistic],
+) -> Iterator[dict[str, Tensor]]:
+    """Masks of what was pruned last, again and again."""
+    for chain, targets in units:
+        if chain is None:
+            yield prune_unit(targets, lambda: (call(model, inputs) for inputs in batches), prune_layer, statistic)
+            continue
+        hidden, calls = map(list, zip(*(chain.start(model, inputs) for inputs in batches), strict=True))
+        for place, element in enumerate(chain.elements):
+            modules = set(element.modules())
+            if here := [target for target in targets if modules.issuperset(target.users)]:
+                # Clones, since an element may work on its input in place.
+                passes = lambda: (c[place].run(element, h.clone()) for h, c in zip(hidden, calls, strict=True))  # noqa: B023, E731
+                yield prune_unit(here, passes, prune_layer, statistic)
+            for number, its_calls in enumerate(calls):
+                hidden[number] = its_calls[place].run(element, hidden[number])
+
+
+def prune_unit(
+    targets: list[Target],
+    passes: Callable[[], Iterator[Any]],
+    prune_layer: PruneLayer,
+    statistic: Callable[..., Statistic],
+) -> dict[str, Tensor]:
+    """Gather statistics of all `targets` while `passes` runs, prune them, then write them; the masks, by name."""
+    gathered = {}
+    for target in targets:
+        kind = {"dtype": torch.promote_types(target.weight.dtype, torch.float32), "device": target.weight.device}
+        matrices = as_matrices(target.users[0], target.weight)
+        gathered[target.name] = [statistic(matrix.shape[1], **kind) for matrix in matrices]
+
+    def gather(target: Target, user: nn.Module, inputs: Tensor) -> None:
+        for group, part in unfolded(user, inputs):
+            gathered[target.name][group].add(part)
+
+    with hooked(targets, gather):
+        for _ in passes():
+            pass
+    results = {}
+    for target in targets:
+        statistics = gathered.pop(target.name)
+        if statistics[0].count == 0:
+            raise ValueError(f"{target.layer}: calibration no longer reaches it")
+        try:
+            matrices = as_matrices(target.users[0], target.weight.detach())
+            pairs = [prune_layer(matrix, found) for matrix, found in zip(matrices, statistics, strict=True)]
+        except ValueError as error:
+            raise ValueError(f"{target.layer}: {error}") from error
+        results[target.name] = [torch.cat(parts).view(target.weight.shape) for parts in zip(*pairs, strict=True)]
+    for target in targets:
+        target.weight.copy_(results[target.name][0])
+    return {name: keep for name, (_, keep) in results.items()}
+
+
+@contextmanager
+def hooked(targets: list[Target], see: Callable[[Target, nn.Module, Tensor], Any]) -> Iterator[None]:
+    """Call `see` with each target, the module that uses it and that module's inputs, whenever it is called."""
+    handles = []
+
+    def watch(target: Target, user: nn.Module) -> None:
+        def hook(module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
+            see(target, user, args[0] if args else kwargs["input"])
+
+        handles.append(user.register_forward_pre_hook(hook, with_kwargs=True))
+
+    try:
+        for target in targets:
+            for user in target.users:
+                watch(target, user)
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode; each module's own mode comes back."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
