@@ -41,11 +41,15 @@ SALIENCY = Exercise(
         ),
         Mistake(
             lambda w, H_inv: w**2 / (2 * H_inv.diagonal() ** 2),
-            "Your diagonal is squared: SparseGPT does so with the Cholesky factor's. Here it is that of H⁻¹ itself.",
+            "Your diagonal is squared. It enters OBS-5 once.",
         ),
         Mistake(
             lambda w, H_inv: w**2 / H_inv.diagonal(),
             "The order is right, the value twice too large: the factor ½ of OBS-1 is missing.",
+        ),
+        Mistake(
+            lambda w, H_inv: w**2 / (2 * H_inv),
+            "You divide by the whole matrix. Each weight needs its own diagonal entry: H_inv.diagonal().",
         ),
     ),
 )
@@ -82,6 +86,10 @@ SURGERY = Exercise(
         Mistake(
             lambda w, H_inv, q: w - w[q] * H_inv[:, q],
             "Divide by [H⁻¹]_qq: without it weight q does not become zero.",
+        ),
+        Mistake(
+            lambda w, H_inv, q: w - w[q] / H_inv.diagonal() * H_inv[:, q],
+            "You divide entry by entry by the whole diagonal. Only [H⁻¹]_qq belongs there, a number.",
         ),
         Mistake(with_hessian, "You use H's column. The readjustment is along H⁻¹e_q, a column of the *inverse*."),
         Mistake(
@@ -122,6 +130,10 @@ ADD_ROW = Exercise(
             "Your numerator is a number, the inner product. It must be the outer product, a matrix (torch.outer).",
         ),
         Mistake(
+            lambda H_inv, x, samples: H_inv - torch.outer(H_inv @ x, H_inv @ x) / samples,
+            "xᵀH⁻¹x is missing in the denominator: P + xᵀH⁻¹x.",
+        ),
+        Mistake(
             lambda H_inv, x, samples: H_inv + torch.outer(x, x) / samples,
             "That is the recursion OBS-10, for H. Here the *inverse* is to follow (OBS-12).",
         ),
@@ -153,6 +165,14 @@ CUBIC_SCHEDULE = Exercise(
         Mistake(
             lambda final, rounds: [1 - final * (1 - (1 - t / rounds) ** 3) for t in range(1, rounds + 1)],
             "You return the share that is kept. Sparsity is the share of zeros.",
+        ),
+        Mistake(
+            lambda final, rounds: [1 - (1 - final) ** (t / rounds) for t in range(1, rounds + 1)],
+            "That is the iterative schedule, the same share of what is left each round. Gradual is the cubic one.",
+        ),
+        Mistake(
+            lambda final, rounds: [final * (1 - (1 - t / rounds) ** 3) for t in range(rounds + 1)],
+            "Your list has one entry too many, the sparsity 0 before the first round: t runs from 1 to T.",
         ),
     ),
 )
