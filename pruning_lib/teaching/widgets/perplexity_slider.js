@@ -1,0 +1,102 @@
+// Perplexity slider: recorded runs of a pruned language model. Everything is here already, so no kernel is needed.
+
+import { blank, chart, stage } from "./charts.js";
+import { follow } from "./follow.js";
+
+const PAGE = `
+  <div class="controls">
+    <label class="slide">Sparsity <input type="range" min="0" step="1"><output></output></label>
+    <label>Against <select><option value="">dense</option></select></label>
+  </div>
+  <p role="status" aria-live="polite"></p>
+  <div class="panels">
+    <figure class="curves"><figcaption>Lines: unstructured; hollow marks: n:m; <i class="dashed"></i> dense</figcaption>
+      <canvas role="img"></canvas></figure>
+    <figure class="bars"><figcaption></figcaption><canvas role="img"></canvas></figure>
+  </div>`;
+
+const bits = (run) => Math.log2(run.perplexity);
+
+function drawCurves(canvas, runs, pattern, looks, palette) {
+  const all = runs.map(bits);
+  const [low, high] = [Math.min(...all), Math.max(...all)];
+  const y = [low - 0.06 * (high - low), high + 0.06 * (high - low)];
+  const most = 100 * Math.max(...runs.map((run) => run.sparsity));
+  const c = chart(canvas, 290, { x: [-3, most + 3], y, xTitle: "sparsity, %", yTitle: "bits per byte = log₂ perplexity" });
+  const [dense, ...pruned] = runs;
+  c.line([[-3, bits(dense)], [most + 3, bits(dense)]], palette.muted, { dash: [6, 4], width: 1.5 });
+  const here = 100 * pruned.find((run) => run.pattern === pattern).sparsity;
+  c.line([[here, y[0]], [here, y[1]]], palette.muted, { width: 1, alpha: 0.6 });
+  for (const [method, [color, shape]] of Object.entries(looks)) {
+    const mine = pruned.filter((run) => run.method === method);
+    const at = (run) => [100 * run.sparsity, bits(run)];
+    c.line([dense, ...mine.filter((run) => !run.pattern.includes(":"))].map(at), color);
+    for (const run of mine) {
+      const now = run.pattern === pattern;
+      c.marker(at(run), color, { shape, size: now ? 6 : 3.5, filled: now || !run.pattern.includes(":") });
+    }
+  }
+}
+
+function drawBars(canvas, runs, dense, looks) {
+  const c = blank(canvas, 290);
+  const { g } = c;
+  const names = runs.map((run) => run.method);
+  const room = Math.max(...names.map((name) => g.measureText(name).width)) + 8;
+  const scale = (c.width - room - 60) / Math.max(...runs.map((run) => run.perplexity));
+  const line = 270 / (runs.length + 1);
+  Object.assign(g, { textAlign: "left", textBaseline: "middle" });
+  [dense, ...runs].forEach((run, i) => {
+    const middle = 10 + (i + 0.5) * line;
+    g.fillStyle = c.ink;
+    g.fillText(run.method, 0, middle);
+    g.fillText(run.perplexity.toFixed(2), room + scale * run.perplexity + 6, middle);
+    g.fillStyle = i ? looks[run.method][0] : c.ink;
+    g.globalAlpha = i ? 1 : 0.5;
+    g.fillRect(room, middle - line / 4, scale * run.perplexity, line / 2);
+    g.globalAlpha = 1;
+  });
+}
+
+function render({ model, el }) {
+  const [runs, looks, palette] = ["runs", "looks", "palette"].map((name) => model.get(name));
+  const root = stage(el, "perplexity-slider", PAGE, palette);
+  const find = (selector) => root.querySelector(selector);
+  const patterns = [...new Set(runs.slice(1).map((run) => run.pattern))];
+  const slider = find("input");
+  slider.max = patterns.length - 1;
+  for (const method of Object.keys(looks)) find("select").add(new Option(method, method));
+
+  function draw() {
+    const pattern = model.get("pattern");
+    const here = runs.filter((run) => run.pattern === pattern);
+    slider.value = patterns.indexOf(pattern);
+    slider.setAttribute("aria-valuetext", pattern);
+    find("output").textContent = pattern;
+    const against = find("select").value;
+    const base = against ? here.find((run) => run.method === against) : runs[0];
+    const told = here.map((run) => {
+      const factor = against
+        ? `${(100 * (run.perplexity - runs[0].perplexity) / (base.perplexity - runs[0].perplexity)).toFixed(0)} % of its increase`
+        : `${(run.perplexity / base.perplexity).toFixed(2)} × dense`;
+      return `${run.method} ${run.perplexity.toFixed(2)}${run === base ? "" : ` (${factor})`}`;
+    });
+    find("p").textContent = `${pattern}: ${told.join(", ")}; dense ${runs[0].perplexity.toFixed(2)}.`;
+    find(".bars figcaption").textContent = `Perplexity per byte at ${pattern}`;
+    drawCurves(find(".curves canvas"), runs, pattern, looks, palette);
+    drawBars(find(".bars canvas"), here, runs[0], looks);
+    find(".curves canvas").setAttribute("aria-label", `Bits per byte over sparsity for ${Object.keys(looks).join(", ")}`);
+    find(".bars canvas").setAttribute("aria-label", `Perplexity at ${pattern}: ${told.join(", ")}`);
+  }
+
+  slider.addEventListener("input", () => {
+    model.set("pattern", patterns[Number(slider.value)]);
+    draw(); // before the message: what is seen waits for nothing
+    model.save_changes();
+  });
+  find("select").addEventListener("input", draw);
+  model.on("change:pattern", () => root.clientWidth && draw());
+  return follow(root, draw);
+}
+
+export default { render };

@@ -1,0 +1,72 @@
+"""What the perplexity slider accepts, sends and draws."""
+
+import pytest
+
+from pruning_lib.teaching.widgets.perplexity_slider import PerplexitySlider, static_figure
+
+DENSE = {"pattern": "dense", "method": "dense", "sparsity": 0.0, "perplexity": 4.0}
+
+
+def run(pattern: str, method: str, perplexity: float) -> dict:
+    sparsity = 0.5 if ":" in pattern else float(pattern.split()[0]) / 100
+    return {"pattern": pattern, "method": method, "sparsity": sparsity, "perplexity": perplexity, "seconds": 1.0}
+
+
+RUNS = [run("50 %", "a", 8), run("50 %", "b", 5), run("80 %", "b", 7), run("80 %", "a", 60)]
+RUNS += [run("2:4", "a", 9), run("2:4", "b", 6), DENSE]
+
+
+def test_state_holds_the_dense_run_first_and_only_what_is_drawn():
+    slider = PerplexitySlider(RUNS)
+    assert [(one["pattern"], one["method"]) for one in slider.runs[:3]] == [
+        ("dense", "dense"),
+        ("50 %", "a"),
+        ("50 %", "b"),
+    ]
+    assert set(slider.runs[1]) == {"pattern", "method", "sparsity", "perplexity"}
+    assert list(slider.looks) == ["a", "b"]
+    assert slider.looks["a"] != slider.looks["b"]
+    assert slider.pattern == "50 %"
+    slider.pattern = "2:4"
+    assert slider.pattern == "2:4"
+
+
+def test_a_pattern_that_no_run_has_is_refused_at_the_start_and_later():
+    with pytest.raises(ValueError, match="pattern is '90 %'"):
+        PerplexitySlider(RUNS, pattern="90 %")
+    slider = PerplexitySlider(RUNS)
+    with pytest.raises(ValueError, match="pattern is 'dense'"):
+        slider.pattern = "dense"
+    assert slider.pattern == "50 %"
+
+
+@pytest.mark.parametrize(
+    ("runs", "message"),
+    [
+        ([], "runs has 0 dense and 0 pruned"),
+        (RUNS[:-1], "runs has 0 dense and 6 pruned"),
+        ([*RUNS, DENSE], "runs has 2 dense"),
+        ([DENSE], "and 0 pruned"),
+        ([*RUNS, run("50 %", "a", 8)], "50 % has runs of a, b, a, must have one of each of a, b"),
+        (RUNS[1:], "50 % has runs of b, must have one of each"),
+        ([*RUNS, {"pattern": "90 %", "method": "a"}], "has no sparsity, perplexity"),
+        ([*RUNS, run("60 %", "a", float("inf"))], "60 %, a: perplexity is inf, must be finite"),
+        ([*RUNS, run("60 %", "a", 0.5)], "perplexity is 0.5"),
+        ([DENSE, *(run("50 %", name, 5) for name in "abcde")], "methods a, b, c, d, e, must be at most 4"),
+    ],
+)
+def test_bad_runs_are_refused(runs, message):
+    for call in (PerplexitySlider, static_figure):
+        with pytest.raises(ValueError, match=message):
+            call(runs)
+
+
+def test_figure_has_a_line_from_dense_for_each_method_and_n_of_m_apart():
+    curves, groups = static_figure(RUNS).axes
+    drawn = {line.get_label(): line.get_xydata().tolist() for line in curves.lines}
+    assert drawn["a"] == [[0, 4], [50, 8], [80, 60]]
+    assert drawn["b"] == [[0, 4], [50, 5], [80, 7]]
+    assert drawn["dense"] == [[0, 4], [1, 4]]
+    assert [list(line.get_ydata()) for line in groups.lines] == [[9], [6], [4.0, 4.0]]
+    assert curves.get_ylim()[1] > 60
+    assert static_figure(RUNS, most=20).axes[0].get_ylim()[1] == 20
