@@ -17,6 +17,9 @@ IDS = {
     "01_taxonomy": [f"TAX-{i}" for i in range(1, 8)],
     "02_snip": [f"SNIP-{i}" for i in range(1, 6)],
     "03_sss_apg": [f"SSS-{i}" for i in range(1, 10)],
+    "04_obs": [f"OBS-{i}" for i in range(1, 13)] + ["PAT-1"],
+    "05_sparsegpt": [f"GPT-{i}" for i in range(1, 9)],
+    "06_two_four": [f"TF-{i}" for i in range(1, 9)],
 }
 
 notebooks = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)

@@ -1,0 +1,159 @@
+// One group of 2:4: four weights, the two that stay, and the multiplexers. All is computed here: sliders need no kernel.
+
+import { blank, chart, short, stage } from "./charts.js";
+import { follow } from "./follow.js";
+
+const NAMES = ["₀", "₁", "₂", "₃"];
+const PAGE = `
+  <div class="controls">
+    <label style="flex-basis:100%">Example <select class="preset"><option value="">own values</option></select></label>
+    ${NAMES.map((name, i) => `<label class="slide" style="flex-basis:40%">w${name} <input class="w${i}" type="range" step="0.5"><output></output></label>`).join("")}
+  </div>
+  <p role="status" aria-live="polite"></p>
+  <div class="panels">
+    <figure class="group"><figcaption><i class="kept"></i> stays, <i class="pruned"></i> becomes zero</figcaption><canvas role="img"></canvas></figure>
+    <figure class="multiplexer"><figcaption>Stored: two values and two 2-bit indices; each index opens one way for an operand</figcaption><canvas role="img"></canvas></figure>
+  </div>`;
+
+/** The two places stored for four weights of which at most two are not zero; fewer are filled up as CUTLASS does. */
+export function places(weights) {
+  const [first, second, , last] = weights.map((w) => w !== 0);
+  const low = first ? 0 : second ? 1 : 2;
+  if (first && second) return [low, 1];
+  return [low, last || !(first || second) ? 3 : 2];
+}
+
+/** What becomes of a group: see `packed` in two_four_group.py. */
+export function packed(weights, operands) {
+  const order = [0, 1, 2, 3].sort((i, j) => Math.abs(weights[j]) - Math.abs(weights[i]) || i - j);
+  const keep = weights.map((_, i) => order.indexOf(i) < 2);
+  const indices = places(weights.map((w, i) => (keep[i] ? w : 0)));
+  const values = indices.map((i) => (keep[i] ? weights[i] : 0));
+  const selected = indices.map((i) => operands[i]);
+  const sum = (one, other) => one.reduce((total, value, i) => total + value * other[i], 0);
+  return { keep, values, indices, nibble: indices[0] | (indices[1] << 2), selected, sparse: sum(values, selected), dense: sum(weights, operands) };
+}
+
+const signed = (x) => (x < 0 ? `(${short(x)})` : short(x));
+const binary = (n, digits) => n.toString(2).padStart(digits, "0");
+
+function drawGroup(canvas, weights, { keep }, palette) {
+  const top = 1.25 * Math.max(1, ...weights.map(Math.abs));
+  const c = chart(canvas, 270, { x: [-0.6, 3.6], y: [-top, top], names: NAMES.map((name) => `w${name}`), xTitle: "", yTitle: "weight" });
+  const { g, X, Y, ink } = c;
+  c.line([[-0.6, 0], [3.6, 0]], palette.muted, { width: 1 });
+  weights.forEach((w, i) => {
+    const [left, wide] = [X(i - 0.3), X(0.6) - X(0)];
+    g.save();
+    Object.assign(g, { fillStyle: palette.kept, strokeStyle: keep[i] ? palette.kept : palette.muted, lineWidth: 2 });
+    if (keep[i]) g.fillRect(left, Math.min(Y(0), Y(w)), wide, Math.abs(Y(w) - Y(0)));
+    else g.setLineDash([5, 4]);
+    g.strokeRect(left, Math.min(Y(0), Y(w)), wide, Math.abs(Y(w) - Y(0)));
+    g.restore();
+    Object.assign(g, { fillStyle: ink, textAlign: "center", textBaseline: w < 0 ? "top" : "alphabetic" });
+    g.fillText(short(w), X(i), Y(w) + (w < 0 ? 5 : -5));
+  });
+}
+
+function drawMultiplexer(canvas, operands, { values, indices, selected, sparse, dense }, palette) {
+  const { g, width, height, ink } = blank(canvas, 270);
+  const at = { operand: 0.11 * width, gate: 0.42 * width, product: 0.67 * width, sum: 0.9 * width };
+  const half = { operand: 0.09 * width, gate: 0.1 * width, product: 0.09 * width, sum: 0.085 * width };
+  const row = (i) => 34 + (i * (height - 68)) / 3;
+  const middle = (k) => height / 2 + (k - 0.5) * 0.46 * height;
+  const text = (words, x, y, color = ink) => {
+    Object.assign(g, { fillStyle: color, textAlign: "center", textBaseline: "middle" });
+    g.fillText(words, x, y);
+  };
+  const box = (x, y, wide, color, dash = []) => {
+    g.save();
+    Object.assign(g, { strokeStyle: color, lineWidth: 2 });
+    g.setLineDash(dash);
+    g.strokeRect(x - wide, y - 15, 2 * wide, 30);
+    g.restore();
+  };
+  const wire = (from, to, color, { wide = 2.5, alpha = 1 } = {}) => {
+    g.save();
+    Object.assign(g, { strokeStyle: color, lineWidth: wide, globalAlpha: alpha });
+    g.beginPath();
+    g.moveTo(...from);
+    g.lineTo(...to);
+    g.stroke();
+    g.restore();
+  };
+  for (let k = 0; k < 2; k++) {
+    const y = middle(k);
+    for (let i = 0; i < 4; i++) {
+      const [from, to] = [[at.operand + half.operand, row(i)], [at.gate - half.gate, y + (i - 1.5) * 12]];
+      if (indices[k] === i) wire(from, to, palette.updated);
+      else wire(from, to, palette.muted, { wide: 1, alpha: 0.45 });
+    }
+    g.save(); // a multiplexer is drawn as a trapezoid: four ways in, one out
+    Object.assign(g, { strokeStyle: palette.updated, lineWidth: 2 });
+    g.beginPath();
+    g.moveTo(at.gate - half.gate, y - 32);
+    g.lineTo(at.gate + half.gate, y - 18);
+    g.lineTo(at.gate + half.gate, y + 18);
+    g.lineTo(at.gate - half.gate, y + 32);
+    g.closePath();
+    g.stroke();
+    g.restore();
+    text(`index ${k}`, at.gate, y - 8);
+    text(`${indices[k]} = ${binary(indices[k], 2)}`, at.gate, y + 8);
+    wire([at.gate + half.gate, y], [at.product - half.product, y], palette.updated);
+    box(at.product, y, half.product, palette.kept);
+    text(`${short(values[k])} × ${short(selected[k])}`, at.product, y);
+    wire([at.product + half.product, y], [at.sum - half.sum, height / 2 + (k - 0.5) * 14], palette.kept);
+  }
+  operands.forEach((x, i) => {
+    const taken = indices.includes(i);
+    box(at.operand, row(i), half.operand, taken ? palette.updated : palette.muted, taken ? [] : [5, 4]);
+    text(`x${NAMES[i]} = ${short(x)}`, at.operand, row(i));
+  });
+  box(at.sum, height / 2, half.sum, palette.kept);
+  text(`Σ = ${short(sparse)}`, at.sum, height / 2);
+  text(`dense ${short(dense)}`, at.sum, height / 2 + 30);
+}
+
+function render({ model, el }) {
+  const [limit, presets, palette] = ["limit", "presets", "palette"].map((name) => model.get(name));
+  const root = stage(el, "two-four-group", PAGE, palette);
+  const find = (selector) => root.querySelector(selector);
+  for (let i = 0; i < 4; i++) Object.assign(find(`.w${i}`), { min: -limit, max: limit });
+  for (const name of Object.keys(presets)) find(".preset").add(new Option(name, name));
+
+  function draw() {
+    const [weights, operands] = [model.get("weights"), model.get("operands")];
+    const result = packed(weights, operands);
+    weights.forEach((w, i) => {
+      find(`.w${i}`).value = w;
+      find(`.w${i} + output`).textContent = short(w);
+      find(`.w${i}`).setAttribute("aria-valuetext", `${short(w)}, ${result.keep[i] ? "stays" : "becomes zero"}`);
+    });
+    find(".preset").value = Object.keys(presets).find((name) => presets[name].every((w, i) => w === weights[i])) ?? "";
+    const { values, indices, nibble, selected, sparse, dense } = result;
+    const both = (list, form = short) => list.map(form).join(" and ");
+    const lost = Math.abs(dense - sparse) < 1e-9 ? "nothing is lost" : `${short(dense - sparse)} is lost`;
+    find("p").textContent =
+      `Stored: values ${both(values)}, indices ${both(indices)}, nibble ${binary(nibble, 4)} (index 1 in the upper two bits). ` +
+      `Selected: ${both(indices, (i) => `x${NAMES[i]}`)}. ` +
+      `${values.map((value, k) => `${signed(value)} · ${signed(selected[k])}`).join(" + ")} = ${short(sparse)}; dense ${short(dense)}: ${lost}.`;
+    drawGroup(find(".group canvas"), weights, result, palette);
+    drawMultiplexer(find(".multiplexer canvas"), operands, result, palette);
+    find(".group canvas").setAttribute("aria-label", `Weights ${weights.map((w, i) => `${short(w)} ${result.keep[i] ? "stays" : "goes"}`).join(", ")}`);
+    find(".multiplexer canvas").setAttribute("aria-label", `Index 0 selects x${NAMES[indices[0]]}, index 1 selects x${NAMES[indices[1]]}; the sum is ${short(sparse)}, dense ${short(dense)}`);
+  }
+
+  function set(weights) {
+    model.set("weights", weights);
+    draw(); // before the message: what is seen waits for nothing
+    model.save_changes();
+  }
+  for (let i = 0; i < 4; i++)
+    find(`.w${i}`).addEventListener("input", (event) => set(model.get("weights").map((w, j) => (j === i ? Number(event.target.value) : w))));
+  find(".preset").addEventListener("input", () => find(".preset").value && set([...presets[find(".preset").value]]));
+  for (const name of ["weights", "operands"]) model.on(`change:${name}`, () => root.clientWidth && draw());
+  return follow(root, draw);
+}
+
+export default { render };

@@ -1,0 +1,118 @@
+"""One group of four: what stays and is stored, against brute force, and the same numbers in JavaScript."""
+
+import itertools
+import json
+import random
+import shutil
+import subprocess
+
+import pytest
+
+from pruning_lib.teaching.widgets import two_four_group
+from pruning_lib.teaching.widgets.javascript import bundle
+from pruning_lib.teaching.widgets.two_four_group import OPERANDS, PRESETS, TwoFourGroup, packed, static_figure
+
+# METHODS: which two are not zero → nibble
+NIBBLES = {"1100": "0100", "1010": "1000", "0110": "1001", "1001": "1100", "0101": "1101", "0011": "1110"}
+
+
+def groups(count: int = 60) -> list[tuple[list[float], list[float]]]:
+    """All patterns of zeros, ties among them, and random groups; operands of their own."""
+    generator = random.Random(0)
+    drawn = [[generator.uniform(-9, 9) for _ in range(4)] for _ in range(count)]
+    few = [[float(w) for w in four] for four in itertools.product((0, -2, 2), repeat=4)]
+    every = [*drawn, *few, *map(list, PRESETS.values())]
+    return [(four, [generator.uniform(-9, 9) for _ in range(4)]) for four in every]
+
+
+@pytest.mark.parametrize(("pattern", "nibble"), NIBBLES.items())
+def test_nibbles_are_the_known_ones(pattern, nibble):
+    weights = tuple(3.0 * int(digit) for digit in pattern)
+    assert packed(weights).bits == nibble
+
+
+def test_by_hand():
+    result = packed((1.0, -9.0, 2.0, 0.5), (2.0, 1.0, -1.0, 3.0))
+    assert result == ((False, True, True, False), (-9.0, 2.0), (1, 2), 0b1001, (1.0, -1.0), -11.0, -7.5)
+
+
+@pytest.mark.parametrize(("weights", "operands"), groups())
+def test_it_is_the_best_pair_and_its_product(weights, operands):
+    result = packed(weights, operands)
+    best = max(sum(abs(weights[i]) for i in two) for two in itertools.combinations(range(4), 2))
+    assert sum(result.keep) == 2
+    assert sum(abs(w) for w, keep in zip(weights, result.keep, strict=True) if keep) == pytest.approx(best)
+    low, high = result.indices
+    assert 0 <= low < high <= 3 and result.nibble == low | high << 2
+    assert [w if keep else 0 for w, keep in zip(weights, result.keep, strict=True)] == [
+        dict(zip(result.indices, result.values, strict=True)).get(i, 0) for i in range(4)
+    ]
+    assert result.selected == (operands[low], operands[high])
+    kept = sum(w * x for w, x, keep in zip(weights, operands, result.keep, strict=True) if keep)
+    assert result.sparse == pytest.approx(kept)
+    assert result.dense == pytest.approx(sum(w * x for w, x in zip(weights, operands, strict=True)))
+
+
+def test_presets_show_what_their_names_say():
+    unlike, negative, alike, zeros, one, nothing = (packed(four) for four in PRESETS.values())
+    assert unlike.sparse != unlike.dense
+    assert negative.keep[1] and -9 in negative.values
+    assert alike.keep == (True, True, False, False)
+    assert zeros.sparse == zeros.dense and zeros.indices == (1, 3)
+    assert 0 in one.values and one.sparse == one.dense
+    assert nothing.values == (0, 0) and nothing.indices == (2, 3)
+
+
+def test_state_follows_the_traits():
+    widget = TwoFourGroup()
+    assert widget.packed() == packed(next(iter(PRESETS.values())))
+    widget.weights = [0, 0, 1, 2]
+    widget.operands = [1, 1, 1, -1]
+    assert widget.packed() == packed((0, 0, 1, 2), (1, 1, 1, -1))
+
+
+@pytest.mark.parametrize("bad", [(1.0, 2.0, 3.0), (1.0, 2.0, 3.0, 9.5), (1.0, float("nan"), 0.0, 0.0)])
+@pytest.mark.parametrize("name", ["weights", "operands"])
+def test_bad_values_are_refused_at_the_start_and_later(name, bad):
+    for call in (TwoFourGroup, static_figure, packed):
+        with pytest.raises(ValueError, match=f"{name} is .*, must be four numbers from -9 to 9"):
+            call(**{"weights": (1, 2, 3, 4), "operands": OPERANDS} | {name: bad})
+    widget = TwoFourGroup((1, 2, 3, 4))
+    with pytest.raises(ValueError, match=f"{name} is"):
+        setattr(widget, name, list(bad))
+    assert widget.weights == [1, 2, 3, 4] and widget.operands == list(OPERANDS)
+
+
+@pytest.mark.parametrize("weights", PRESETS.values())
+def test_figure_shows_the_group(weights):
+    result = packed(weights)
+    bars, multiplexer = static_figure(weights).axes
+    assert [bar.get_height() for bar in bars.patches] == list(weights)
+    assert [bar.get_facecolor()[3] > 0 for bar in bars.patches] == list(result.keep)
+    texts = [text.get_text().replace("−", "-") for text in multiplexer.texts]
+    for value, operand in zip(result.values, result.selected, strict=True):
+        assert f"{value:g} × {operand:g}" in texts
+    assert f"sum {result.sparse:g}" in texts and result.bits in multiplexer.get_title()
+
+
+NODE = """
+import { readFileSync } from "node:fs";
+import { packed } from "./two_four_group.mjs";
+console.log(JSON.stringify(JSON.parse(readFileSync(0)).map(([weights, operands]) => packed(weights, operands))));
+"""
+
+
+def test_javascript_computes_the_same(tmp_path):
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("node is not installed: the browser test compares the texts only")
+    (tmp_path / "two_four_group.mjs").write_text(bundle("two_four_group.js"), encoding="utf-8")
+    (tmp_path / "compare.mjs").write_text(NODE, encoding="utf-8")
+    command, given = [node, "compare.mjs"], json.dumps(groups())
+    answered = subprocess.run(
+        command, input=given, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60
+    )
+    for (weights, operands), found in zip(groups(), json.loads(answered.stdout), strict=True):
+        for key, value in two_four_group.packed(weights, operands)._asdict().items():
+            expected = list(value) if isinstance(value, tuple) else value
+            assert found[key] == pytest.approx(expected, abs=1e-12), (weights, key)
