@@ -1,9 +1,12 @@
 """Pretrain, prune, retrain on digits (PAT-1): schedules, sparsities and ways to retrain, all with one training budget.
 
-    python benchmarks/retraining.py [--out figures/measured/04_retraining.json] [--seeds 0 1 2 3 4] [--threads 1]
+    python benchmarks/retraining.py [--out figures/measured/04_retraining.json] [--seeds 0 1 2 3 4]
+                                    [--sparsities 0.5 0.8 0.9 0.95 0.98 0.99] [--threads 1]
 
 Every run starts from the dense network of its seed and gets the same number of epochs after that, in rounds that one
-schedule sets. Each finished run is added to the file; started again, it makes the missing ones.
+schedule sets. Rewinding and training from scratch start every round anew: in rounds, the weights that are measured in
+the end saw the epochs of the last round only, 10 of the 60. Each finished run is added to the file; started again, it
+makes the missing ones.
 """
 
 import argparse
@@ -126,6 +129,12 @@ def key(run: dict) -> tuple:
     return run["schedule"], run["after"], run["asked"], run["seed"]
 
 
+NOTE = (
+    f"Iterative rewind and scratch start each round anew: their last weights saw {SETTINGS['rounds']['iterative'][-1]} "
+    f"of the {SETTINGS['retraining_epochs']} epochs."
+)
+
+
 def table(runs: list[dict]) -> str:
     """Test accuracy in %, mean ± standard deviation over the seeds, and iterative less one-shot seed by seed."""
     found = {key(run): 100 * run["accuracy"] for run in runs}
@@ -138,7 +147,7 @@ def table(runs: list[dict]) -> str:
     for asked in sparsities:
         pairs = [(k, ("one-shot", *k[1:])) for k in found if k[:3] == ("iterative", "fine-tune", asked)]
         lines[-1] += f"{spread([found[one] - found[other] for one, other in pairs if other in found]):>14}"
-    return "\n".join([f"dense: {spread([a for k, a in found.items() if k[0] == 'dense'])}", *lines])
+    return "\n".join([f"dense: {spread([a for k, a in found.items() if k[0] == 'dense'])}", *lines, NOTE])
 
 
 def spread(values: list[float]) -> str:

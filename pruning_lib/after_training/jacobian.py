@@ -47,6 +47,15 @@ def write_(weights: dict[str, Tensor], w: Tensor) -> None:
         weights[name].copy_(value)
 
 
+def check_eval(model: nn.Module) -> None:
+    """Raise ValueError if a layer of `model` mixes samples or draws random numbers, as some do in training mode."""
+    for path, module in model.named_modules():
+        if module.training and isinstance(module, MIXING + RANDOM):
+            raise ValueError(
+                f"{path or 'model'} ({type(module).__name__}) is in training mode: call model.eval() first"
+            )
+
+
 def jacobian_rows(
     model: nn.Module, inputs: Inputs, names: Iterable[str] | None = None, block: int = 256
 ) -> Iterator[Tensor]:
@@ -72,11 +81,7 @@ def jacobian_rows(
     """
     if block < 1:
         raise ValueError(f"block is {block}, must be at least 1")
-    for path, module in model.named_modules():
-        if module.training and isinstance(module, MIXING + RANDOM):
-            raise ValueError(
-                f"{path or 'model'} ({type(module).__name__}) is in training mode: call model.eval() first"
-            )
+    check_eval(model)
     return rows_of(model, inputs, weights_of(model, names), block)
 
 
@@ -107,10 +112,12 @@ def rows_of(model: nn.Module, inputs: Inputs, weights: dict[str, Tensor], block:
 
 
 def squared_error(model: nn.Module, batches: Iterable[Batch], weights: dict[str, Tensor] | None = None) -> Tensor:
-    """E = 1/(2P) Σ_k (t − o)ᵀ(t − o) over all samples (OBS-6), a scalar; with `weights` in place of the model's.
+    """E = 1/(2P) Σ_k (t − o)ᵀ(t − o) over all samples (OBS-6), float64; with `weights` in place of the model's.
 
-    Raises ValueError if targets and outputs differ in shape (labels must be one-hot), or there is no sample.
+    Raises ValueError if targets and outputs differ in shape (labels must be one-hot), there is no sample, or batch norm
+    or dropout is in training mode.
     """
+    check_eval(model)
     total, samples = 0.0, 0
     for inputs, targets in batches:
         args, kwargs = as_arguments(inputs)
@@ -120,7 +127,7 @@ def squared_error(model: nn.Module, batches: Iterable[Batch], weights: dict[str,
                 f"targets have shape {tuple(targets.shape)}, must be {tuple(outputs.shape)} as the outputs: "
                 "the error is squared, so labels are given one-hot"
             )
-        total = total + (targets - outputs).square().sum()
+        total = total + (targets - outputs).double().square().sum()  # half precision ends at 65504
         samples += len(targets)
     if not samples:
         raise ValueError("batches is empty, must hold at least one sample")
@@ -128,7 +135,7 @@ def squared_error(model: nn.Module, batches: Iterable[Batch], weights: dict[str,
 
 
 def gradient(model: nn.Module, batches: Iterable[Batch], names: Iterable[str] | None = None) -> Tensor:
-    """∂E/∂w (n,), float64: the first term of the Taylor series (OBS-1), 0 at a minimum."""
+    """∂E/∂w (n,), float64: the first term of the Taylor series (OBS-1), 0 at a minimum. Errors as `squared_error`."""
     weights = {name: weight.detach().requires_grad_() for name, weight in weights_of(model, names).items()}
     with torch.enable_grad():
         found = torch.autograd.grad(squared_error(model, batches, weights), list(weights.values()))
@@ -136,6 +143,9 @@ def gradient(model: nn.Module, batches: Iterable[Batch], names: Iterable[str] | 
 
 
 def exact_hessian(model: nn.Module, batches: Iterable[Batch], names: Iterable[str] | None = None) -> Tensor:
-    """∂²E/∂w² (n, n), float64, with the second term that OBS-8 drops (OBS-7). For small nets: n² numbers, twice."""
+    """∂²E/∂w² (n, n), float64, with the second term that OBS-8 drops (OBS-7). For small nets: n² numbers, twice.
+
+    Errors as `squared_error`.
+    """
     weights, batches = weights_of(model, names), list(batches)
     return hessian(lambda w: squared_error(model, batches, split(w, weights)))(as_vector(weights)).detach()

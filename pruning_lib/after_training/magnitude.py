@@ -115,8 +115,11 @@ def parameter_slices(
 def gone_first(model: nn.Module, scores: dict[str, Tensor]) -> dict[str, Tensor]:
     """The same scores, but where a mask holds a weight of `model` at zero below all others: what is gone stays gone.
 
-    A weight that is gone and one that has no influence often score the same, and ties go by index.
+    A weight that is gone and one that has no influence often score the same, and ties go by index. Scores of half
+    precision come back in float32, where there is room below them.
     """
+    half = (torch.float16, torch.bfloat16)
+    scores = {name: score.float() if score.dtype in half else score for name, score in scores.items()}
     weights = dict(model.named_parameters())
     least = min(score.min().item() for score in check_scores(scores).values())
     below = 2 * min(least, 0) - 1

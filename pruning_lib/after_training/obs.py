@@ -8,6 +8,7 @@ import copy
 import math
 import warnings
 from collections.abc import Iterable, Iterator
+from numbers import Integral
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +19,7 @@ from tqdm.auto import tqdm
 from pruning_lib.after_training.jacobian import (
     Batch,
     as_vector,
+    check_eval,
     exact_hessian,
     gradient,
     jacobian_rows,
@@ -102,18 +104,18 @@ def prune(
     ------
     ValueError
         If not exactly one of count, sparsity and tolerance is given, or more is to go than there is; for a bad option,
-        shape or name; if a weight, an error or a row of the Jacobian is not finite.
+        shape or name; in training mode; if a weight, an error or a row of the Jacobian is not finite.
 
     Warns
     -----
     UserWarning
-        If the model is not at a minimum (not for magnitude), or all weights of a layer go.
+        If the model is not at a minimum as far as the first to go can tell (not for magnitude), or a layer goes whole.
     """
-    batches = list(batches)
-    deletions = steps(model, batches, method=method, alpha=alpha, recompute=recompute, names=names, masks=masks)
+    batches, names = list(batches), None if names is None else list(names)
+    deletions = checked(model, batches, method, alpha, recompute, names, masks, stacklevel=4)
     weights = weights_of(model, names if masks is None else masks)
     keep = {
-        name: torch.ones_like(w, dtype=torch.bool) if masks is None else masks[name].clone()
+        name: torch.ones_like(w, dtype=torch.bool) if masks is None else masks[name].to(w.device, copy=True)
         for name, w in weights.items()
     }
     limit = how_many(count, sparsity, tolerance, Masks(keep))
@@ -150,8 +152,8 @@ def how_many(count: int | None, sparsity: float | None, tolerance: float | None,
         if limit < 0:
             raise ValueError(f"sparsity is {sparsity}, must be at least {masks.sparsity:.4f}, that of masks")
         return limit
-    if count is not None and not 0 <= count <= masks.kept:
-        raise ValueError(f"count is {count}, must be 0 to {masks.kept}, the number of weights there are")
+    if count is not None and not (isinstance(count, Integral) and 0 <= count <= masks.kept):
+        raise ValueError(f"count is {count}, must be an integer from 0 to {masks.kept}, the number of weights")
     if tolerance is not None and not tolerance >= 0:
         raise ValueError(f"tolerance is {tolerance}, must be an error: a number of at least 0")
     return masks.kept if count is None else count
@@ -173,10 +175,18 @@ def steps(
     ------
     Deletion, nn.Module : what was deleted, and the copy without it: the same object each time, to look at
     """
+    return checked(model, list(batches), method, alpha, recompute, names, masks, stacklevel=3)
+
+
+def checked(model, batches, method, alpha, recompute, names, masks, stacklevel: int) -> Iterator:
+    """`steps`; warnings point `stacklevel` frames up, from inside the generator."""
     check_choice("method", method, METHODS)
     check_alpha(alpha)
-    if recompute is not None and recompute < 1:
-        raise ValueError(f"recompute is {recompute}, must be at least 1, or None to compute H⁻¹ once")
+    check_eval(model)
+    if recompute is not None and not (isinstance(recompute, Integral) and recompute >= 1):
+        raise ValueError(f"recompute is {recompute}, must be an integer of at least 1, or None to compute H⁻¹ once")
+    if not sum(len(targets) for _, targets in batches):
+        raise ValueError("batches is empty, must hold at least one sample")
     if masks is not None:
         if names is not None:
             raise ValueError("names and masks are both given, must be one of them: masks name parameters too")
@@ -185,26 +195,24 @@ def steps(
     keep = torch.ones(sum(weight.numel() for weight in weights.values()), dtype=torch.bool)
     if masks is not None:
         keep = as_vector(masks).bool()
-    return delete(copy.deepcopy(model), list(batches), list(weights), keep, method, alpha, recompute)
+    return delete(copy.deepcopy(model), batches, list(weights), keep, method, alpha, recompute, stacklevel)
 
 
-@torch.no_grad()
-def delete(model, batches, names: list[str], keep: Tensor, method: str, alpha: float, recompute: int | None):
+def delete(model, batches, names: list[str], keep: Tensor, method: str, alpha: float, recompute, stacklevel: int):
     weights = weights_of(model, names)
     places = [(name, place) for name, weight in weights.items() for place in np.ndindex(*weight.shape)]
     w = as_vector(weights)
     keep = keep.to(w.device)
     w *= keep
     write_(weights, w)
-    error = check_error(squared_error(model, batches).item(), alpha)
+    error = error_of(model, batches, method, alpha)
     for deleted in range(int(keep.count_nonzero())):
         if deleted % (recompute or len(keep)) == 0:
             alive = keep.nonzero().flatten()
             curvature = measure(model, batches, names, alive, method, alpha)
             if deleted == 0:
-                warn_unless_minimum(
-                    gradient(model, batches, names)[alive] + alpha * w[alive], w[alive], curvature, method
-                )
+                slope = gradient(model, batches, names)[alive] + alpha * w[alive]
+                warn_unless_minimum(slope, w[alive], curvature, method, stacklevel)
         before = error + alpha / 2 * w.square().sum().item()
         local = w[alive]
         scores = torch.where(keep[alive], score(local, curvature, method), math.inf)
@@ -216,11 +224,12 @@ def delete(model, batches, names: list[str], keep: Tensor, method: str, alpha: f
         w[alive] = local
         keep[alive[q]] = False
         write_(weights, w)
-        error = check_error(squared_error(model, batches).item(), alpha)
+        error = error_of(model, batches, method, alpha)
         change = error + alpha / 2 * w.square().sum().item() - before
         yield Deletion(*places[alive[q]], scores[q].item(), change, error, int(keep.count_nonzero())), model
 
 
+@torch.no_grad()
 def measure(model, batches, names: list[str], alive: Tensor, method: str, alpha: float) -> Tensor | None:
     """What `score` needs of the weights `alive`: (H + αI)⁻¹ for OBS, the diagonal of H + αI for OBD."""
     if method == "magnitude":
@@ -239,25 +248,33 @@ def score(w: Tensor, curvature: Tensor | None, method: str) -> Tensor:
     return saliency(w, curvature) if method == "obs" else curvature * w.square() / 2
 
 
-def warn_unless_minimum(slope: Tensor, w: Tensor, curvature: Tensor | None, method: str) -> None:
-    """Warn if the first term of OBS-1, which OBS and OBD drop, is over a tenth of the second, summed over all q."""
+def warn_unless_minimum(slope: Tensor, w: Tensor, curvature: Tensor | None, method: str, stacklevel: int) -> None:
+    """Warn if the first term of OBS-1, which OBS and OBD drop, is over a tenth of the second where weights go next.
+
+    These are the tenth of the weights with the smallest scores, at least one. One that is zero already has no terms.
+    """
     if method == "magnitude":
         return
     # |gᵀδw| of each deletion: δw = −w_q/[H⁻¹]_qq · H⁻¹e_q (OBS-5), or −w_q e_q
     first = w / curvature.diagonal() * (curvature @ slope) if method == "obs" else w * slope
-    ratio = (first.abs().sum() / score(w, curvature, method).sum()).item()
+    second = score(w, curvature, method)
+    order = second.argsort()
+    order = order[second[order] > 0][: max(1, len(w) // 10)]
+    ratio = (first[order].abs().sum() / second[order].sum()).item()
     if ratio > 0.1:
         warnings.warn(
-            f"the model is not at a minimum of E + α/2·‖w‖²: the gradient's norm is {slope.norm().item():.3g}, and the "
-            f"first-order terms that {method.upper()} drops are {ratio:.2g} of the second-order ones (at most 0.1). "
-            "Train it on; after training with weight decay, alpha must be that decay",
-            stacklevel=3,
+            f"the model is not at a minimum of E + α/2·‖w‖²: the gradient's norm is {slope.norm().item():.3g}, and for "
+            f"the weights to go first, the first-order terms that {method.upper()} drops are {ratio:.2g} of the "
+            "second-order ones (at most 0.1). Train it on; after training with weight decay, alpha must be that decay",
+            stacklevel=stacklevel,
         )
 
 
-def check_error(error: float, alpha: float) -> float:
+@torch.no_grad()
+def error_of(model, batches, method: str, alpha: float) -> float:
+    """E, checked to be finite."""
+    error = squared_error(model, batches).item()
     if not math.isfinite(error):
-        raise ValueError(
-            f"error is {error}, must be finite: are weights, inputs and targets? Is alpha {alpha:g} too small?"
-        )
+        hint = "" if method == "magnitude" else f" Is alpha {alpha:g} too small?"
+        raise ValueError(f"error is {error}, must be finite: are weights, inputs and targets?{hint}")
     return error

@@ -24,9 +24,12 @@ def inverse_hessian(rows: Rows, alpha: float, samples: int | None = None, block:
     """(H + αI)⁻¹ (n, n) by the recursion OBS-12, in float64: no matrix of the network's size is ever inverted.
 
     Many rows go in at a time by the matrix inversion lemma (OBS-11 with A = H_m + αI, B = Xᵀ, C = I/P, D = X), which
-    multiplies matrices where the printed recursion updates by one row; the result is the same. About 4·rows·n²
-    operations, and the memory of one n×n matrix and a few blocks of rows. Subtracting from α⁻¹I leaves a rounding error
-    of about 1e-16/α, one row at a time or many.
+    multiplies matrices where the printed recursion updates by one row: the same up to rounding. About 4·rows·n²
+    operations, and the memory of one n×n matrix and a few blocks of rows.
+
+    What is subtracted from α⁻¹I leaves a rounding error of about 1e-16/α to 2e-15/α in an entry, one row at a time or
+    many, most where H is singular: up to 2e-7 at α = 1e-8. An entry of that size, as where H_qq is
+    1e15·α or more, is nothing but rounding.
 
     Parameters
     ----------

@@ -14,8 +14,8 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from itertools import pairwise
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from pruning_lib.after_training import magnitude
-from pruning_lib.after_training.saved_rounds import SavedRounds, described
+from pruning_lib.after_training.saved_rounds import Round, SavedRounds, described
 from pruning_lib.checks import check_choice, check_sparsity
 from pruning_lib.structure import Masks, keep_largest, prunable
 from pruning_lib.structure.holding import held
@@ -36,19 +36,6 @@ SCHEDULES: dict[str, Callable[[float, float], float]] = {  # (final sparsity, sh
     # s_t = s·(1 − (1 − t/T)³), much at first and little at the end: Zhu and Gupta 2017, "To prune, or not to prune"
     "gradual": lambda final, share: final * (1 - (1 - share) ** 3),
 }
-
-
-@dataclass(frozen=True)
-class Round:
-    """What one round did; `pruned` and `retrained` are what `measure` said before and after its training."""
-
-    number: int
-    asked: float
-    sparsity: float
-    per_layer: dict[str, float]
-    pruned: dict[str, float]
-    retrained: dict[str, float]
-    seconds: float
 
 
 def schedule(kind: str, sparsity: float, rounds: int = 1) -> list[float]:
@@ -120,7 +107,9 @@ def run(
     rewind_to : a copy of the model's state_dict at the start of its training, or a few epochs in
     folder : the state after every round is kept here. Called again with the same arguments, the run goes on after the
         last finished round and ends with the same numbers, bit for bit, as if it had not been interrupted.
-    settings : whatever else `train`, `measure` and `choose` depend on (rates, data, batch size), compared on going on
+    seed : from 0 to 2⁴³ − 1, from which the seeds of the rounds are made
+    settings : whatever else `train`, `measure` and `choose` depend on (rates, data, batch size), compared on going on:
+        numbers, strings, arrays and the like by value, functions by name
 
     Raises
     ------
@@ -134,20 +123,21 @@ def run(
     UserWarning
         If a layer has lost all of its weights, naming it.
     """
-    sparsities = check_arguments(model, sparsities, after, rewind_to, fresh)
+    sparsities, seed = check_arguments(model, sparsities, seed, after, rewind_to, fresh)
     before, modes = copy.deepcopy(model.state_dict()), {module: module.training for module in model.modules()}
     saved, masks, history, handle = None, None, [], None
     if folder is not None:
         arguments = {"model": before, "sparsities": sparsities, "seed": seed, "after": after, "rewind_to": rewind_to}
         arguments |= {"fresh": fresh, "choose": choose, "train": train, "measure": measure, "settings": settings or {}}
-        saved = SavedRounds(folder, described(arguments))
-        history = [Round(**record) for record in saved.records]
+        saved = SavedRounds(folder, {name: described(value, name) for name, value in arguments.items()})
+        history = list(saved.records)
     devices = {weight.device for weight in model.parameters() if weight.device.type == "cuda"}
     try:
         if history:
             state, masks = saved.load()
             check_state(model, state, f"the state in {folder}")
             model.load_state_dict(state)
+            masks = Masks({name: masks[name].to(weight.device) for name, weight in masks.weights_of(model).items()})
             handle = masks.hold(model)
         with tqdm(total=len(sparsities), initial=len(history), desc=after, leave=False, disable=not progress) as bar:
             for number, sparsity in list(enumerate(sparsities, 1))[len(history) :]:
@@ -173,7 +163,7 @@ def run(
                 seconds = time.perf_counter() - start
                 history.append(Round(number, sparsity, masks.sparsity, masks.per_layer(), pruned, retrained, seconds))
                 if saved is not None:
-                    saved.add(asdict(history[-1]), model.state_dict(), masks)
+                    saved.add(history[-1], model.state_dict(), masks)
                 bar.update()
                 bar.set_postfix(sparsity=f"{masks.sparsity:.4f}", **retrained)
         handle.remove()
@@ -195,9 +185,16 @@ def settle_(model: nn.Module, modes: dict[nn.Module, bool]) -> None:
 
 
 def check_arguments(
-    model: nn.Module, sparsities: Sequence[float], after: str, rewind_to: State | None, fresh: Callable | None
-) -> list[float]:
-    """Return `sparsities` as a list of floats, or raise ValueError for whichever argument is wrong."""
+    model: nn.Module,
+    sparsities: Sequence[float],
+    seed: int,
+    after: str,
+    rewind_to: State | None,
+    fresh: Callable | None,
+) -> tuple[list[float], int]:
+    """Return `sparsities` as a list of floats and `seed`, or raise ValueError for whichever argument is wrong."""
+    if not (isinstance(seed, Integral) and 0 <= seed < 2**43):  # the seeds of the rounds must fit in 64 bits
+        raise ValueError(f"seed is {seed!r}, must be an integer from 0 to 2**43 - 1")
     sparsities = [float(check_sparsity(sparsity)) for sparsity in sparsities]
     if not sparsities:
         raise ValueError("sparsities is empty, must have at least one round")
@@ -211,9 +208,9 @@ def check_arguments(
             raise ValueError(f"{name} is {is_now} and after is {after!r}, {name} must be {must}")
     if rewind_to is not None:
         check_state(model, rewind_to, "rewind_to")
-        own = {tensor.data_ptr() for tensor in model.state_dict().values()}
+        own = {tensor.data_ptr() for tensor in model.state_dict().values() if tensor.numel()}
         for name, tensor in rewind_to.items():
-            if tensor.data_ptr() in own:
+            if tensor.numel() and tensor.data_ptr() in own:  # empty ones all lie at 0
                 raise ValueError(
                     f"rewind_to[{name!r}] is the model's own tensor, must be a copy from earlier: deepcopy"
                 )
@@ -221,7 +218,7 @@ def check_arguments(
         if held(weight):
             raise ValueError(f"{name!r} is held by a mask already: remove that handle first")
     check_finite(model, "before the first round")
-    return sparsities
+    return sparsities, int(seed)
 
 
 def check_state(model: nn.Module, state: State, what: str) -> None:
@@ -245,8 +242,11 @@ def check_nested(masks: Masks, before: Masks | None, number: int) -> Masks:
 
 
 def check_finite(model: nn.Module, when: str) -> None:
-    for name, weight in model.named_parameters():
-        if not torch.isfinite(weight).all():
+    for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
+        fine = torch.isfinite(tensor)
+        if not isinstance(tensor, nn.Parameter):
+            fine |= tensor == -math.inf  # a buffer may be the mask of an attention
+        if not fine.all():
             raise ValueError(f"{name!r} is not finite {when}")
 
 

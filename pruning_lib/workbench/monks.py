@@ -5,8 +5,10 @@ six attributes with 3, 3, 2, 3, 4 and 2 values: 432 cases in all, 17 one-hot inp
 """
 
 import itertools
+import math
 from collections import OrderedDict
 from dataclasses import dataclass
+from numbers import Integral
 
 import torch
 from torch import Tensor, nn
@@ -37,9 +39,7 @@ def load(problem: int, seed: int = 0) -> Problem:
     The training cases are drawn by `seed` from the 432, without repetition: they are not the published ones, only as
     many. In problem 3, 5 % of the training labels (6 of 122) are wrong, as published; the test labels are right.
     """
-    if problem not in PROBLEMS:
-        raise ValueError(f"problem is {problem!r}, must be one of {', '.join(map(str, PROBLEMS))}")
-    size, noise, hidden = PROBLEMS[problem]
+    size, noise, hidden = PROBLEMS[check_problem(problem)]
     cases = torch.tensor(list(itertools.product(*(range(1, values + 1) for values in VALUES))))
     columns = zip(cases.T, VALUES, strict=True)
     inputs = torch.cat([nn.functional.one_hot(column - 1, values) for column, values in columns], dim=1).double()
@@ -51,8 +51,15 @@ def load(problem: int, seed: int = 0) -> Problem:
     return Problem(f"MONK{problem}", (inputs[chosen], labels), (inputs, targets), hidden)
 
 
+def check_problem(problem: int) -> int:
+    if problem not in PROBLEMS:
+        raise ValueError(f"problem is {problem!r}, must be one of {', '.join(map(str, PROBLEMS))}")
+    return problem
+
+
 def rule(problem: int, cases: Tensor) -> Tensor:
     """Which of `cases` (cases, 6), with attribute values from 1, are monks: (cases,) of bool."""
+    check_problem(problem)
     a1, a2, _, a4, a5, _ = cases.T
     if problem == 1:
         return (a1 == a2) | (a5 == 1)
@@ -73,7 +80,9 @@ def network(problem: Problem, seed: int = 0, hidden: int | None = None) -> nn.Se
 
     With the default `hidden` there are 58, 39 and 39 parameters for the three problems, biases included.
     """
-    hidden = hidden or problem.hidden
+    hidden = problem.hidden if hidden is None else hidden
+    if not (isinstance(hidden, Integral) and hidden >= 1):
+        raise ValueError(f"hidden is {hidden}, must be an integer of at least 1")
     layers = OrderedDict(
         hidden=nn.Linear(problem.train[0].shape[1], hidden),
         tanh1=nn.Tanh(),
@@ -92,8 +101,8 @@ def fit(model: nn.Module, pair: Pair, weight_decay: float, steps: int = 300) -> 
 
     Full-batch L-BFGS with a line search, which stops by itself; ‖w‖² takes in all parameters, biases too.
     """
-    if not weight_decay >= 0:
-        raise ValueError(f"weight_decay is {weight_decay}, must be at least 0")
+    if not 0 <= weight_decay < math.inf:
+        raise ValueError(f"weight_decay is {weight_decay}, must be a finite number of at least 0")
     parameters = list(model.parameters())
     optimizer = torch.optim.LBFGS(
         parameters,

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from pruning_lib.after_training import magnitude
-from pruning_lib.structure import choose_units, prunable, release, remove, score_units, zero_units
+from pruning_lib.structure import choose_units, keep_largest, prunable, release, remove, score_units, zero_units
 from pruning_lib.workbench import models
 
 
@@ -73,6 +73,19 @@ def test_gone_first_is_below_scores_of_any_sign(least):
     for name, score in magnitude.gone_first(model, scores).items():
         gone = prunable(model)[name] == 0
         assert (score[gone] < min(least, 0)).all() and (score[~gone] == least).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("least", [-60000.0, 0.0, 60000.0])
+def test_gone_first_in_half_precision(dtype, least):
+    """Nothing in float16 is below twice −60000."""
+    model = small_network().to(dtype)
+    first = magnitude.prune(model, 0.5)
+    first.hold(model)
+    scores = {name: torch.full_like(weight, least).detach() for name, weight in prunable(model).items()}
+    second = keep_largest(magnitude.gone_first(model, scores), 0.6)
+    assert second.kept == 18
+    assert not any((second[name] & ~first[name]).any() for name in first)
 
 
 @pytest.mark.parametrize("unit", ["filter", "channel"])

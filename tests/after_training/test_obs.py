@@ -99,10 +99,24 @@ def test_jacobian_rows_take_tuples_and_dicts():
     torch.testing.assert_close(first[2:4], torch.block_diag(a[1:2], a[1:2]), rtol=0, atol=0)
 
 
-def test_training_mode_that_mixes_samples_is_an_error():
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda model, batches: next(obs.jacobian_rows(model, batches[0][0])),
+        obs.squared_error,
+        obs.gradient,
+        obs.exact_hessian,
+        obs.steps,
+        lambda model, batches: obs.prune(model, batches, count=3, method="magnitude"),
+        lambda model, batches: obs.prune(model, batches, tolerance=9.0),
+    ],
+)
+def test_training_mode_that_mixes_samples_is_an_error_and_the_model_is_as_before(call):
     model = nn.Sequential(nn.Linear(5, 4), nn.BatchNorm1d(4), nn.Linear(4, 3)).double()
-    with pytest.raises(ValueError, match=r"1 \(BatchNorm1d\) is in training mode"):
-        next(obs.jacobian_rows(model, pair()[0]))
+    before = copy.deepcopy(model.state_dict())
+    with pytest.raises(ValueError, match=r"1 \(BatchNorm1d\) is in training mode: call model.eval\(\) first"):
+        call(model, [pair()])
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
     assert len(next(obs.jacobian_rows(model.eval(), pair()[0]))) == 60
 
 
@@ -147,6 +161,14 @@ def test_gradient_and_error_are_those_of_obs_6():
     torch.testing.assert_close(obs.gradient(model, batches), expected, rtol=0, atol=1e-14)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_the_error_is_summed_in_float64(dtype):
+    """Squares of 300 are over the largest float16, and 8 bits cannot count 500 samples."""
+    targets = torch.full((500, 3), 300.0, dtype=dtype)
+    error = obs.squared_error(nn.Identity(), [(torch.zeros_like(targets), targets)] * 2)
+    assert error.dtype == torch.float64 and error.item() == 3 * 300**2 / 2
+
+
 # ---- The recursion
 
 
@@ -161,6 +183,19 @@ def test_recursion_equals_inversion(rows, alpha, block):
         found = obs.inverse_hessian(X, alpha, samples, block=block)
         # what is subtracted from α⁻¹I = 10⁶ leaves 10⁶ times the rounding of 1
         assert (found - inverse).abs().max() <= 1e-8 * max(1, inverse.abs().max())
+
+
+@pytest.mark.parametrize("rows", [25, 90])
+@pytest.mark.parametrize("block", [1, 7, 256])
+def test_rounding_is_as_told_at_the_smallest_alpha_of_the_paper(rows, block):
+    """Against VᵀΛV, since torch.linalg.inv(H + αI) is further off where H is singular."""
+    alpha = 1e-8
+    for seed, scale in ((0, 1), (1, 10)):
+        X = scale * rows_and_weights(rows, seed=seed)[0]
+        _, sizes, V = torch.linalg.svd(X)
+        eigenvalues = F.pad(sizes, (0, 40 - len(sizes))).square() / rows + alpha
+        off = (obs.inverse_hessian(X, alpha, block=block) - (V.T / eigenvalues) @ V).abs().max()
+        assert off < 2e-15 / alpha
 
 
 def test_one_row_at_a_time_is_the_printed_recursion():
@@ -226,7 +261,7 @@ def test_surgery_solves_the_constrained_problem(q):
 
 def test_surgery_downdates_to_the_inverse_of_the_smaller_matrix():
     H, H_inv, w = definite()
-    kept, original = list(range(12)), H_inv.clone()
+    kept, first = list(range(12)), (w, H_inv)
     for q in (3, 11, 0, 7):
         w, H_inv = obs.surgery(w, H_inv, q)
         kept.remove(q)
@@ -235,7 +270,7 @@ def test_surgery_downdates_to_the_inverse_of_the_smaller_matrix():
     gone = [0, 3, 7, 11]
     assert not w[gone].any() and not H_inv[gone].any() and not H_inv[:, gone].any()
     assert obs.saliency(w, H_inv)[gone].isinf().all() and obs.saliency(w, H_inv)[kept].isfinite().all()
-    assert torch.equal(original, definite()[1]), "the arguments are unchanged"
+    assert torch.equal(first[0], definite()[2]) and torch.equal(first[1], definite()[1]), "arguments are unchanged"
 
 
 def test_surgery_one_by_one_ends_at_the_joint_optimum():
@@ -396,6 +431,47 @@ def test_a_net_that_is_not_at_a_minimum_warns_with_the_gradient_norm(trained):
             next(obs.steps(moved, batches, method=method, alpha=DECAY))
 
 
+@pytest.mark.parametrize("method", ["obs", "obd"])
+def test_one_large_weight_at_its_minimum_does_not_hide_that_the_small_ones_are_not(method):
+    """Outputs linear in w, H = I: ½w² is 125,000 times as much for the large weight as for those that go first."""
+    inputs = math.sqrt(5) * torch.eye(5, dtype=torch.float64)
+    best, w = (torch.tensor([[1000.0, *[small] * 4]], dtype=torch.float64) for small in (0.1, 0.5))
+    model = nn.Sequential(nn.Linear(5, 1, bias=False)).double()
+    with torch.no_grad():
+        model[0].weight.copy_(w)
+    with pytest.warns(UserWarning, match=r"first-order terms that .* are 1\.6 of the second-order"):
+        next(obs.steps(model, [(inputs, inputs @ w.T - 0.4 * inputs[:, 1:].sum(1, keepdim=True))], method=method))
+    with torch.no_grad():
+        model[0].weight.copy_(best)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        next(obs.steps(model, [(inputs, inputs @ best.T)], method=method))
+
+
+def test_weights_that_are_zero_already_do_not_hide_it_either(trained):
+    model = tanh_net()
+    with torch.no_grad():
+        model[0].weight[0] = 0  # 5 of 32, more than go first
+    with pytest.warns(UserWarning, match="not at a minimum"):
+        next(obs.steps(model, trained[1], method="obd", alpha=DECAY))
+
+
+def test_the_warning_points_to_who_called():
+    with pytest.warns(UserWarning, match="not at a minimum") as caught:
+        next(obs.steps(tanh_net(), [pair()]))
+        obs.prune(tanh_net(), [pair()], count=1, progress=False)
+    assert [warning.filename for warning in caught] == [__file__] * 2
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+def test_masks_of_a_cpu_serve_a_model_on_a_gpu(trained):
+    model, batches = copy.deepcopy(trained[0]).cuda(), [tuple(tensor.cuda() for tensor in trained[1][0])]
+    masks = Masks({name: torch.ones(w.shape, dtype=torch.bool) for name, w in prunable(model).items()})
+    found, _ = obs.prune(model, batches, count=4, masks=masks, alpha=DECAY, progress=False)
+    assert found.kept == 28 and masks.kept == 32
+    assert all(torch.equal(weight != 0, found[name]) for name, weight in prunable(model).items())
+
+
 def test_a_layer_that_loses_all_weights_is_told(trained):
     model, batches = copy.deepcopy(trained[0]), trained[1]
     with pytest.warns(UserWarning, match="all weights of 2.weight are gone"):
@@ -408,13 +484,15 @@ def test_a_layer_that_loses_all_weights_is_told(trained):
     [
         ({}, "exactly one"),
         ({"count": 3, "sparsity": 0.5}, "exactly one"),
-        ({"count": 33}, "count is 33, must be 0 to 32"),
+        ({"count": 33}, "count is 33, must be an integer from 0 to 32"),
         ({"count": -1}, "count is -1"),
+        ({"count": 2.5}, "count is 2.5, must be an integer from 0 to 32"),
         ({"sparsity": 1.5}, "sparsity is 1.5"),
         ({"tolerance": math.nan}, "tolerance is nan"),
         ({"count": 3, "method": "sgd"}, "method is 'sgd'"),
         ({"count": 3, "alpha": 0.0}, "alpha is 0.0"),
         ({"count": 3, "recompute": 0}, "recompute is 0"),
+        ({"count": 3, "recompute": 1.5}, "recompute is 1.5, must be an integer of at least 1, or None"),
         ({"count": 3, "masks": Masks({"0.weight": torch.ones(2, 2, dtype=torch.bool)})}, r"has shape \(2, 2\)"),
     ],
 )
@@ -435,6 +513,10 @@ def test_bad_data_is_an_error_and_the_model_is_as_before():
     ]:
         with pytest.raises(ValueError, match=match):
             obs.prune(model, batches, count=3, progress=False)
+    with pytest.raises(ValueError, match="batches is empty"):
+        obs.prune(model, [], count=0)
+    with pytest.raises(ValueError, match=r"error is nan.*inputs and targets\?$"):
+        obs.prune(model, [(bad, targets * math.nan)], count=3, method="magnitude", progress=False)
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
 
 
@@ -487,6 +569,15 @@ def test_monks_problems_survive_obs_and_not_magnitude(problem, left):
         assert masks.kept == left
         accuracies[method] = monks.accuracy(pruned, task.test)
     assert accuracies["obs"] == 1 and accuracies["magnitude"] < 0.9
+
+
+def test_monks_problem_3_needs_eight_weights():
+    task = monks.load(3)
+    model = monks.network(task)
+    monks.fit(model, task.train, DECAY)
+    masks, _ = obs.prune(model, [task.train], count=31, alpha=DECAY, names=every_name(model), progress=False)
+    assert masks.kept == 8 and sum(int(parameter.count_nonzero()) for parameter in model.parameters()) == 8
+    assert monks.accuracy(model, task.test) >= 0.96
 
 
 def test_a_classifier_on_one_hot_targets_is_pruned():

@@ -14,6 +14,7 @@ from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -303,7 +304,7 @@ def test_dying_between_weights_and_history_costs_that_round_only(tmp_path, monke
 
     def dies(self):
         if len(self.records) == 2:
-            (tmp_path / ".round_2.safetensors.x1y2.safetensors").write_bytes(b"half")
+            (tmp_path / ".round_2.safetensors.x1y2z3_4.safetensors").write_bytes(b"half")
             raise MemoryError
         write(self)
 
@@ -387,6 +388,110 @@ def test_a_folder_with_other_arguments_is_refused_naming_them(tmp_path, name, ch
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
+VALUES = [  # of a setting, and another one
+    (np.int64(3), np.int64(4)),
+    (np.float32(0.1), np.float32(0.2)),
+    (np.bool_(True), np.bool_(False)),
+    (Path("a"), Path("b")),
+    ({"a", "b", "c"}, {"a", "b"}),
+    (np.arange(3), np.arange(3) * 2),
+    (np.arange(3), np.arange(3.0)),
+    (np.zeros((2, 3)), np.zeros((3, 2))),
+    (torch.arange(3), torch.arange(3) * 2),
+    (torch.float16, torch.float32),
+    (F.relu, F.gelu),
+    ([1, {"x": np.float32(0.1)}], [1, {"x": np.float32(0.2)}]),
+]
+
+
+@pytest.mark.parametrize(("value", "other"), VALUES)
+def test_settings_are_compared_by_their_values(tmp_path, value, other):
+    run(trained(), [0.3], folder=tmp_path, settings={"x": value})
+    run(trained(), [0.3], folder=tmp_path, settings={"x": copy.deepcopy(value)})
+    with pytest.raises(ValueError, match=r"other arguments \(settings is "):
+        run(trained(), [0.3], folder=tmp_path, settings={"x": other})
+
+
+def test_a_set_is_the_same_in_every_order():
+    ways = [saved_rounds.described(set(order), "x") for order in ([8, 0, 16], [16, 8, 0], [0, 16, 8])]
+    assert ways == [[0, 16, 8]] * 3  # as text
+
+
+def test_settings_whose_values_cannot_be_told_are_errors(tmp_path):
+    for value in (object(), np.array([object()]), range(3), b"x"):
+        with pytest.raises(ValueError, match=r"settings\['x'\]\[1\] is .*, must be made of numbers"):
+            run(trained(), folder=tmp_path, settings={"x": [1, value]})
+    with pytest.raises(ValueError, match=r"train.keywords\['lr'\] is .*, must be made of numbers"):
+        run(trained(), folder=tmp_path, train=partial(train, lr=object()))
+    assert not list(tmp_path.iterdir())
+
+
+def test_other_files_in_the_folder_stay(tmp_path):
+    own = ["my_round_1.safetensors", "round_best.safetensors", "round_1.safetensors.bak", ".round_1.safetensors.x"]
+    for name in own:
+        (tmp_path / name).write_text("mine")
+    run(trained(), folder=tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*own, "history.json", "round_3.safetensors"])
+
+
+def test_a_call_that_failed_in_its_first_round_does_not_bind_the_next(tmp_path):
+    with pytest.raises(ValueError, match="measure says loss = nan"):
+        run(trained(), folder=tmp_path, seed=9, measure=lambda model: {"loss": math.nan})
+    model, whole = trained(), trained()
+    assert run(model, folder=tmp_path)[0] == run(whole)[0]
+    assert_same(model, whole.state_dict())
+    with pytest.raises(ValueError, match=r"arguments \(seed is 9, was 3\)"):
+        run(trained(), folder=tmp_path, seed=9)
+
+
+def test_a_folder_that_is_a_file(tmp_path):
+    (tmp_path / "runs").write_text("mine")
+    with pytest.raises(ValueError, match=r"folder is .*runs, a file, must be a folder"):
+        run(trained(), folder=tmp_path / "runs")
+    assert (tmp_path / "runs").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda rounds: rounds[1].pop("sparsity"),
+        lambda rounds: rounds[1].update(mood="good"),
+        lambda rounds: rounds[1].update(number=7),
+        lambda rounds: rounds[1].update(asked=0.5),
+        lambda rounds: rounds[1].update(sparsity="half"),
+        lambda rounds: rounds[1].update(retrained=None),
+        lambda rounds: rounds.insert(0, "round"),
+        lambda rounds: rounds.append(rounds[-1] | {"number": 4}),
+    ],
+)
+def test_spoiled_records_are_named(tmp_path, spoil):
+    run(trained(), folder=tmp_path)
+    path = tmp_path / "history.json"
+    history = json.loads(path.read_text())
+    spoil(history["rounds"])
+    path.write_text(json.dumps(history))
+    model = trained()
+    before = states(model)
+    with pytest.raises(ValueError, match="history.json holds no history of rounds"):
+        run(model, folder=tmp_path)
+    assert_same(model, before)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+def test_masks_of_a_finished_run_are_where_the_model_is(tmp_path):
+    def train(model, number, seed):
+        with torch.no_grad():
+            model.weight.mul_(0.5)
+
+    def model():
+        return nn.Linear(8, 4).cuda()
+
+    for _ in range(2):
+        torch.manual_seed(0)
+        masks, _ = run(model(), train=train, measure=lambda model: {"loss": 0.0}, folder=tmp_path)
+        assert masks["weight"].is_cuda
+
+
 def test_a_folder_with_another_model_or_other_early_weights_is_refused(tmp_path):
     options = {"after": "rewind", "rewind_to": copy.deepcopy(network().state_dict()), "folder": tmp_path}
     run(trained(), **options)
@@ -431,6 +536,9 @@ def test_broken_files_are_named(tmp_path):
         ({"rewind_to": {}}, "rewind_to is given and after is 'fine-tune', rewind_to must be None"),
         ({"after": "rewind", "rewind_to": {}}, r"rewind_to has '0.weight' of shape None, must be \(12, 8\)"),
         ({"after": "scratch", "fresh": lambda seed: nn.Linear(2, 2)}, r"scratch has '0.weight' of shape None"),
+        ({"seed": 2.0}, "seed is 2.0, must be an integer from 0"),
+        ({"seed": -1}, "seed is -1, must be an integer from 0"),
+        ({"seed": 2**43}, f"seed is {2**43}, must be an integer from 0"),
         ({"measure": lambda model: {"loss": math.nan}}, "measure says loss = nan, must be finite"),
         ({"train": partial(train, lr=math.inf)}, r"'0.weight' is not finite after the training of round 1"),
         ({"choose": lambda model, sparsity: Masks({"x": torch.ones(1) > 0})}, "masks name 'x'"),
@@ -458,6 +566,32 @@ def test_a_model_that_cannot_be_pruned():
     model[4].bias.data[0] = math.nan
     with pytest.raises(ValueError, match="'4.bias' is not finite before the first round"):
         run(model)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_buffers_that_are_not_finite(value):
+    model = trained()
+
+    def careless(model, number, seed):
+        model[1].running_var[2] = value
+
+    with pytest.raises(ValueError, match="'1.running_var' is not finite after the training of round 1"):
+        run(model, train=careless)
+    careless(model, 0, 0)
+    with pytest.raises(ValueError, match="'1.running_var' is not finite before the first round"):
+        run(model)
+
+
+def test_empty_buffers_and_masks_of_minus_infinity_are_no_obstacle(tmp_path):
+    model = trained()
+    model.register_buffer("nothing", torch.empty(0))
+    model.register_buffer("attention", torch.full((2, 2), -math.inf).triu(1))
+    early = copy.deepcopy(model.state_dict())
+    assert run(model, after="rewind", rewind_to=early, folder=tmp_path)[0].kept == 24
+
+
+def test_the_largest_seed():
+    assert run(trained(), [0.5], seed=np.int64(2**43 - 1))[0].kept == 60
 
 
 def test_masks_that_grow_back_are_refused():

@@ -59,6 +59,14 @@ def test_networks_have_the_published_numbers_of_parameters():
     assert sum(p.numel() for p in monks.network(monks.xor(), hidden=3).parameters()) == 13
 
 
+def test_bad_networks_and_rules():
+    for hidden in (0, -1, 2.5):
+        with pytest.raises(ValueError, match=f"hidden is {hidden}, must be an integer of at least 1"):
+            monks.network(monks.xor(), hidden=hidden)
+    with pytest.raises(ValueError, match="problem is 7, must be one of 1, 2, 3"):
+        monks.rule(7, torch.ones(1, 6))
+
+
 def test_xor_is_the_exclusive_or():
     inputs, targets = monks.xor().train
     assert [(int(a) ^ int(b)) * 2 - 1 for a, b in inputs] == targets.flatten().tolist()
@@ -74,8 +82,9 @@ def test_fit_reaches_a_minimum_of_error_and_decay():
     gradient = torch.cat([g.flatten() for g in torch.autograd.grad(objective, list(model.parameters()))])
     assert norm == pytest.approx(gradient.norm().item(), rel=1e-6) and norm < 1e-7
     assert monks.accuracy(model, task.train) == 1
-    with pytest.raises(ValueError, match="weight_decay is nan"):
-        monks.fit(model, task.train, math.nan)
+    for bad in (math.nan, math.inf, -1e-3):
+        with pytest.raises(ValueError, match=f"weight_decay is {bad}, must be a finite number"):
+            monks.fit(model, task.train, bad)
 
 
 def test_accuracy_counts_signs():

@@ -7,7 +7,6 @@ import contourpy
 import numpy as np
 import torch
 import traitlets
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -16,6 +15,7 @@ from pruning_lib.checks import check_choice
 from pruning_lib.during_training.proximal import State, apg, ista, soft_threshold
 from pruning_lib.teaching import palette
 from pruning_lib.teaching.widgets.javascript import HERE, bundle
+from pruning_lib.teaching.widgets.still import still_figure
 
 METHODS = {"apg": apg, "ista": ista}
 COLORS = {"kept": palette.KEPT, "updated": palette.UPDATED, "accent": palette.ACCENT, "muted": palette.MUTED}
@@ -160,16 +160,11 @@ def static_figure(lasso: Lasso, t: int, method: str = "apg") -> Figure:
     """The three panels of `APGStepper` at iteration `t` as a still figure; errors as there."""
     check_t(lasso, t)
     check_choice("method", method, METHODS)
-    colored = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
-    figure = plt.figure(figsize=(10, 5.4), layout="constrained")  # outside: pyplot may first load its backend
-    plt.close(figure)  # else a notebook shows it twice: as the cell's value and as an open figure
-    with plt.rc_context(dict.fromkeys(colored, palette.MUTED)):
+    with still_figure(10, 5.4) as figure:
         axes = figure.subplot_mosaic("PS;PG", width_ratios=(1.25, 1))
         draw_plane(axes["P"], lasso, t, method)
         draw_threshold(axes["S"], lasso, t, method)
         draw_gaps(axes["G"], lasso, t)
-    for patch in (figure.patch, *(panel.patch for panel in axes.values())):
-        patch.set_alpha(0)  # readable on a light and on a dark page
     return figure
 
 

@@ -7,7 +7,6 @@ from typing import Any
 import anywidget
 import numpy as np
 import traitlets
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -15,6 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from pruning_lib.checks import check_choice
 from pruning_lib.teaching import palette
 from pruning_lib.teaching.widgets.javascript import HERE, bundle
+from pruning_lib.teaching.widgets.still import still_figure
 
 COLORS = {"kept": palette.KEPT, "updated": palette.UPDATED, "accent": palette.ACCENT, "muted": palette.MUTED}
 NEEDED = ("gamma", "seed", "accuracy", "macs", "gates")
@@ -107,10 +107,7 @@ def static_figure(
     for gamma in shown:
         check_choice("shown", gamma, known)
     seed = check_choice("seed", seeds(runs)[0] if seed is None else seed, seeds(runs))
-    colored = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
-    figure = plt.figure(figsize=(11, 6), layout="constrained")  # outside: pyplot may first load its backend
-    plt.close(figure)  # else a notebook shows it twice: as the cell's value and as an open figure
-    with plt.rc_context(dict.fromkeys(colored, palette.MUTED)):
+    with still_figure(11, 6) as figure:
         above, below = figure.subfigures(2, 1, height_ratios=(1.25, 1))
         panels = above.subplots(1, len(shown), squeeze=False, sharey=True)[0]
         for panel, gamma in zip(panels, shown, strict=True):
@@ -119,8 +116,6 @@ def static_figure(
         left, right = below.subplots(1, 2)
         draw_over_gamma(left, runs, "accuracy", 100, dense["accuracy"], "test accuracy, %")
         draw_over_gamma(right, runs, "macs", 1e-3, dense["macs"], "MACs, thousands")
-    for patch in (figure.patch, above.patch, below.patch, *(panel.patch for panel in figure.axes)):
-        patch.set_alpha(0)  # readable on a light and on a dark page
     return figure
 
 

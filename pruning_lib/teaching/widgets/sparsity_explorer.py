@@ -6,7 +6,6 @@ import anywidget
 import numpy as np
 import torch
 import traitlets
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
@@ -23,6 +22,7 @@ from pruning_lib.teaching.widgets.sparsity_choice import (
     choose_masks,
     obstacle,
 )
+from pruning_lib.teaching.widgets.still import still_figure
 
 COLORS = {"kept": palette.KEPT, "negative": palette.ACCENT, "updated": palette.UPDATED, "muted": palette.MUTED}
 
@@ -106,10 +106,7 @@ def static_figure(
     masks = choose_masks(weights, sparsity, structure, scope)
     weights = check_weights(weights)
     layer = check_choice("layer", next(iter(weights)) if layer is None else layer, weights)
-    colored = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
-    figure = plt.figure(figsize=(10, 5), layout="constrained")  # outside: pyplot may first load its backend
-    plt.close(figure)  # else a notebook shows it twice: as the cell's value and as an open figure
-    with plt.rc_context(dict.fromkeys(colored, palette.MUTED)):
+    with still_figure(10, 5) as figure:
         axes = figure.subplot_mosaic("MH;MB", width_ratios=(1.2, 1))
         figure.suptitle(f"{structure}: {masks.kept:,} of {masks.total:,} kept, sparsity {masks.sparsity:.1%}")
         draw_matrix(axes["M"], layer, weights[layer], masks[layer])
@@ -118,8 +115,6 @@ def static_figure(
             threshold = smallest_kept(weights if scope == "global" else {layer: weights[layer]}, masks)
         draw_histogram(axes["H"], weights[layer], masks[layer], threshold, quantity)
         draw_bars(axes["B"], masks)
-    for patch in (figure.patch, *(panel.patch for panel in axes.values())):
-        patch.set_alpha(0)  # readable on a light and on a dark page
     return figure
 
 

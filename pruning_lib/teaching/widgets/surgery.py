@@ -7,7 +7,6 @@ import anywidget
 import numpy as np
 import torch
 import traitlets
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -15,6 +14,7 @@ from torch import Tensor
 from pruning_lib.after_training import obs
 from pruning_lib.teaching import palette
 from pruning_lib.teaching.widgets.javascript import HERE, bundle
+from pruning_lib.teaching.widgets.still import still_figure
 
 COLORS = {"kept": palette.KEPT, "updated": palette.UPDATED, "accent": palette.ACCENT, "muted": palette.MUTED}
 COLORS |= {"good": palette.GOOD}
@@ -143,10 +143,7 @@ def static_figure(
 ) -> Figure:
     """The three panels of `Surgery` as a still figure; arguments and errors as there."""
     result = outcomes(w1, w2, ratio, correlation)
-    colored = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
-    figure = plt.figure(figsize=(10, 5.6), layout="constrained")  # outside: pyplot may first load its backend
-    plt.close(figure)  # else a notebook shows it twice: as the cell's value and as an open figure
-    with plt.rc_context(dict.fromkeys(colored, palette.MUTED)):
+    with still_figure(10, 5.6) as figure:
         axes = figure.subplot_mosaic("PE;PS", width_ratios=(1.25, 1))
         draw_plane(axes["P"], (w1, w2, ratio, correlation), result)
         draw_errors(axes["E"], result)
@@ -155,8 +152,6 @@ def static_figure(
             "E rises from w*; where OBS ends, the smallest ellipse touches the thick line", fontsize="medium"
         )
         figure.legend(fontsize="small", frameon=False, loc="outside lower center", ncols=4)
-    for patch in (figure.patch, *(panel.patch for panel in axes.values())):
-        patch.set_alpha(0)  # readable on a light and on a dark page
     return figure
 
 

@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 import anywidget
 import numpy as np
 import traitlets
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pruning_lib.checks import check_choice
 from pruning_lib.teaching import palette
 from pruning_lib.teaching.widgets.javascript import HERE, bundle
+from pruning_lib.teaching.widgets.still import still_figure
 
 NEEDED = ("t", "true", "first", "second", "diagonal")
 COLORS = {"kept": palette.KEPT, "updated": palette.UPDATED, "accent": palette.ACCENT, "good": palette.GOOD}
@@ -164,17 +164,12 @@ def static_figure(
     for name, value in (("point", point), ("direction", direction), ("index", index)):
         check_shown(points, name, value)
     curve = points[point][direction]
-    colored = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
-    figure = plt.figure(figsize=(10, 5.6), layout="constrained")  # outside: pyplot may first load its backend
-    plt.close(figure)  # else a notebook shows it twice: as the cell's value and as an open figure
-    with plt.rc_context(dict.fromkeys(colored, palette.MUTED)):
+    with still_figure(10, 5.6) as figure:
         axes = figure.subplot_mosaic("CR;CT", width_ratios=(1.15, 1))
         draw_curves(axes["C"], curve, index)
         axes["C"].set_title(f"{point}, direction: {direction}", fontsize="medium")
         draw_remainders(axes["R"], curve, index)
         draw_terms(axes["T"], curve, index)
-    for patch in (figure.patch, *(panel.patch for panel in axes.values())):
-        patch.set_alpha(0)  # readable on a light and on a dark page
     return figure
 
 
