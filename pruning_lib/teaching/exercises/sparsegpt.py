@@ -36,6 +36,10 @@ ELIMINATE = Exercise(
             "Divide by B₁₁: without it the first row and column do not become zero.",
         ),
         Mistake(
+            lambda B: (B + torch.outer(B[:, 0], B[0]) / B[0, 0])[1:, 1:],
+            "Subtract, do not add: the first row and column must become zero, yours double.",
+        ),
+        Mistake(
             lambda B: B - torch.outer(B[:, 0], B[0]) / B[0, 0],
             "Right up to the last step: the first row and column are zero now. Cut them off.",
         ),
@@ -75,14 +79,24 @@ SCORES = Exercise(
             lambda W, U: W.abs() / U.diagonal() ** 2,
             "W and the diagonal must be squared alike, or the score changes its meaning with the scale of H.",
         ),
+        Mistake(
+            lambda W, U: W.abs() / U.diagonal(),
+            "The order is right, for that is the root of the score. The cost itself grows with the square of both.",
+        ),
+        Mistake(
+            lambda W, U: W**2 / U.diagonal() ** 2 / 2,
+            "The order is right, the value half as large: here the score is meant without OBS's factor ½.",
+        ),
     ),
 )
 
 
 def scores_and_sparsity(generator: torch.Generator) -> tuple[Tensor, float]:
-    # Whole numbers, so that there are ties, and counts that are no multiple of the rows.
-    scores = torch.randint(1, 6, (4, 6), generator=generator).double()
-    return scores, int(torch.randint(2, 11, (1,), generator=generator)) * 2 / 24 + 1 / 24
+    # Whole numbers, so that there are ties; counts that are no multiple of the rows, and a little off whole numbers.
+    scores = torch.randint(1, 13, (4, 6), generator=generator).double()
+    count = 2 * int(torch.randint(2, 10, (1,), generator=generator)) + 1
+    off = 0.8 * float(torch.rand(1, generator=generator)) - 0.4
+    return scores, (count + off) / scores.numel()
 
 
 def choose(scores: Tensor, sparsity: float) -> Tensor:
@@ -96,9 +110,21 @@ def one_more(scores: Tensor, sparsity: float) -> Tensor:
     return choose(scores, sparsity + 1 / scores.numel())
 
 
+def cut_off(scores: Tensor, sparsity: float) -> Tensor:
+    return choose(scores, int(scores.numel() * sparsity) / scores.numel())
+
+
 def by_threshold(scores: Tensor, sparsity: float) -> Tensor:
     count = round(scores.numel() * sparsity)
     return scores > scores.flatten().sort().values[count - 1]
+
+
+def as_in_the_code(scores: Tensor, sparsity: float) -> Tensor:
+    return scores > scores.flatten().sort().values[int(scores.numel() * sparsity)]
+
+
+def last_of_equals(scores: Tensor, sparsity: float) -> Tensor:
+    return choose(scores.flip(0, 1), sparsity).flip(0, 1)
 
 
 def per_row(scores: Tensor, sparsity: float) -> Tensor:
@@ -119,6 +145,20 @@ CHOOSE_BLOCK = Exercise(
         Mistake(
             by_threshold,
             "A threshold takes all ties with it, and more goes than was asked for. Choose by index instead.",
+        ),
+        Mistake(
+            as_in_the_code,
+            "The threshold of the paper's code: sorted[k] is entry k + 1, so with ≤ one weight too many goes, and all "
+            "ties with it. Choose by index.",
+        ),
+        Mistake(cut_off, "Round, do not cut off: of 24 · 0.325 = 7.8 weights 8 go, int() makes it 7."),
+        Mistake(
+            lambda scores, sparsity: choose(scores, 1 - sparsity),
+            "You take sparsity for the share that stays. It is the share that goes.",
+        ),
+        Mistake(
+            last_of_equals,
+            "Right but for ties: of equal scores those that come first must stay, yours keeps the last.",
         ),
         Mistake(per_row, "You choose in every row. The block is chosen as a whole: some rows may lose more."),
         Mistake(
@@ -142,6 +182,16 @@ def column_step(W: Tensor, keep: Tensor, U: Tensor, j: int, power: int = 1, side
     error = torch.where(keep[:, j], 0, W[:, j]) / U[j, j] ** power
     W -= torch.outer(error, U[j] if side == "row" else U[:, j])
     return W
+
+
+def all_rows(W: Tensor, keep: Tensor, U: Tensor, j: int) -> Tensor:
+    return W - torch.outer(W[:, j] / U[j, j], U[j])
+
+
+def not_zeroed(W: Tensor, keep: Tensor, U: Tensor, j: int) -> Tensor:
+    moved = column_step(W, keep, U, j)
+    moved[:, j] = W[:, j]
+    return moved
 
 
 def only_zero(W: Tensor, keep: Tensor, U: Tensor, j: int) -> Tensor:
@@ -175,6 +225,18 @@ COLUMN_STEP = Exercise(
         Mistake(
             lambda W, keep, U, j: column_step(W, keep, U, j, side="column"),
             "The wrong axis: column j of U reaches to the left, where all is frozen. Take row j.",
+        ),
+        Mistake(
+            all_rows,
+            "You prune column j in all rows. Where keep says that the weight stays, the error is zero.",
+        ),
+        Mistake(
+            not_zeroed,
+            "The columns to the right are right, but column j still has the weights that should go: it moves as well.",
+        ),
+        Mistake(
+            lambda W, keep, U, j: 2 * W - column_step(W, keep, U, j),
+            "The sign is wrong: your pruned weights double. Subtract.",
         ),
         Mistake(
             with_inverse,
