@@ -16,6 +16,11 @@ def kept_by(scores: Tensor) -> Tensor:
     return torch.zeros_like(groups, dtype=torch.bool).scatter_(-1, groups.topk(2).indices, True).view_as(scores)
 
 
+def strided(weight: Tensor) -> Tensor:
+    """Columns in the order in which four, each a quarter of the row apart, follow each other."""
+    return weight.view(len(weight), 4, -1).mT.flatten(1)
+
+
 MASK = Exercise(
     lambda generator: (draw(generator, 4, 8),),
     lambda weight: kept_by(weight.abs()),
@@ -24,6 +29,10 @@ MASK = Exercise(
         Mistake(
             lambda weight: kept_by(weight.abs().T).T,
             "Your groups run down the columns, over four outputs. They lie within a row, along the inputs.",
+        ),
+        Mistake(
+            lambda weight: kept_by(strided(weight.abs())).view(len(weight), -1, 4).mT.flatten(1),
+            "Your groups stride through the row, every second column here. A group is four *neighboring* columns.",
         ),
         Mistake(
             lambda weight: ~kept_by(weight.abs()),
@@ -76,9 +85,9 @@ NIBBLES = Exercise(
 
 
 def packed_inputs(generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """values (3, 4), indices (3, 4), x (8, 2)."""
+    """values (3, 4), indices (3, 4) of 8 columns, x (16, 2): so padded that a step too wide is told, not an error."""
     pairs = torch.rand(3, 2, 4, generator=generator).argsort(-1)[..., :2].sort(-1).values
-    return draw(generator, 3, 4), pairs.flatten(1), draw(generator, 8, 2)
+    return draw(generator, 3, 4), pairs.flatten(1), draw(generator, 16, 2)
 
 
 def product(values: Tensor, columns: Tensor, x: Tensor) -> Tensor:
@@ -99,8 +108,13 @@ MULTIPLEXER = Exercise(
             "row 4⌊j/2⌋.",
         ),
         Mistake(
-            lambda values, indices, x: product(values, (indices + 4 * torch.arange(indices.shape[1])) % len(x), x),
+            lambda values, indices, x: product(values, indices + 4 * torch.arange(indices.shape[1]), x),
             "You step four rows for every value. There are two values in each group: step after two.",
+        ),
+        Mistake(
+            lambda values, indices, x: product(values, indices + 4 * (torch.arange(indices.shape[1]) % 2), x),
+            "You go back and forth between two groups (j mod 2). Values 0 and 1 belong to group 0, 2 and 3 to group 1: "
+            "⌊j/2⌋.",
         ),
         Mistake(
             lambda values, indices, x: product(values, indices + 2 * (torch.arange(indices.shape[1]) // 2), x),
@@ -136,6 +150,10 @@ SHARES = Exercise(
             "2 bits are enough within a group of four. CSR names the column in the whole row, in 32 bits.",
         ),
         Mistake(
+            lambda bits, sparsity: ((bits / 2 + 1) / bits, (1 - sparsity) * (bits + 4) / bits),
+            "You mix bytes and bits: a column number takes 4 bytes, that is 32 bits.",
+        ),
+        Mistake(
             lambda bits, sparsity: ((bits / 2 + 1) / bits, sparsity * (bits + 32) / bits),
             "Sparsity is the share of zeros. CSR stores the others, 1 − sparsity.",
         ),
@@ -148,19 +166,28 @@ SHARES = Exercise(
 
 
 def layers(generator: torch.Generator) -> tuple[int, int, float, float]:
-    """width, tokens, peak in TFLOP/s, bandwidth in TB/s: from bound by memory to bound by computing."""
-    exponents = torch.rand(2, generator=generator)
-    width, tokens = 1024 * round(2 ** (3 * float(exponents[0]))), round(2 ** (12 * float(exponents[1])))
-    return width, tokens, 100 + 400 * float(torch.rand(1, generator=generator)), 1 + 2 * float(exponents.sum())
+    """width, tokens, peak in TFLOP/s, bandwidth in TB/s: any tokens, or near the ridge, where mistakes show."""
+    exponent, any_tokens, coin, near, *speeds = torch.rand(6, generator=generator).tolist()
+    width, peak, bandwidth = 1024 * round(2 ** (3 * exponent)), 100 + 400 * speeds[0], 1 + 4 * speeds[1]
+    tokens = 2 ** (12 * any_tokens) if coin < 0.3 else (0.8 + 0.6 * near) * peak / bandwidth
+    return width, round(tokens), peak, bandwidth
 
 
 def least_time(
-    width: int, tokens: int, peak: float, bandwidth: float, join=max, share=(1.0, 0.5625), faster=2
+    width: int,
+    tokens: int,
+    peak: float,
+    bandwidth: float,
+    join=max,
+    share=(1.0, 0.5625),
+    faster=2,
+    size=2,
+    others=2,
 ) -> float:
-    """Dense over 2:4, float16."""
+    """Dense over 2:4; `size` bytes for each number, `others` times width·tokens numbers beside the weights."""
     times = []
     for part, factor in zip(share, (1, faster), strict=True):
-        moved = 2 * width * width * part + 4 * width * tokens
+        moved = size * (width * width * part + others * width * tokens)
         times.append(join(2 * width * width * tokens / (factor * peak), moved / bandwidth))
     return times[0] / times[1]
 
@@ -180,6 +207,14 @@ SPEED_UP = Exercise(
         Mistake(
             lambda *layer: least_time(*layer, share=(1.0, 0.5)),
             "You halve the weights' bytes. With the indices they are 0.5625 of dense float16.",
+        ),
+        Mistake(
+            lambda *layer: least_time(*layer, others=0),
+            "You count the weights only. The inputs are read and the outputs written too, width·tokens numbers each.",
+        ),
+        Mistake(
+            lambda *layer: least_time(*layer, size=1),
+            "You count one byte for each number. A float16 takes two.",
         ),
         Mistake(
             lambda *layer: least_time(*layer, faster=1),
