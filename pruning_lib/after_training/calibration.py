@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from pruning_lib.after_training.chain import Chain, NotAChain, containers, find_chain
+from pruning_lib.after_training.chain import Chain, NotAChain, containers, find_chain, shown
 from pruning_lib.after_training.layers import as_matrices, unfolded
 from pruning_lib.checks import check_batches
 from pruning_lib.inputs import Inputs, call
@@ -40,7 +40,8 @@ class Unfinished(ValueError):
 
     def __init__(self, reason: str, masks: Masks | None, left: list[str]):
         done = ", ".join(masks) if masks else "none"
-        super().__init__(f"{reason}. Pruned: {done}; unchanged: {', '.join(left)} (go on with layers=error.left)")
+        rest = ", ".join(map(shown, left))
+        super().__init__(f"{reason}. Pruned: {done}; unchanged: {rest} (go on with layers=error.left)")
         self.masks, self.left = masks, left
 
 
@@ -86,6 +87,8 @@ def prune_in_order(
         calibration never reaches a layer. The model is unchanged.
     Unfinished
         If a layer fails later on: it says which are done, and how to go on. A block is written when all of it is done.
+    KeyboardInterrupt
+        And whatever else is no Exception: as it came, with the attributes `masks` and `left` of `Unfinished`.
     """
     every = find_targets(model)
     targets = choose_targets(every, layers, multiple_of)
@@ -96,12 +99,17 @@ def prune_in_order(
         with tqdm(total=len(targets), desc="pruning", unit="layer", disable=not progress) as bar:
             try:
                 for pruned in walk(model, units, batches, prune_layer, statistic):
-                    done |= pruned
+                    write(model, pruned, done)
                     bar.update(len(pruned))
-            except Exception as error:
+                return Masks({target.name: done[target.name] for target in targets})
+            except BaseException as error:
                 left = [target.layer for target in targets if target.name not in done]
-                raise Unfinished(str(error), Masks(done) if done else None, left) from error
-    return Masks({target.name: done[target.name] for target in targets})
+                masks = Masks(done) if done else None
+                if isinstance(error, Exception):
+                    raise Unfinished(str(error), masks, left) from error
+                error.masks, error.left = masks, left
+                error.add_note(str(Unfinished("Pruning was stopped", masks, left)))
+                raise
 
 
 def find_targets(model: nn.Module) -> list[Target]:
@@ -121,10 +129,12 @@ def choose_targets(every: list[Target], layers: Iterable[str] | None, multiple_o
         raise ValueError("layers is empty, must name at least one")
     for layer in chosen:
         if layer not in by_layer:
-            raise ValueError(f"layers has {layer!r}, must be of {', '.join(by_layer)}")
+            raise ValueError(f"layers has {layer!r}, must be of {', '.join(map(repr, by_layer))}")
         columns = by_layer[layer].weight[0].numel()
         if columns % multiple_of:
-            raise ValueError(f"{layer} has {columns} columns, must be a multiple of m = {multiple_of}: leave it out")
+            raise ValueError(
+                f"{shown(layer)} has {columns} columns, must be a multiple of m = {multiple_of}: leave it out"
+            )
         if held(by_layer[layer].weight):
             raise ValueError(f"{by_layer[layer].name!r} is held by a mask already: remove that handle first")
     return [by_layer[layer] for layer in chosen]
@@ -142,16 +152,21 @@ def in_order(
     for name, parts in sorted(found, key=lambda pair: -len(pair[1])):
         members = {target.name for part in parts for target in part}
         chosen = [target for target in targets if target.name in members]
-        if len(parts) < 2 or not free.issuperset(members) or not chosen:
+        if len(parts) < 2 or not free.issuperset(members):
             continue
         try:
-            units.append((find_chain(model, name, batches[0]), chosen))
-            free -= members
+            chain = find_chain(model, name, batches[0])
         except NotAChain as reason:
-            warnings.warn(
-                f"the elements of {name} are not walked one by one: {reason}. That takes more passes of the model",
-                stacklevel=4,
-            )
+            if chosen:
+                warnings.warn(
+                    f"the elements of {shown(name)} are not walked one by one: {reason}. "
+                    "That takes more passes of the model",
+                    stacklevel=4,
+                )
+            continue
+        free -= members
+        if chosen:
+            units.append((chain, chosen))
     units += [(None, [target]) for target in targets if target.name in free]
     return sorted(units, key=lambda unit: min(order.index(target.name) for target in unit[1]))
 
@@ -173,7 +188,7 @@ def order_of_calls(model: nn.Module, targets: list[Target], batches: list[Inputs
             call(model, inputs)
             if len(order) == len(targets):
                 return list(order)
-    missed = [target.layer for target in targets if target.name not in order]
+    missed = [shown(target.layer) for target in targets if target.name not in order]
     raise ValueError(
         f"calibration never reaches {', '.join(missed)}: name `layers` without (a layer whose weight is used without "
         "calling it, as out_proj of nn.MultiheadAttention, cannot be calibrated)"
@@ -186,13 +201,18 @@ def walk(
     batches: list[Inputs],
     prune_layer: PruneLayer,
     statistic: Callable[..., Statistic],
-) -> Iterator[dict[str, Tensor]]:
-    """Masks of what was pruned last, again and again."""
+) -> Iterator[dict[str, tuple[Tensor, Tensor]]]:
+    """What was pruned last, as of `prune_unit`, again and again; it has to be written before the next is asked for."""
     for chain, targets in units:
         if chain is None:
             yield prune_unit(targets, lambda: (call(model, inputs) for inputs in batches), prune_layer, statistic)
             continue
-        hidden, calls = map(list, zip(*(chain.start(model, inputs) for inputs in batches), strict=True))
+        try:
+            hidden, calls = map(list, zip(*(chain.start(model, inputs) for inputs in batches), strict=True))
+        except NotAChain as reason:
+            raise ValueError(
+                f"the elements of {shown(chain.name)} run otherwise in a later batch: {reason}"
+            ) from reason
         for place, element in enumerate(chain.elements):
             modules = set(element.modules())
             if here := [target for target in targets if modules.issuperset(target.users)]:
@@ -208,8 +228,8 @@ def prune_unit(
     passes: Callable[[], Iterator[Any]],
     prune_layer: PruneLayer,
     statistic: Callable[..., Statistic],
-) -> dict[str, Tensor]:
-    """Gather statistics of all `targets` while `passes` runs, prune them, then write them; the masks, by name."""
+) -> dict[str, tuple[Tensor, Tensor]]:
+    """Gather statistics of all `targets` while `passes` runs, and prune them: (pruned weight, mask) by name."""
     gathered = {}
     for target in targets:
         kind = {"dtype": torch.promote_types(target.weight.dtype, torch.float32), "device": target.weight.device}
@@ -227,16 +247,35 @@ def prune_unit(
     for target in targets:
         statistics = gathered.pop(target.name)
         if statistics[0].count == 0:
-            raise ValueError(f"{target.layer}: calibration no longer reaches it")
+            raise ValueError(f"{shown(target.layer)}: calibration gives it no inputs: are all batches empty?")
         try:
             matrices = as_matrices(target.users[0], target.weight.detach())
-            pairs = [prune_layer(matrix, found) for matrix, found in zip(matrices, statistics, strict=True)]
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                pairs = [prune_layer(matrix, found) for matrix, found in zip(matrices, statistics, strict=True)]
         except ValueError as error:
-            raise ValueError(f"{target.layer}: {error}") from error
-        results[target.name] = [torch.cat(parts).view(target.weight.shape) for parts in zip(*pairs, strict=True)]
-    for target in targets:
-        target.weight.copy_(results[target.name][0])
-    return {name: keep for name, (_, keep) in results.items()}
+            raise ValueError(f"{shown(target.layer)}: {error}") from error
+        # Once more, with the name of the layer.
+        for kind, text in dict.fromkeys((warning.category, str(warning.message)) for warning in caught):
+            warnings.warn(f"{shown(target.layer)}: {text}", kind, stacklevel=5)
+        weight, keep = (torch.cat(parts).view(target.weight.shape) for parts in zip(*pairs, strict=True))
+        results[target.name] = weight, keep
+    return results
+
+
+def write(model: nn.Module, pruned: dict[str, tuple[Tensor, Tensor]], done: dict[str, Tensor]) -> None:
+    """Write all weights of `pruned` and enter their masks in `done`; all or, if it is interrupted, none."""
+    weights = {name: model.get_parameter(name) for name in pruned}
+    before = {name: weight.clone() for name, weight in weights.items()}
+    try:
+        for name, (weight, keep) in pruned.items():
+            weights[name].copy_(weight)
+            done[name] = keep
+    except BaseException:
+        for name, weight in weights.items():
+            weight.copy_(before[name])
+            done.pop(name, None)
+        raise
 
 
 @contextmanager

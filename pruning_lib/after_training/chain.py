@@ -30,6 +30,11 @@ class Call:
         return main_output(element(*args, **kwargs))
 
 
+def shown(name: str) -> str:
+    """The name of a module in messages: the model's own is empty."""
+    return name or "the model itself"
+
+
 class NotAChain(Exception):
     """These elements cannot be run one by one."""
 
@@ -102,7 +107,9 @@ def find_chain(model: nn.Module, name: str, inputs: Inputs) -> Chain:
         for element, its_call in zip(elements, calls, strict=True):
             its_call.run(element, hidden.clone())  # once more, as the walk does: a cache that grows would show
             hidden = its_call.run(element, hidden)
-    except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
+    except NotAChain:
+        raise
+    except Exception as error:  # whatever an element may do that is called in an unusual way
         raise NotAChain(f"run one by one they fail: {error}") from error
     if hidden.shape != expected.shape or not torch.allclose(hidden, expected, rtol=1e-3, atol=1e-4, equal_nan=True):
         raise NotAChain("run one by one they put out something else")

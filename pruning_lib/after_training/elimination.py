@@ -39,8 +39,8 @@ def revive_(hessian: Tensor) -> Tensor:
 def cholesky_(hessian: Tensor, damping: float, scale: Tensor) -> Tensor:
     """Lower L with LLᵀ = H + damping · scale · I; where that is not positive definite, with more damping.
 
-    Each further try has ten times the damping, up to `LARGEST_DAMPING`, and is warned of. `hessian` is (…, n, n), and
-    has the damping on its diagonal afterwards.
+    Each further try has ten times the damping, `LARGEST_DAMPING` at last, and is warned of. `hessian` is (…, n, n), and
+    has the damping on its diagonal afterwards; of several, only those that need it get more.
 
     Raises
     ------
@@ -48,18 +48,19 @@ def cholesky_(hessian: Tensor, damping: float, scale: Tensor) -> Tensor:
         If no damping helps.
     """
     diagonal = hessian.diagonal(dim1=-2, dim2=-1)
-    used, added = damping, 0.0
+    diagonal.add_(scale * damping)
+    used = damping
     while True:
-        diagonal.add_(scale * (used - added))
         L, failed = torch.linalg.cholesky_ex(hessian)
         if not failed.any():
             break
-        used, added = max(10 * used, SMALLEST_DAMPING), used
-        if used > LARGEST_DAMPING:
+        if used >= LARGEST_DAMPING:
             raise ValueError(
                 f"hessian has no Cholesky factor at damping {damping:g}, nor with any up to {LARGEST_DAMPING:g}: "
                 "is it positive semi-definite, as a mean of 2xxᵀ is?"
             )
+        used, added = min(max(10 * used, SMALLEST_DAMPING), LARGEST_DAMPING), used
+        diagonal.add_(torch.where(failed[..., None] > 0, scale * (used - added), 0))
     if used != damping:
         message = f"hessian has no Cholesky factor at damping {damping:g}: it was raised to {used:g}"
         warnings.warn(message, stacklevel=2)

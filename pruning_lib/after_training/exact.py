@@ -10,7 +10,14 @@ import torch
 from torch import Tensor
 
 from pruning_lib.after_training.elimination import inverse
-from pruning_lib.after_training.reconstruction import CHUNK, check_hessian, check_target, check_weight, refit
+from pruning_lib.after_training.reconstruction import (
+    CHUNK,
+    check_damping,
+    check_hessian,
+    check_target,
+    check_weight,
+    refit,
+)
 
 
 def prune_weight(
@@ -29,7 +36,7 @@ def prune_weight(
     Parameters and errors are those of `sparsegpt.prune_weight`.
     """
     check_weight(weight), check_hessian(hessian, weight.shape[1])
-    check_target(sparsity, n_m, columns := weight.shape[1])
+    check_target(sparsity, n_m, columns := weight.shape[1]), check_damping(damping)
     B, dead = inverse(hessian, damping)
     W = weight.detach().double().masked_fill(dead, 0)
     chunks = W.split(max(1, CHUNK // (8 * columns**2)))
@@ -45,9 +52,14 @@ def prune_weight(
 
 def sequence(weight: Tensor, H_inv: Tensor, n_m: tuple[int, int] | None) -> tuple[Tensor, Tensor]:
     """In what order the weights of each row go, and what each step adds to ½ΔwᵀHΔw: both (rows, steps)."""
-    n, m = n_m or (0, weight.shape[1])
-    steps = list(pruned_one_by_one(weight, H_inv, n_m, weight.shape[1] // m * (m - n)))
-    return torch.stack([step.column for step in steps], 1), torch.stack([step.loss for step in steps], 1)
+    rows, columns = weight.shape
+    n, m = n_m or (0, columns)
+    count = columns // m * (m - n)  # none if n = m
+    order = torch.empty(rows, count, dtype=torch.long, device=weight.device)
+    losses = torch.empty(rows, count, dtype=weight.dtype, device=weight.device)
+    for step, deletion in enumerate(pruned_one_by_one(weight, H_inv, n_m, count)):
+        order[:, step], losses[:, step] = deletion.column, deletion.loss
+    return order, losses
 
 
 class Deletion(NamedTuple):

@@ -24,7 +24,7 @@ def unfolded(layer: nn.Module, inputs: Tensor) -> Iterator[tuple[int, Tensor]]:
         inputs = inputs[None]
     mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
     inputs = F.pad(inputs, layer._reversed_padding_repeated_twice, mode)
-    per_sample = inputs[0].numel() * math.prod(layer.kernel_size) * inputs.element_size()
+    per_sample = inputs.shape[1:].numel() * math.prod(layer.kernel_size) * inputs.element_size()
     for part in inputs.split(max(1, CHUNK // per_sample)):
         windows = part
         for dim, (kernel, dilation, stride) in enumerate(

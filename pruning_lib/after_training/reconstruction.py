@@ -3,6 +3,8 @@
 All of it needs X through the Hessian H = 2XXᵀ only (GPT-4), the same matrix for every row of W.
 """
 
+from numbers import Real
+
 import torch
 from torch import Tensor
 
@@ -115,9 +117,9 @@ def refit(weight: Tensor, hessian: Tensor, keep: Tensor, damping: float = 0.0) -
     Raises
     ------
     ValueError
-        If shapes do not fit or something is not finite.
+        If shapes do not fit, something is not finite or damping is not in [0, 1].
     """
-    check_weight(weight), check_hessian(hessian, weight.shape[1]), check_keep(keep, weight)
+    check_weight(weight), check_hessian(hessian, weight.shape[1]), check_keep(keep, weight), check_damping(damping)
     W = weight.detach().double()
     H = hessian.to(torch.float64, copy=True)
     revive_(H)
@@ -150,6 +152,13 @@ def check_keep(keep: Tensor, weight: Tensor) -> Tensor:
     return keep
 
 
+def check_damping(damping: float) -> float:
+    """Return `damping` if it is a number in [0, 1], else raise ValueError."""
+    if not isinstance(damping, Real) or not 0 <= damping <= 1:  # False for nan too
+        raise ValueError(f"damping is {damping!r}, must be a number in [0, 1]: a share of the mean of the diagonal")
+    return damping
+
+
 def check_target(sparsity: float | None, n_m: tuple[int, int] | None, columns: int | None = None) -> None:
     """Raise ValueError unless exactly one of `sparsity` and `n_m` is given, is possible, and fits `columns`."""
     if (sparsity is None) == (n_m is None):
@@ -157,7 +166,8 @@ def check_target(sparsity: float | None, n_m: tuple[int, int] | None, columns: i
     if n_m is None:
         check_sparsity(sparsity)
         return
-    if len(n_m) != 2 or not all(isinstance(part, int) for part in n_m) or not 1 <= n_m[0] <= n_m[1]:
+    pair = isinstance(n_m, tuple | list) and len(n_m) == 2 and all(isinstance(part, int) for part in n_m)
+    if not pair or not 1 <= n_m[0] <= n_m[1]:
         raise ValueError(f"n_m is {n_m!r}, must be whole numbers (n, m), 1 <= n <= m: n of every m stay")
     if columns is not None and columns % n_m[1]:
         raise ValueError(f"weight has {columns} columns, must be a multiple of m = {n_m[1]}")

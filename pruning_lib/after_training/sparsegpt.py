@@ -9,9 +9,16 @@ import torch
 from torch import Tensor, nn
 
 from pruning_lib.after_training.calibration import prune_in_order
-from pruning_lib.after_training.elimination import Choose, all_but, best_of_group, eliminate_, factor
+from pruning_lib.after_training.elimination import Choose, all_but, best_of_group, eliminate_, factor, inverse
 from pruning_lib.after_training.quantization import Grid
-from pruning_lib.after_training.reconstruction import Hessian, check_hessian, check_target, check_weight
+from pruning_lib.after_training.reconstruction import (
+    Hessian,
+    check_damping,
+    check_hessian,
+    check_target,
+    check_weight,
+    error,
+)
 from pruning_lib.after_training.reconstruction import refit as refit_on
 from pruning_lib.after_training.stepping import Step, column_steps, exact_steps, factored, shrinking
 from pruning_lib.checks import check_choice
@@ -144,17 +151,19 @@ def steps(
     Raises
     ------
     ValueError
-        As `prune_weight`, at the call.
+        As `prune_weight`, and if WX = 0, so that there is no relative error: at the call, not at the first step.
     """
     check_weight(weight), check_hessian(hessian, weight.shape[1])
     check_target(sparsity, n_m, columns := weight.shape[1])
     check_options(block, damping)
     check_choice("form", form, ("cholesky", "synchronized", "exact"))
+    error(weight, weight, hessian)  # raises if WX = 0
+    B, dead = inverse(hessian, damping)
     if form == "exact":
         count = round(columns * sparsity) if n_m is None else columns // n_m[1] * (n_m[1] - n_m[0])
-        return exact_steps(weight, hessian, damping, count, n_m)
+        return exact_steps(weight, hessian, B, dead, count, n_m)
     first_rows = factored if form == "cholesky" else shrinking
-    return column_steps(weight, hessian, damping, *groups(sparsity, n_m, block), first_rows)
+    return column_steps(weight, hessian, B, dead, *groups(sparsity, n_m, block), first_rows)
 
 
 def groups(sparsity: float | None, n_m: tuple[int, int] | None, block: int) -> tuple[int, Choose]:
@@ -168,8 +177,7 @@ def groups(sparsity: float | None, n_m: tuple[int, int] | None, block: int) -> t
 def check_options(block: int, damping: float, refit: bool = False, bits: int | None = None) -> None:
     if not isinstance(block, int) or block < 1:
         raise ValueError(f"block is {block!r}, must be a whole number of columns, at least 1")
-    if not 0 <= damping <= 1:
-        raise ValueError(f"damping is {damping!r}, must be in [0, 1]: a share of the mean of the diagonal")
+    check_damping(damping)
     if bits is not None and (not isinstance(bits, int) or not 1 <= bits <= 16):
         raise ValueError(f"bits is {bits!r}, must be a whole number from 1 to 16")
     if refit and bits is not None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pruning_lib.after_training.elimination import Choose, inverse
+from pruning_lib.after_training.elimination import Choose
 from pruning_lib.after_training.exact import pruned_one_by_one
 from pruning_lib.after_training.reconstruction import error
 
@@ -42,10 +42,12 @@ def factored(B: Tensor) -> Iterator[Tensor]:
 
 
 def column_steps(
-    weight: Tensor, hessian: Tensor, damping: float, group: int, choose: Choose, first_rows: FirstRows
+    weight: Tensor, hessian: Tensor, B: Tensor, dead: Tensor, group: int, choose: Choose, first_rows: FirstRows
 ) -> Iterator[Step]:
-    """Column by column with the first row of (H_{U_j})⁻¹, one for all rows of the weight (GPT-6)."""
-    B, dead = inverse(hessian, damping)
+    """Column by column with the first row of (H_{U_j})⁻¹, one for all rows of the weight (GPT-6).
+
+    B, dead : of `elimination.inverse`
+    """
     W = weight.detach().double().masked_fill(dead, 0)
     rows, columns = W.shape
     keep = torch.ones_like(W, dtype=torch.bool)
@@ -72,10 +74,9 @@ def column_steps(
 
 
 def exact_steps(
-    weight: Tensor, hessian: Tensor, damping: float, count: int, n_m: tuple[int, int] | None
+    weight: Tensor, hessian: Tensor, B: Tensor, dead: Tensor, count: int, n_m: tuple[int, int] | None
 ) -> Iterator[Step]:
     """One weight of every row at a time, `count` of each, every row with its own inverse (GPT-3)."""
-    B, dead = inverse(hessian, damping)
     W = weight.detach().double().masked_fill(dead, 0)
     keep = torch.ones_like(W, dtype=torch.bool)
     for q, _, pruned, inverse_row in pruned_one_by_one(W, B, n_m, count):

@@ -24,6 +24,8 @@ class Diagonal:
 
     def add(self, inputs: Tensor) -> "Diagonal":
         """Take in `inputs` (…, columns). Returns itself."""
+        if inputs.ndim == 0 or inputs.shape[-1] != len(self.sum):
+            raise ValueError(f"inputs has shape {tuple(inputs.shape)}, must be (…, {len(self.sum)})")
         X = inputs.detach().reshape(-1, len(self.sum)).to(self.sum)
         self.sum += X.square().sum(0)
         self.count += len(X)
@@ -49,8 +51,7 @@ def prune_weight(
     """
     check_weight(weight)
     check_target(sparsity, n_m, columns := weight.shape[1])
-    diagonal = (torch.diag(hessian) if hessian.ndim == 1 else hessian).diagonal()
-    check_hessian(torch.diag(hessian) if hessian.ndim == 1 else hessian, columns)
+    diagonal = check_diagonal(hessian, columns) if hessian.ndim == 1 else check_hessian(hessian, columns).diagonal()
     # |W_ij| · √mean(x_j²)
     scores = weight.detach().abs() * (diagonal / 2).sqrt()
     if n_m is not None:
@@ -59,6 +60,17 @@ def prune_weight(
         largest = scores.argsort(dim=1, descending=True, stable=True)[:, : columns - round(columns * sparsity)]
         keep = torch.zeros_like(scores, dtype=torch.bool).scatter_(1, largest, True)
     return weight.detach().masked_fill(~keep, 0), keep
+
+
+def check_diagonal(hessian: Tensor, columns: int) -> Tensor:
+    """Return `hessian` if it is a finite (columns,) vector with nothing negative, else raise ValueError."""
+    if len(hessian) != columns:
+        raise ValueError(f"hessian has shape {tuple(hessian.shape)}, must be ({columns},) or ({columns}, {columns})")
+    if not hessian.is_floating_point() or not all(torch.isfinite(extreme) for extreme in hessian.aminmax()):
+        raise ValueError(f"hessian ({hessian.dtype}) contains nan or inf, must be finite: were the inputs?")
+    if (lowest := hessian.min()) < 0:
+        raise ValueError(f"hessian has {lowest.item():g} on its diagonal, must be a mean of 2x²")
+    return hessian
 
 
 def prune_model(

@@ -9,6 +9,7 @@ Needs `transformers`, and `datasets` for the papers' C4 and WikiText2 (`pip inst
     huggingface.save(model, "opt-125m-half", tokenizer)
 """
 
+import copy
 import os
 import random
 from collections.abc import Callable, Sequence
@@ -59,14 +60,20 @@ def load(name: str | os.PathLike, dtype: torch.dtype | str = "auto", device: str
 
 
 def save(model: nn.Module, folder: str | os.PathLike, tokenizer: Any | None = None) -> None:
-    """Write `model`, and the tokenizer if given, as `from_pretrained` reads them: GPT-2's weights as Conv1D again."""
+    """Write `model`, and the tokenizer if given, as `from_pretrained` reads them: GPT-2's weights as Conv1D again.
+
+    What `prepare_` changed is written as it was before; `model` itself stays as it is.
+    """
     if tokenizer is not None:
         tokenizer.save_pretrained(folder)
-    to_conv1d_(model)
-    try:
-        model.save_pretrained(folder)
-    finally:
-        to_linear_(model)
+    state = model.state_dict()
+    for name, module in model.named_modules():
+        if isinstance(module, TransposedLinear):
+            state[f"{name}.weight"] = module.weight.detach().t().contiguous()
+    model.save_pretrained(folder, state_dict=state)
+    config = copy.deepcopy(model.config)
+    config.use_cache = getattr(model, "use_cache_before", config.use_cache)
+    config.save_pretrained(folder)
 
 
 def prepare_(model: nn.Module) -> nn.Module:
@@ -76,6 +83,8 @@ def prepare_(model: nn.Module) -> nn.Module:
     """
     blocks(model)
     to_linear_(model)
+    if not hasattr(model, "use_cache_before"):
+        model.use_cache_before = model.config.use_cache  # for `save`
     model.config.use_cache = False
     return model.eval()
 

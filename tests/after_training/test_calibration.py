@@ -288,3 +288,128 @@ def test_only_the_layers_named_are_pruned_and_the_bar_counts_them(capsys):
     ]
     assert changed == ["blocks.1.up.weight", "head.weight"]
     assert "2/2" in capsys.readouterr().err
+
+
+def interrupting(after):
+    count = 0
+
+    def prune_layer(weight, hessian):
+        nonlocal count
+        count += 1
+        if count > after:
+            raise KeyboardInterrupt
+        return sparsegpt.prune_weight(weight, hessian.matrix, sparsity=0.5)
+
+    return prune_layer
+
+
+def test_after_an_interrupt_what_is_done_is_said_and_the_rest_can_follow():
+    model, expected = Net(), Net()
+    reference = sparsegpt.prune_model(expected, batches(), sparsity=0.5, progress=False)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        prune_in_order(model, batches(), interrupting(3), Hessian, progress=False)
+    assert list(caught.value.masks) == ["blocks.0.up.weight", "blocks.0.down.weight"]
+    assert caught.value.left == [name for names in blocks_of()[1:] for name in names]
+    assert "Pruned: blocks.0.up.weight, blocks.0.down.weight; unchanged: blocks.1.up" in caught.value.__notes__[0]
+    rest = sparsegpt.prune_model(model, batches(), sparsity=0.5, layers=caught.value.left, progress=False)
+    assert Masks({**caught.value.masks, **rest}) == reference
+    assert_same(model, expected)
+
+
+def test_an_interrupt_while_a_block_is_written_leaves_it_unwritten():
+    class Writing(nn.Parameter):
+        def copy_(self, other):
+            super().copy_(other)
+            if not stopped:
+                stopped.append(True)
+                raise KeyboardInterrupt
+
+    stopped = []
+    model = Net()
+    model.blocks[1].down.weight.__class__ = Writing
+    before = copy.deepcopy(Net().state_dict())
+    with pytest.raises(KeyboardInterrupt) as caught:
+        sparsegpt.prune_model(model, batches(), sparsity=0.5, progress=False)
+    assert stopped and list(caught.value.masks) == ["blocks.0.up.weight", "blocks.0.down.weight"]
+    for name, weight in model.state_dict().items():
+        assert (name in caught.value.masks) != torch.equal(weight, before[name])
+
+
+def test_the_rest_is_walked_alike_in_nested_containers():
+    class Residual(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.up, self.down = nn.Linear(8, 12), nn.Linear(12, 8)
+
+        def forward(self, x):
+            return x + self.down(self.up(x).relu())
+
+    def made():
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Sequential(*(nn.Linear(8, 8) for _ in range(4))), Residual(), nn.Linear(8, 3)).double()
+
+    model, expected, given = made(), made(), [torch.randn(50, 8, dtype=F64)]
+    reference = sparsegpt.prune_model(expected, given, sparsity=0.5, progress=False)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        prune_in_order(model, given, interrupting(4), Hessian, progress=False)
+    assert caught.value.left == ["1.up", "1.down", "2"]
+    rest = sparsegpt.prune_model(model, given, sparsity=0.5, layers=caught.value.left, progress=False)
+    assert Masks({**caught.value.masks, **rest}) == reference
+    assert_same(model, expected)
+
+
+def test_a_block_may_work_on_its_input_in_place():
+    class InPlace(Block):
+        def forward(self, hidden, scale=None):
+            return super().forward(hidden.mul_(0.5), scale)
+
+    def made():
+        model = Net()
+        model.blocks[1] = InPlace()
+        torch.manual_seed(1)
+        for weight in model.blocks[1].parameters():
+            nn.init.normal_(weight)
+        return model.double().eval()
+
+    model, expected = made(), made()
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        masks = sparsegpt.prune_model(model, batches(), sparsity=0.5, progress=False)
+        assert masks == by_hand(expected, batches(), blocks_of(), sparsity=0.5)
+    assert_same(model, expected)
+
+
+def test_blocks_that_cannot_be_called_alone_are_no_chain():
+    class Counted(Net):
+        def forward(self, ids, scale=1.0):
+            self.now = True
+            try:
+                return super().forward(ids, scale)
+            finally:
+                del self.now
+
+    class Needy(Block):
+        def forward(self, hidden, scale=None):
+            assert net[0].now
+            return super().forward(hidden, scale)
+
+    model = Counted()
+    net = [model]
+    model.blocks[1] = Needy().double()
+    with pytest.warns(UserWarning, match="blocks are not walked one by one: run one by one they fail: .*'now'"):
+        sparsegpt.prune_model(model, batches(), sparsity=0.5, progress=False)
+
+
+def test_a_later_batch_that_runs_otherwise_is_said_with_the_container():
+    class Fickle(Net):
+        def forward(self, ids, scale=1.0):
+            return Backwards.forward(self, ids, scale) if scale > 2 else super().forward(ids, scale)
+
+    with pytest.raises(Unfinished, match="^the elements of blocks run otherwise in a later batch: one is not given"):
+        sparsegpt.prune_model(Fickle(), batches(), sparsity=0.5, progress=False)
+
+
+@pytest.mark.parametrize(("layer", "empty"), [(nn.Linear(6, 2), (0, 6)), (nn.Conv2d(6, 2, 1), (0, 6, 3, 3))])
+def test_batches_without_samples_are_said(layer, empty):
+    with pytest.raises(Unfinished, match="^the model itself: calibration gives it no inputs"):
+        sparsegpt.prune_model(layer, [torch.ones(empty)], sparsity=0.5, progress=False)

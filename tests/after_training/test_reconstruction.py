@@ -2,11 +2,12 @@
 
 import itertools
 import math
+import re
 
 import pytest
 import torch
 
-from pruning_lib.after_training import exact, reconstruction
+from pruning_lib.after_training import exact, reconstruction, sparsegpt
 from pruning_lib.after_training.reconstruction import Hessian, error, refit
 
 F64 = torch.float64
@@ -73,6 +74,28 @@ def test_refit_with_too_few_inputs_warns_and_fits_them(layer):
     torch.testing.assert_close(few @ fitted[2:].T, few @ weight[2:].T, rtol=1e-4, atol=1e-4)
 
 
+def test_refit_does_not_depend_on_the_chunks(layer, monkeypatch):
+    weight, X, keep = layer
+    keep[2:5] = True
+    hessian = Hessian(10, F64).add(X[:6]).matrix  # too few inputs for rows 0 and 2 to 4 only
+    with pytest.warns(UserWarning, match="was raised to"):
+        together = refit(weight, hessian, keep)
+    monkeypatch.setattr(reconstruction, "CHUNK", 1)
+    with pytest.warns(UserWarning, match="was raised to"):
+        torch.testing.assert_close(refit(weight, hessian, keep), together, rtol=1e-6, atol=1e-8)
+
+
+def test_damping_goes_up_to_the_largest_before_giving_up(layer):
+    weight, _, keep = layer
+    indefinite = torch.eye(10, dtype=F64)
+    indefinite[0, 1] = indefinite[1, 0] = 1.5  # lowest eigenvalue −0.5
+    with pytest.warns(UserWarning, match="at damping 0.3: it was raised to 1"):
+        refit(weight, indefinite, torch.ones_like(keep), damping=0.3)
+    indefinite[0, 1] = indefinite[1, 0] = 3
+    with pytest.raises(ValueError, match="at damping 0.3, nor with any up to 1"):
+        refit(weight, indefinite, torch.ones_like(keep), damping=0.3)
+
+
 def test_refit_leaves_dead_columns_alone(layer):
     weight, X, keep = layer
     X[:, 3] = 0
@@ -111,10 +134,25 @@ def test_exact_spreads_the_zeros_over_the_rows_and_keeps_to_n_of_m(layer, monkey
     torch.testing.assert_close(again, pruned, rtol=0, atol=0)
     _, keep = exact.prune_weight(weight, hessian, n_m=(3, 5))
     assert (keep.view(7, 2, 5).sum(-1) == 3).all()
+    pruned, keep = exact.prune_weight(weight, hessian, n_m=(2, 2))
+    assert keep.all() and torch.equal(pruned, weight)
     for sparsity in (0, 1):
         pruned, keep = exact.prune_weight(weight, hessian, sparsity=sparsity)
         torch.testing.assert_close(pruned, weight * (1 - sparsity), rtol=0, atol=0)
         assert keep.all() if sparsity == 0 else not keep.any()
+
+
+@pytest.mark.parametrize("damping", [math.nan, -1, 5, None, "0.1"])
+def test_bad_damping_is_an_error(layer, damping):
+    weight, X, keep = layer
+    hessian = Hessian(10, F64).add(X).matrix
+    for call in (
+        lambda: refit(weight, hessian, keep, damping),
+        lambda: exact.prune_weight(weight, hessian, 0.5, damping=damping),
+        lambda: sparsegpt.prune_weight(weight, hessian, 0.5, damping=damping),
+    ):
+        with pytest.raises(ValueError, match=re.escape(f"damping is {damping!r}")):
+            call()
 
 
 def test_bad_input_is_an_error(layer):

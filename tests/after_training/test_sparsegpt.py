@@ -209,6 +209,7 @@ BAD = {
     "nan": ({"sparsity": math.nan}, "sparsity is nan"),
     "n over m": ({"n_m": (5, 4)}, r"n_m is \(5, 4\)"),
     "none of m": ({"n_m": (0, 4)}, r"n_m is \(0, 4\)"),
+    "no pair": ({"n_m": 4}, "n_m is 4"),
     "columns": ({"n_m": (2, 7)}, "weight has 300 columns, must be a multiple of m = 7"),
     "block": ({"sparsity": 0.5, "block": 0}, "block is 0"),
     "damping": ({"sparsity": 0.5, "damping": math.nan}, "damping is nan"),
@@ -299,3 +300,40 @@ def test_options_reach_every_layer():
         assert torch.equal(masks["0.weight"], keep)
         torch.testing.assert_close(fresh[0].weight.detach(), weight, rtol=0, atol=1e-10)
         assert torch.equal(fresh[1].weight, model[1].weight)
+
+
+@pytest.mark.parametrize("form", ["cholesky", "synchronized", "exact"])
+def test_steps_refuse_at_the_call_what_has_no_answer(form):
+    weight, hessian = layer(rows=3, columns=8)
+    with pytest.raises(ValueError, match="‖WX‖² is 0"):
+        sparsegpt.steps(0 * weight, hessian, sparsity=0.5, form=form)
+    indefinite = torch.full((8, 8), 5.0, dtype=F64).fill_diagonal_(1)
+    with pytest.raises(ValueError, match="no Cholesky factor at damping 0.01"):
+        sparsegpt.steps(weight, indefinite, sparsity=0.5, form=form)
+
+
+def test_raised_damping_names_the_layer():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(12, 16), nn.Linear(16, 8)).double()
+    few = [torch.randn(3, 12, dtype=F64)]
+    with pytest.warns(UserWarning, match="at damping 0: it was raised to") as caught:
+        sparsegpt.prune_model(model, few, sparsity=0.5, damping=0, progress=False)
+    assert [str(warning.message)[:14] for warning in caught] == ["0: hessian has", "1: hessian has"]
+    assert {warning.filename for warning in caught} == {__file__}
+    with pytest.warns(UserWarning, match="^the model itself: hessian has no"):
+        sparsegpt.prune_model(model[0], few, sparsity=0.5, damping=0, progress=False)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_model_in_half_precision_stays_so(dtype):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(12, 16), nn.ReLU(), nn.Linear(16, 8)).to(dtype)
+    batch = torch.randn(200, 12).to(dtype)
+    expected = copy.deepcopy(model).double()
+    masks = sparsegpt.prune_model(model, [batch], sparsity=0.5, progress=False)
+    theirs = sparsegpt.prune_model(expected, [batch.double()], sparsity=0.5, progress=False)
+    for name, keep in masks.items():
+        weight = model.get_parameter(name)
+        assert weight.dtype == dtype and torch.equal(weight != 0, keep)
+        assert keep.sum() == keep.numel() / 2 and (keep != theirs[name]).double().mean() < 0.05  # near ties
+    torch.testing.assert_close(model(batch).double(), expected(batch.double()), rtol=0, atol=0.2)

@@ -58,6 +58,7 @@ def test_model_is_walked_in_order():
         ({"n_m": (1, 2)}, "exactly one of them"),
         ({"sparsity": None, "n_m": (1, 3)}, "must be a multiple of m = 3"),
         ({"sparsity": 2}, "sparsity is 2"),
+        ({"hessian": torch.full((20,), torch.inf)}, "hessian .* must be finite"),
         ({"hessian": torch.ones(19)}, "hessian has shape"),
         ({"hessian": -torch.ones(20)}, "on its diagonal"),
         ({"weight": torch.full((2, 20), torch.nan)}, "weight .* must be finite"),
@@ -66,3 +67,8 @@ def test_model_is_walked_in_order():
 def test_bad_input_is_an_error(change, message):
     with pytest.raises(ValueError, match=message):
         wanda.prune_weight(**{"weight": torch.ones(2, 20), "hessian": torch.ones(20), "sparsity": 0.5, **change})
+
+
+def test_inputs_of_another_width_are_an_error():
+    with pytest.raises(ValueError, match=r"inputs has shape \(5, 40\), must be \(…, 20\)"):
+        wanda.Diagonal(20).add(torch.ones(5, 40))

@@ -121,6 +121,25 @@ def test_a_pruned_model_saved_and_loaded_gives_the_same_outputs(family, tokenize
     torch.testing.assert_close(plain(x).logits, model(x).logits)
 
 
+@FAMILIES
+@pytest.mark.parametrize("prepared", [True, False])
+def test_saving_leaves_the_model_alone_and_writes_the_cache_as_it_was(family, prepared, tmp_path):
+    model = drawn(family)
+    if prepared:
+        huggingface.prepare_(huggingface.prepare_(model))
+    modules, parameters = dict(model.named_modules()), dict(model.named_parameters())
+    values = {name: value.clone() for name, value in model.state_dict().items()}
+    huggingface.save(model, tmp_path)
+    assert dict(model.named_modules()) == modules  # the same objects
+    for name, parameter in model.named_parameters():
+        assert parameter is parameters[name] and torch.equal(parameter, values[name])
+    assert model.config.use_cache is not prepared
+    plain = transformers.AutoModelForCausalLM.from_pretrained(tmp_path)
+    assert plain.config.use_cache
+    x = tokens(2, CONTEXT)
+    torch.testing.assert_close(plain(x).logits, model(x).logits)
+
+
 def test_load_gives_the_tokenizer_and_takes_type_and_device(tokenizer, tmp_path):
     huggingface.save(huggingface.prepare_(drawn("opt")), tmp_path, tokenizer)
     model, tokenizer = huggingface.load(tmp_path)
