@@ -8,7 +8,8 @@ added to the file at once; started again, it makes only the missing ones.
 
 Two times are taken of each product. `call`: as a program sees it, with what Python and the launch cost. `graph`: the
 same calls replayed as a CUDA graph, the kernels alone. Weights take turns so that they come from memory, not from the
-L2 cache. `algorithm` 0 is cuSPARSELt's default; the other one is what its search found for the case.
+L2 cache. `algorithm` 0 is cuSPARSELt's default; the other one is the number that its search prefers for the
+case, run without the split-K settings that the search may have paired it with: torch's tensor class takes none.
 """
 
 import argparse
@@ -45,7 +46,8 @@ TOKENS = [1, 16, 64, 256, 1024, 2048, 4096]
 EXTRA_TOKENS = {"tutorial 10240→3072": [3072]}
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "int8": torch.int8}
 REPEATS, WARMUP, CALLS = 15, 3, 4  # rounds, and calls in a round at least
-COPIES = 32  # of a weight at most
+COPIES = 512  # of a weight at most; small ones only need so many, so that all take about twice the L2 cache
+TOLERANCE = {"float16": 0.01, "bfloat16": 0.05, "int8": 0.0}  # of a product, as `error_of` has it
 BLOCKS, WIDTH = 4, 4096  # of the whole model: blocks Linear(d, 4d), GELU, Linear(4d, d)
 PAIRS = torch.tensor([[1, 1, 0, 0], [1, 0, 1, 0], [1, 0, 0, 1], [0, 1, 1, 0], [0, 1, 0, 1], [0, 0, 1, 1]]).bool()
 
@@ -114,6 +116,22 @@ def error_of(result: Tensor, expected: Tensor) -> float:
     return float((result.float() - expected).abs().max() / expected.abs().max())
 
 
+def checked_error(result: Tensor, expected: Tensor, dtype: str) -> float:
+    """`error_of`; RuntimeError if it is nan or above the tolerance: a wrong product's time means nothing."""
+    error = error_of(result, expected)
+    if not error <= TOLERANCE[dtype]:
+        raise RuntimeError(f"wrong product: error {error}, must be at most {TOLERANCE[dtype]}")
+    return error
+
+
+def attempt(about: dict, run: Callable[[], dict]) -> dict:
+    """`about` with what `run` finds, or with the reason why it failed: torch's refusals, memory, a wrong product."""
+    try:
+        return about | run()
+    except RuntimeError as error:
+        return about | {"failed": str(error).split("\n")[0]}
+
+
 def copies_of(weight_bytes: int, cache_bytes: int) -> int:
     """How many weights have to take turns so that none of them is still in the cache when it is used again."""
     return min(COPIES, max(1, math.ceil(2 * cache_bytes / weight_bytes)))
@@ -165,22 +183,30 @@ def product_runs(case: Case) -> list[dict]:
     count = copies_of(rows * columns * dtype.itemsize // 2, torch.cuda.get_device_properties(0).L2_cache_size)
     weights = [two_four_weight(rows, columns, dtype, "cuda") for _ in range(count)]
     x = activations(case.tokens, columns, dtype, "cuda")
-    algorithms = [0]
-    if case.backend == "cusparselt":
-        padded = F.pad(x, (0, 0, 0, -case.tokens % size_rules(dtype, case.backend).dense_rows))  # as torch pads
-        packed = sparse_weight(weights[0], case.backend).packed
-        best = torch._cslt_sparse_mm_search(packed, padded.t(), transpose_result=True)
-        algorithms += [best] * (best != 0)
-    runs = []
-    for algorithm in algorithms:
+    turns = [place % count for place in range(max(count, CALLS))]
+
+    def run(algorithm: int) -> dict:
         sparse = [sparse_weight(weight, case.backend, algorithm) for weight in weights]
-        error = error_of(F.linear(x, sparse[0]), dense_product(x, weights[0]))
-        turns = [place % count for place in range(max(count, CALLS))]
+        error = checked_error(F.linear(x, sparse[0]), dense_product(x, weights[0]), case.dtype)
         found = compared(
             [lambda weight=weights[place]: dense_product(x, weight) for place in turns],
             [lambda weight=sparse[place]: F.linear(x, weight) for place in turns],
         )
-        runs.append({"rows": rows, "columns": columns, "algorithm": algorithm, "error": error} | found)
+        return {"error": error} | found
+
+    def search() -> dict:
+        padded = F.pad(x, (0, 0, 0, -case.tokens % size_rules(dtype, case.backend).dense_rows))  # as torch pads
+        packed = sparse_weight(weights[0], case.backend).packed
+        return {"algorithm": torch._cslt_sparse_mm_search(packed, padded.t(), transpose_result=True)}
+
+    size = {"rows": rows, "columns": columns}
+    runs = [attempt(size | {"algorithm": 0}, lambda: run(0))]
+    if case.backend == "cusparselt":
+        best = attempt(size | {"algorithm": "search"}, search)
+        if "failed" in best:
+            runs.append(best)
+        elif best["algorithm"] != 0:
+            runs.append(attempt(best, lambda: run(best["algorithm"])))
     return runs
 
 
@@ -206,7 +232,7 @@ def model_runs(case: Case) -> list[dict]:
     dense, sparse = build(), build()
     left = convert_(sparse, case.backend)
     x = activations(case.tokens, WIDTH, dtype, "cuda")
-    error = error_of(sparse(x), dense(x))
+    error = checked_error(sparse(x), dense(x), case.dtype)
     found = compared([lambda: dense(x)] * CALLS, [lambda: sparse(x)] * CALLS)
     about = f"{BLOCKS} × (Linear {WIDTH}→{4 * WIDTH}, GELU, Linear {4 * WIDTH}→{WIDTH})"
     return [{"model": about, "left_dense": left, "algorithm": 0, "error": error} | found]
@@ -225,7 +251,7 @@ def measured(case: Case) -> list[dict]:
     torch.manual_seed(0)
     try:
         runs = model_runs(case) if case.shape == "model" else product_runs(case)
-    except RuntimeError as error:  # torch's refusals and out of memory: told in the file
+    except RuntimeError as error:  # before anything was measured
         runs = [{"failed": str(error).split("\n")[0]}]
     torch.cuda.empty_cache()
     return [case._asdict() | run for run in runs]
@@ -243,19 +269,31 @@ def gpu_facts() -> dict:
     }
 
 
-def finished(path: Path, gpu: str) -> list[dict]:
-    """What is in the file already, but for failures, which are tried again; ValueError if another GPU made it."""
+def conditions(gpu: dict) -> dict:
+    """What all runs of one file must have in common."""
+    told = {key: gpu.get(key) for key in ("name", "cuda", "cusparselt")}
+    return told | {"torch": torch.__version__, "repeats": REPEATS, "copies": COPIES}
+
+
+def finished(path: Path, gpu: dict) -> list[dict]:
+    """The runs in the file already; ValueError if they were made under other `conditions`."""
     if not path.exists():
         return []
     record = json.loads(path.read_text(encoding="utf-8"))
-    if record["gpu"]["name"] != gpu:
-        raise ValueError(f"{path} holds runs of {record['gpu']['name']}, must be of {gpu}: give another --out")
-    return [run for run in record["runs"] if "failed" not in run]
+    for key, now in conditions(gpu).items():
+        then = record.get("conditions", {}).get(key)
+        if then != now:
+            raise ValueError(f"{path} holds runs of {key} {then}, must be of {now}: give another --out")
+    return record["runs"]
+
+
+def case_of(run: dict) -> Case:
+    return Case(*(run[key] for key in Case._fields))
 
 
 def save(path: Path, gpu: dict, runs: list[dict]) -> None:
     record = {"about": __doc__.split("\n")[0]} | provenance() | {"device": gpu["name"], "gpu": gpu}
-    record |= {"times": "seconds per call, median", "repeats": REPEATS}
+    record |= {"times": "seconds per call, median", "conditions": conditions(gpu)}
     lines = json.dumps(record | {"runs": []}, ensure_ascii=False, indent=1, allow_nan=False)[: -len("[]\n}")]
     body = ",\n".join(json.dumps(run, ensure_ascii=False, separators=(",", ":"), allow_nan=False) for run in runs)
     with written_whole(path) as temporary:
@@ -272,6 +310,8 @@ def options(arguments: list[str] | None) -> argparse.Namespace:
     given = parser.parse_args(arguments)
     if min(given.tokens) < 1:
         parser.error(f"--tokens holds {min(given.tokens)}, must be at least 1")
+    for name in ("dtypes", "backends", "tokens"):  # twice the same would be measured twice
+        setattr(given, name, list(dict.fromkeys(getattr(given, name))))
     if not given.seconds > 0:
         parser.error(f"--seconds is {given.seconds}, must be above 0")
     return given
@@ -301,13 +341,14 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(f"nothing measured, nothing written: {refusals[0]}")
     start, gpu = time.perf_counter(), gpu_facts()
     out = given.out or default_out(gpu["name"])
-    runs = finished(out, gpu["name"])
-    done = {tuple(run[key] for key in Case._fields) for run in runs}
+    runs = finished(out, gpu)
+    done = {case_of(run) for run in runs if "dense_call" in run}  # a failure or a skip is tried again
     wanted = [case for case in cases(given.dtypes, given.backends, given.tokens) if case not in done]
     for number, case in enumerate(wanted):
         if time.perf_counter() - start > given.seconds:
             print(f"time is up, {len(wanted) - number} cases are left: start again to add them")
             break
+        runs = [run for run in runs if case_of(run) != case]
         for run in measured(case):
             runs.append(run)
             print(f"{case.dtype} {case.backend} {case.shape}, {case.tokens} tokens: {outcome(run)}", flush=True)

@@ -34,6 +34,8 @@ class CSRLinear(nn.Module):
 
     def __init__(self, linear: nn.Linear):
         super().__init__()
+        if linear.weight.dtype not in (torch.float32, torch.float64):
+            raise ValueError(f"weight is {linear.weight.dtype}, must be float32 or float64: CSR products take no other")
         self.out_features, self.in_features = linear.weight.shape
         matrix = csr(linear.weight.detach())
         self.values = nn.Parameter(matrix.values(), requires_grad=False)
@@ -52,9 +54,21 @@ class CSRLinear(nn.Module):
 
 
 def as_csr(model: nn.Module) -> nn.Module:
-    """A copy of `model` whose Linear layers are `CSRLinear`; convolutions stay. ValueError if there is no Linear."""
+    """A copy of `model` whose Linear layers are `CSRLinear`; convolutions stay.
+
+    Raises
+    ------
+    ValueError
+        If there is no Linear, one is neither float32 nor float64, or the model holds an nn.TransformerEncoderLayer,
+        which reads the weights of its Linear layers past their forward.
+    """
     if isinstance(model, nn.Linear):
         return CSRLinear(model)
+    for name, module in model.named_modules():
+        if isinstance(module, nn.TransformerEncoderLayer):
+            raise ValueError(
+                f"module {name!r} is an nn.TransformerEncoderLayer, which reads its Linear weights directly"
+            )
     converted = copy.deepcopy(model)
     # a subclass may be read by its owner, past its forward, as nn.MultiheadAttention does
     replaced = {module: CSRLinear(module) for module in converted.modules() if type(module) is nn.Linear}

@@ -14,6 +14,7 @@ from pruning_lib.acceleration.packing import pack
 from pruning_lib.checks import check_choice
 
 AMPERE = (8, 0)
+READ_PAST_FORWARD = (nn.TransformerEncoderLayer, nn.MultiheadAttention)  # their fused paths take the weights themselves
 
 
 class SizeRule(NamedTuple):
@@ -70,6 +71,8 @@ def require_gpu(backend: str, device: torch.device | str | int | None = None) ->
 def check_weight(weight: Tensor, backend: str) -> None:
     """ValueError unless `weight` can be multiplied as 2:4: dtype, shape, a capable GPU it lies on, and the pattern."""
     rule = size_rules(weight.dtype, backend)
+    if isinstance(weight, torch.sparse.SparseSemiStructuredTensor):
+        raise ValueError(f"weight is a {type(weight).__name__}, must be dense: it is packed as 2:4 already")
     if weight.ndim != 2:
         raise ValueError(f"weight has shape {tuple(weight.shape)}, must be a matrix (rows, columns)")
     rows, columns = weight.shape
@@ -132,24 +135,32 @@ def convert_(model: nn.Module, backend: str, layers: list[str] | None = None) ->
     Returns
     -------
     dict of str to str
-        Name → reason, for each Linear layer that stays dense.
+        Name → reason, for each Linear layer that stays dense: also subclasses of nn.Linear (a parametrized layer is
+        one) and the layers of nn.TransformerEncoderLayer and nn.MultiheadAttention, which read their weights directly.
 
     Raises
     ------
     ValueError
-        If a named layer cannot be converted, or none can, with the reasons. The model is unchanged then.
+        If a named layer cannot be converted, or none can, with the reasons; or if a weight to convert is held by a
+        mask. The model is unchanged then.
     """
     check_choice("backend", backend, RULES)
     linears = {name: module for name, module in model.named_modules() if isinstance(module, nn.Linear)}
     for name in layers or ():
         if name not in linears:
             raise ValueError(f"layers name {name!r}, which is no Linear layer; the model has {', '.join(linears)}")
+    owned = {part for module in model.modules() if isinstance(module, READ_PAST_FORWARD) for part in module.modules()}
     packed, reasons = {}, {}
     for name, linear in linears.items():
         if layers is not None and name not in layers:
             reasons[name] = "not in layers"
             continue
+        # as structure.holding.held, which would bring safetensors along: the GPU benchmark needs torch alone
+        if getattr(linear.weight, "held", None) is not None:
+            raise ValueError(f"'{name}.weight' is held by a mask: take it off with release(model) before converting")
         try:
+            if type(linear) is not nn.Linear or linear in owned or "weight" not in linear._parameters:
+                raise ValueError("it is not a plain nn.Linear that its own forward alone reads")
             packed[name] = sparse_weight(linear.weight, backend)
         except ValueError as error:
             if layers is not None:

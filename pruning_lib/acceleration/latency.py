@@ -3,7 +3,7 @@
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
@@ -52,7 +52,9 @@ def time_in_turns(
         raise ValueError(f"device is {device}, must be a CPU or CUDA device")
     clock = on_cpu if device.type == "cpu" else on_cuda
     times: dict[str, list[float]] = {name: [] for name in runs}
-    with thread_count(threads) as used:
+    # events are recorded on the current device, which need not be the one that computes
+    current = torch.cuda.device(device) if device.type == "cuda" else nullcontext()
+    with thread_count(threads) as used, current:
         for turn in range(warmup + repeats):
             for name, run in runs.items():
                 seconds = clock(run)

@@ -4,6 +4,7 @@ A dispatch mode sees every product that runs, whoever calls it: convolutions, li
 the two inside attention; hooks tell in which module. One MAC is two FLOP; products with padding count, as usual.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from math import prod
@@ -26,6 +27,10 @@ PRODUCTS = {
     aten.addmv: (1, 2),
     aten.dot: (0, 1),
     aten._int_mm: (0, 1),
+    aten.addbmm: (1, 2),
+    aten.vdot: (0, 1),
+    aten._addmm_activation: (1, 2),
+    aten._sparse_addmm: (1, 2),  # what torch.sparse.mm calls
 }
 CONVOLUTIONS = (aten.convolution, aten._convolution)
 # they multiply, but what is not visible from here
@@ -39,6 +44,7 @@ OPAQUE = (
     "cslt",
     "cusparselt",
 )
+OTHER_PRODUCT = re.compile("mm(_|$)|matmul")  # names of products that are not in the table
 
 
 class Count(NamedTuple):
@@ -72,7 +78,7 @@ def macs(model: nn.Module, example_inputs: Inputs) -> Macs:
     Raises
     ------
     ValueError
-        If an operator multiplies out of sight (a recurrent layer's fused kernel).
+        If an operator multiplies out of sight (a recurrent layer's fused kernel) or is a product that is not known.
     """
     counter = Counter(model)
     with evaluated(model), unfused_attention(), counter.named(model), torch.no_grad(), counter:
@@ -116,6 +122,10 @@ class Counter(TorchDispatchMode):
                 parts = func.decompose(*args, **kwargs)
             if parts is not NotImplemented:
                 return parts
+            if OTHER_PRODUCT.search(name):
+                raise ValueError(
+                    f"the multiply–accumulates of {name} in {self.where!r} cannot be counted: unknown product"
+                )
         out = func(*args, **kwargs)
         if packet in PRODUCTS:
             self.product(*(args[place] for place in PRODUCTS[packet]))
@@ -165,6 +175,8 @@ def uses(tensor: Tensor, dim: int, weight: bool) -> Tensor:
     if tensor.layout == torch.sparse_csr:
         columns = tensor.col_indices()[tensor.values() != 0].long()
         return columns.bincount(minlength=tensor.shape[1])
+    if tensor.layout != torch.strided:
+        tensor = tensor.to_dense()
     if weight:
         return (tensor != 0).sum(dim)
     return torch.full_like(tensor.select(dim, 0), tensor.shape[dim], dtype=torch.int64)

@@ -39,11 +39,18 @@ def best_masks(model: nn.Module, layers: list[str] | None = None) -> Masks:
 
 
 def magnitude(weight: Tensor) -> Tensor:
-    """abs(w); for int8 in int16, where 128 exists."""
-    return weight.to(torch.int16).abs() if weight.dtype == torch.int8 else weight.abs()
+    """abs(w); of integers in int64, where 128 and 2³¹ exist; ValueError unless a tensor of real numbers."""
+    if not isinstance(weight, Tensor) or weight.dtype == torch.bool or weight.is_complex():
+        kind = weight.dtype if isinstance(weight, Tensor) else type(weight).__name__
+        raise ValueError(f"weight is {kind}, must be a tensor of real numbers")
+    if weight.is_floating_point():
+        return weight.abs()
+    size = weight.to(torch.int64).abs()
+    if size.numel() and size.min() < 0:
+        raise ValueError(f"weight holds {size.min()}, whose size does not fit into int64")
+    return size
 
 
 def kept_magnitude(weight: Tensor) -> float:
     """Σ abs(w) over what `best_mask` keeps, in float64."""
-    weight = weight.detach()
-    return float(magnitude(weight)[best_mask(weight)].sum(dtype=torch.float64))
+    return float(magnitude(weight).detach()[best_mask(weight)].sum(dtype=torch.float64))

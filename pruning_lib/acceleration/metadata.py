@@ -32,6 +32,8 @@ def words(indices: Tensor, dtype: torch.dtype) -> Tensor:
     """
     word = word_of(dtype)
     size = 2 * word.itemsize * 2  # indices per word
+    if not isinstance(indices, Tensor) or indices.dtype != torch.uint8 or (indices > 3).any():
+        raise ValueError("indices must be a uint8 tensor of numbers 0 to 3, as pack returns it")
     if indices.ndim != 2 or indices.shape[1] % size:
         raise ValueError(
             f"indices has shape {tuple(indices.shape)}, must be (rows, columns/2) with columns a multiple of "
@@ -86,7 +88,13 @@ def compress(dense: Tensor) -> tuple[Tensor, Tensor]:
         rows must be a multiple of 32 (int8: 16), columns of 32 (int8: 64, float32: 16).
     """
     check_matrix(dense)
-    word_of(dense.dtype)
+    word = word_of(dense.dtype)
+    rows, columns = 8 * PARTS[word], 2 * 8 * word.itemsize // (2 if dense.dtype == torch.float32 else 1)
+    if dense.shape[0] % rows or dense.shape[1] % columns:
+        raise ValueError(
+            f"dense has shape {tuple(dense.shape)}, must have rows a multiple of {rows} and columns of {columns} in "
+            f"{dense.dtype}: tensor cores read the metadata in such blocks"
+        )
     if dense.dtype == torch.float32:
         first, second = (dense.view(len(dense), -1, 2) != 0).unbind(-1)
         both = first & second
@@ -148,12 +156,20 @@ def size(dense: Tensor, bits: int | None = None) -> Size:
 
 def pack_bits(codes: Tensor, bits: int) -> Tensor:
     """uint8 numbers below 2^bits (bits 2 or 4) side by side in bytes, the first lowest; flat, filled up with 0."""
+    check_bits(codes, bits)
     each = 8 // bits
     flat = torch.nn.functional.pad(codes.flatten(), (0, -codes.numel() % each)).view(-1, each)
     packed = flat[:, 0].clone()
     for place in range(1, each):
         packed |= flat[:, place] << (bits * place)
     return packed
+
+
+def check_bits(codes: Tensor, bits: int) -> None:
+    if bits not in (2, 4):
+        raise ValueError(f"bits is {bits!r}, must be 2 or 4")
+    if not isinstance(codes, Tensor) or codes.dtype != torch.uint8 or (codes >= 2**bits).any():
+        raise ValueError(f"codes must be a uint8 tensor of numbers 0 to {2**bits - 1} to take {bits} bits each")
 
 
 def word_of(dtype: torch.dtype) -> torch.dtype:

@@ -91,8 +91,10 @@ def kept_columns(indices: Tensor) -> Tensor:
 def select(indices: Tensor, x: Tensor) -> Tensor:
     """What the multiplexers let through: row 4·⌊j/2⌋ + indices[r, j] of `x` for every kept value.
 
-    indices (rows, columns/2), x (columns, n) → (rows, columns/2, n).
+    indices (rows, columns/2), x (columns, n) → (rows, columns/2, n); ValueError if x has not `columns` rows.
     """
+    if len(x) != 2 * indices.shape[1]:
+        raise ValueError(f"x has {len(x)} rows, must have {2 * indices.shape[1]}: two for each index of a row")
     return x[kept_columns(indices)]
 
 
@@ -153,10 +155,20 @@ def check_matrix(dense: Tensor) -> None:
 
 def check_packed(values: Tensor, indices: Tensor, columns: int) -> None:
     for name, tensor in (("values", values), ("indices", indices)):
-        if tensor.ndim != 2 or columns % 4 or tensor.shape[1] * 2 != columns or len(tensor) != len(values):
+        if not isinstance(tensor, Tensor):
+            raise ValueError(
+                f"{name} is {type(tensor).__name__}, must be a tensor (rows, columns/2), as pack returns it"
+            )
+        if (
+            tensor.ndim != 2
+            or not tensor.numel()
+            or columns % 4
+            or tensor.shape[1] * 2 != columns
+            or len(tensor) != len(values)
+        ):
             raise ValueError(
                 f"{name} has shape {tuple(tensor.shape)}, must be (rows, columns/2) with columns = {columns}, "
-                "a multiple of 4"
+                "a multiple of 4 above 0"
             )
     if indices.dtype != torch.uint8 or indices.max() > 3 or not (indices[:, ::2] < indices[:, 1::2]).all():
         raise ValueError("indices must be uint8, 0 to 3, and rise within each group of four, as pack returns them")

@@ -11,9 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pruning_lib.acceleration.magnitude import magnitude
+from pruning_lib.acceleration.magnitude import kept_magnitude, magnitude
 from pruning_lib.checks import check_scores
 from pruning_lib.inputs import call
+from pruning_lib.structure import prunable
 from pruning_lib.structure.graph import FIXED, Graph
 from pruning_lib.structure.holding import held
 from pruning_lib.structure.tracing import tensors_in, trace
@@ -139,7 +140,9 @@ def permute_model(model: nn.Module, example_inputs: Any) -> tuple[nn.Module, dic
     """A copy of `model`, same outputs, whose channels are in the order that `find_permutation` finds for 2:4.
 
     Every Linear and every 1×1 convolution whose input channels can be moved; those that read the same channels in the
-    same order get one order, found for their weights together.
+    same order get one order, found for their weights together. The magnitude that 2:4 keeps in all weights together
+    never falls: where other layers read the channels too (a 3×3 convolution, a concatenation) and would lose more than
+    these gain, the order stays as it was.
 
     Returns
     -------
@@ -166,10 +169,30 @@ def permute_model(model: nn.Module, example_inputs: Any) -> tuple[nn.Module, dic
                 left[name] = str(error)
     if not readers:
         raise ValueError(f"no channels of the model can be moved: {'; '.join(left.values()) or 'it has no layer'}")
+    unmoved = dict(left)
+    kept = kept_in(model)
     for names in readers.values():
         weights = [model.get_submodule(name).weight.detach().flatten(1) for name in names]
-        model = permute(model, example_inputs, names[0], find_permutation(torch.cat(weights)))
-    return model, left
+        try:
+            permuted = permute(model, example_inputs, names[0], find_permutation(torch.cat(weights)))
+            keeps = kept_in(permuted)
+            if keeps < kept * (1 - 1e-12):  # a sum in another order may round differently
+                raise ValueError(
+                    f"moving the channels {names[0]!r} reads costs other layers more magnitude than it gains"
+                )
+        except ValueError as error:
+            unmoved |= dict.fromkeys(names, str(error))
+            continue
+        model, kept = permuted, keeps
+    if len(unmoved) == len(left) + sum(map(len, readers.values())):
+        raise ValueError(f"no channels of the model can be moved: {'; '.join(unmoved.values())}")
+    return model, unmoved
+
+
+def kept_in(model: nn.Module) -> float:
+    """Σ `kept_magnitude` over the weights that `best_masks` takes."""
+    weights = (weight.detach().flatten(1) for weight in prunable(model).values())
+    return sum(kept_magnitude(weight) for weight in weights if weight.shape[1] % 4 == 0)
 
 
 def positions(ids: Tensor, wanted: Tensor) -> Tensor:

@@ -1,5 +1,7 @@
 """When 2:4 can pay: the time a linear layer needs at least, from a GPU's published peaks (Williams et al. 2009)."""
 
+import math
+from numbers import Real
 from typing import NamedTuple
 
 import torch
@@ -71,14 +73,11 @@ def roofline(gpu: str, rows: int, columns: int, tokens: int, dtype: torch.dtype,
     Raises
     ------
     ValueError
-        A GPU or dtype that is not in the table, or sizes under 1.
+        A GPU or dtype that is not in the table, or sizes that are not finite numbers of at least 1.
     """
-    check_choice("gpu", gpu, GPUS)
-    card = GPUS[gpu]
-    if dtype not in card.dense:
-        raise ValueError(f"dtype is {dtype}, must be one of {', '.join(map(str, card.dense))}")
+    card = card_of(gpu, dtype)
     for name, value in (("rows", rows), ("columns", columns), ("tokens", tokens)):
-        if value < 1:
+        if not isinstance(value, Real) or not 1 <= value < math.inf:  # False for nan too
             raise ValueError(f"{name} is {value}, must be at least 1")
     flop = 2.0 * rows * columns * tokens
     weights = rows * columns * dtype.itemsize * (packed_share(dtype) if sparse else 1)
@@ -94,5 +93,13 @@ def packed_share(dtype: torch.dtype) -> float:
 
 def ridge(gpu: str, dtype: torch.dtype = torch.float16, sparse: bool = False) -> float:
     """FLOP per byte at which a GPU is as long computing as moving: 312/2.039 = 153 for A100 80GB, dense float16."""
+    card = card_of(gpu, dtype)
+    return card.peak(dtype, sparse) / card.bandwidth
+
+
+def card_of(gpu: str, dtype: torch.dtype) -> GPU:
+    """The table's entry; ValueError if it has no such GPU, or no rate in `dtype`."""
     check_choice("gpu", gpu, GPUS)
-    return GPUS[gpu].peak(dtype, sparse) / GPUS[gpu].bandwidth
+    if dtype not in GPUS[gpu].dense:
+        raise ValueError(f"dtype is {dtype}, must be one of {', '.join(map(str, GPUS[gpu].dense))}")
+    return GPUS[gpu]

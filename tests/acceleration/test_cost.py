@@ -1,6 +1,7 @@
 import copy
 import json
 import time
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -129,6 +130,32 @@ def test_macs_of_an_encoder_layer_are_told_by_module():
     }
 
 
+@pytest.mark.parametrize(
+    ("function", "shapes", "macs"),
+    [
+        (torch.addbmm, [(3, 5), (2, 3, 4), (2, 4, 5)], 2 * 3 * 4 * 5),
+        (torch.vdot, [(7,), (7,)], 7),
+        (torch._addmm_activation, [(5,), (3, 4), (4, 5)], 60),
+        (lambda a, b: torch.sparse.mm(a.to_sparse(), b), [(3, 4), (4, 5)], 60),
+    ],
+)
+def test_rarer_products_are_counted(function, shapes, macs):
+    class Product(nn.Module):
+        def forward(self, *inputs):
+            return function(*inputs)
+
+    assert count(Product(), *(torch.ones(shape) for shape in shapes))[0] == macs
+
+
+def test_an_unknown_product_is_an_error():
+    class Product(nn.Module):
+        def forward(self, a):
+            return torch.sparse.mm(a.to_sparse(), a.to_sparse())
+
+    with pytest.raises(ValueError, match="_sparse_sparse_matmul in '' cannot be counted: unknown product"):
+        cost.macs(Product(), torch.ones(3, 3))
+
+
 def test_a_fused_kernel_is_an_error_and_nothing_is_left_behind():
     model = nn.Sequential(nn.Linear(4, 4), nn.LSTM(4, 4)).train()
     with pytest.raises(ValueError, match="in '1' cannot be counted: one fused kernel"):
@@ -238,6 +265,10 @@ def test_a_model_as_csr_agrees_and_costs_its_non_zeros():
     assert both[0] is both[1][0] and isinstance(both[0], cost.CSRLinear)
     with pytest.raises(ValueError, match="no Linear layer"):
         cost.as_csr(nn.Conv2d(3, 4, 3))
+    with pytest.raises(ValueError, match="'0' is an nn.TransformerEncoderLayer"):
+        cost.as_csr(nn.Sequential(nn.TransformerEncoderLayer(8, 2, 16)))
+    with pytest.raises(ValueError, match="weight is torch.float16, must be float32"):
+        cost.as_csr(nn.Linear(4, 4).half())
 
 
 def test_times_are_medians_of_runs_in_turns(monkeypatch):
@@ -254,6 +285,35 @@ def test_times_are_medians_of_runs_in_turns(monkeypatch):
     assert calls == ["a", "b"] * 5
     assert times["a"] == (2, 1, 5, 3, 2, "cpu") and times["b"].seconds == 3
     assert torch.get_num_threads() == before
+
+
+def test_events_are_recorded_on_the_device_that_computes(monkeypatch):
+    current = [0]
+
+    @contextmanager
+    def on(device):
+        current.append(device.index)
+        yield
+        current.pop()
+
+    class Event:
+        def __init__(self, enable_timing):
+            pass
+
+        def record(self):
+            self.device = current[-1]
+
+        def synchronize(self):
+            pass
+
+        def elapsed_time(self, other):
+            return 1000.0 * self.device * other.device
+
+    monkeypatch.setattr(torch.cuda, "device", on)
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"GPU {device.index}")
+    assert cost.time_in_turns({"a": int}, 1, 0, device="cuda:1")["a"][::5] == (1.0, "GPU 1")
+    assert current == [0]
 
 
 def test_threads_are_given_back_after_an_error():

@@ -1,6 +1,7 @@
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import prune
 
 from pruning_lib.acceleration import two_four
 from pruning_lib.acceleration.gpu import RULES
@@ -90,18 +91,33 @@ def test_weights_that_cannot_be_multiplied_are_errors(shape, dtype, backend, mes
         two_four.sparse_weight(torch.zeros(shape, dtype=dtype), backend)
 
 
-def fake_packing(monkeypatch):
-    """Take the check of device and GPU out, and torch's packing, which needs a GPU; the rest stays real."""
-    from pruning_lib.acceleration import gpu
+@pytest.fixture
+def on_gpu(monkeypatch, gpu):
+    """Pretend that every tensor lies on an A100, and leave out torch's packing, which needs one; the rest is real."""
+    gpu((8, 0))
+    monkeypatch.setattr(torch.Tensor, "is_cuda", True)
+    for name in ("CUTLASS", "CUSPARSELT"):
+        tensor_class = getattr(torch.sparse, f"SparseSemiStructuredTensor{name}")
+        monkeypatch.setattr(tensor_class, "from_dense", lambda weight, alg_id=0: weight + 0)
 
-    def packed(weight, backend, algorithm=0):
-        rule = two_four.size_rules(weight.dtype, backend)
-        if weight.shape[0] % rule.sparse_rows or weight.shape[1] % rule.sparse_columns:
-            raise ValueError("the wrong size")
-        gpu.check_pattern(weight)
-        return weight.detach() + 0
 
-    monkeypatch.setattr(gpu, "sparse_weight", packed)
+@pytest.mark.parametrize("backend", RULES)
+def test_gpu_and_pattern_are_checked_before_packing(on_gpu, gpu, backend):
+    weight = torch.zeros(64, 64).half()
+    weight[:, ::2] = 1
+    assert torch.equal(two_four.sparse_weight(weight, backend), weight)
+    with pytest.raises(ValueError, match="not 2:4: row 0, columns 0 to 3"):
+        two_four.sparse_weight(torch.ones(64, 64).half(), backend)
+    gpu((7, 5))
+    with pytest.raises(ValueError, match="found a GPU, 7.5"):
+        two_four.sparse_weight(weight, backend)
+
+
+def test_float32_must_be_one_of_two(on_gpu):
+    weight = torch.zeros(32, 32)
+    weight[:, ::4] = weight[:, 1::4] = 1
+    with pytest.raises(ValueError, match="not 1:2: row 0, columns 0 and 1"):
+        two_four.sparse_weight(weight, "cutlass")
 
 
 def network():
@@ -110,19 +126,17 @@ def network():
     return model
 
 
-def test_a_model_is_converted_where_it_can_and_the_rest_is_told(monkeypatch):
-    fake_packing(monkeypatch)
+def test_a_model_is_converted_where_it_can_and_the_rest_is_told(on_gpu):
     model = network()
     before = [model[i].weight for i in (0, 2, 3)]
     left = two_four.convert_(model, "cutlass")
     assert set(left) == {"2", "3"}
-    assert "not 2:4" in left["2"] and left["3"] == "the wrong size"
+    assert "not 2:4" in left["2"] and "rows a multiple of 32" in left["3"]
     assert model[0].weight is not before[0] and not model[0].weight.requires_grad
     assert model[2].weight is before[1] and model[3].weight is before[2]
 
 
-def test_a_named_layer_that_cannot_be_converted_is_an_error_that_changes_nothing(monkeypatch):
-    fake_packing(monkeypatch)
+def test_a_named_layer_that_cannot_be_converted_is_an_error_that_changes_nothing(on_gpu):
     model = network()
     before = model[0].weight
     with pytest.raises(ValueError, match="layer '2' cannot be converted: dense is not 2:4"):
@@ -131,6 +145,44 @@ def test_a_named_layer_that_cannot_be_converted_is_an_error_that_changes_nothing
         two_four.convert_(model, "cutlass", ["0", "1"])
     assert model[0].weight is before
     assert two_four.convert_(model, "cutlass", ["0"]) == {"2": "not in layers", "3": "not in layers"}
+
+
+def test_what_is_packed_already_is_an_error(on_gpu):
+    model = nn.Sequential(nn.Linear(64, 64)).half()
+    two_four.best_masks(model).zero_(model)
+    packed, meta = two_four.compress(model[0].weight.detach())
+    sparse = torch.sparse.SparseSemiStructuredTensorCUTLASS((64, 64), packed, meta, None, None, None)
+    model[0].weight = nn.Parameter(sparse, requires_grad=False)
+    with pytest.raises(ValueError, match="packed as 2:4 already"):
+        two_four.convert_(model, "cutlass")
+
+
+def test_only_plain_linear_layers_are_converted(on_gpu):
+    layer = nn.TransformerEncoderLayer(64, 2, 64, batch_first=True)
+    parametrized = nn.utils.parametrizations.weight_norm(nn.Linear(64, 64))
+    model = nn.Sequential(nn.Linear(64, 64), layer, parametrized, prune.identity(nn.Linear(64, 64), "weight"))
+    model.half()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+    before = {name: parameter for name, parameter in model.named_parameters() if name != "0.weight"}
+    left = two_four.convert_(model, "cutlass")
+    assert set(left) == {"1.self_attn.out_proj", "1.linear1", "1.linear2", "2", "3"}
+    assert all("not a plain nn.Linear" in reason for reason in left.values())
+    assert all(dict(model.named_parameters())[name] is parameter for name, parameter in before.items())
+    with pytest.raises(ValueError, match="layer '2' cannot be converted: it is not a plain"):
+        two_four.convert_(model, "cutlass", ["0", "2"])
+
+
+def test_held_weights_are_not_converted(on_gpu):
+    model = network()
+    handle = two_four.best_masks(model, ["3"]).hold(model)
+    before = model[0].weight
+    with pytest.raises(ValueError, match="'3.weight' is held by a mask"):
+        two_four.convert_(model, "cutlass")
+    assert model[0].weight is before
+    handle.remove()
+    assert "0" not in two_four.convert_(model, "cutlass")
 
 
 def test_a_model_on_the_cpu_cannot_be_converted():

@@ -109,9 +109,13 @@ def test_bits_lie_side_by_side():
     ("shape", "dtype", "message"),
     [
         ((16, 64), torch.float16, "rows a multiple of 32"),
-        ((32, 16), torch.float16, "even number of words"),  # torch's check lets it pass, and its scatter then fails
-        ((32, 24), torch.float16, "columns a multiple of 16"),
-        ((16, 32), torch.int8, "even number of words"),
+        (
+            (32, 16),
+            torch.float16,
+            "columns of 32 in torch.float16",
+        ),  # torch's check lets it pass, and its scatter then fails
+        ((32, 24), torch.float16, "columns of 32"),
+        ((16, 32), torch.int8, "columns of 64"),
         ((8, 64), torch.int8, "rows a multiple of 16"),
         ((32, 64), torch.float64, "must be one that sparse tensor cores take"),
     ],
@@ -129,5 +133,14 @@ def test_other_bad_input_is_an_error():
         two_four.reorder(torch.zeros(32, 2))
     with pytest.raises(ValueError, match="bits is 3"):
         two_four.size(values, 3)
+    with pytest.raises(ValueError, match="bits is 3"):
+        two_four.pack_bits(torch.zeros(4, dtype=torch.uint8), 3)
+    with pytest.raises(ValueError, match="numbers 0 to 3"):
+        two_four.pack_bits(torch.tensor([4], dtype=torch.uint8), 2)
+    with pytest.raises(ValueError, match="even number of words"):
+        two_four.reorder(torch.zeros(32, 1, dtype=torch.int16))
+    for indices in (7, torch.full((1, 8), 7, dtype=torch.uint8)):
+        with pytest.raises(ValueError, match="numbers 0 to 3"):
+            two_four.words(indices, torch.float16)
     with pytest.raises(ValueError, match="from -8 to 7"):
         two_four.size(torch.tensor([[100, 0, 0, 0]], dtype=torch.int8), 4)

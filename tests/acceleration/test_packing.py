@@ -91,6 +91,12 @@ def test_bad_packed_tensors_are_errors():
             two_four.unpack(values, indices, columns)
     with pytest.raises(ValueError, match="must be \\(rows, columns/2\\)"):
         two_four.unpack(values, indices[:2], 8)
+    with pytest.raises(ValueError, match="must be \\(rows, columns/2\\)"):
+        two_four.unpack(values[:, :0], indices[:, :0], 0)
+    with pytest.raises(ValueError, match="indices is list"):
+        two_four.unpack(values, indices.tolist(), 8)
+    with pytest.raises(ValueError, match="x has 9 rows, must have 8"):
+        two_four.select(indices, torch.zeros(9, 2))
     for wrong in (indices + 4, indices.flip(1), indices.int(), torch.zeros_like(indices)):
         with pytest.raises(ValueError, match="uint8, 0 to 3, and rise"):
             two_four.unpack(values, wrong, 8)

@@ -15,6 +15,14 @@ def test_the_two_largest_by_size_stay():
     assert two_four.best_mask(small).tolist() == [[True, True, False, False]]
 
 
+def test_the_size_of_the_smallest_integer_is_its_largest():
+    weight = torch.tensor([[-(2**31), 1, 2, 3]], dtype=torch.int32)
+    assert two_four.best_mask(weight).tolist() == [[True, False, False, True]]
+    for bad in ([[1.0] * 4], torch.ones(1, 4).bool(), torch.full((1, 4), -(2**63))):
+        with pytest.raises(ValueError, match="weight"):
+            two_four.best_mask(bad)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.int8])
 def test_no_pair_of_a_group_is_larger_and_the_result_packs(dtype):
     weight = (torch.randn(6, 8, generator=torch.Generator().manual_seed(0)) * 40).to(dtype)
@@ -190,6 +198,56 @@ def test_a_whole_model_is_permuted_where_it_can_be():
     assert two_four.kept_magnitude(both[:, order]) > two_four.kept_magnitude(both)
     with pytest.raises(ValueError, match="no channels of the model can be moved: .*no layer that could be"):
         two_four.permute_model(nn.Linear(8, 4), torch.rand(1, 8))
+
+
+def test_a_reader_that_cannot_be_moved_is_left():
+    class Both(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.shared, self.joined = Shared(), Joined()
+
+        def forward(self, x):
+            return self.shared(x), self.joined(x)
+
+    torch.manual_seed(0)
+    model, x = Both().double(), torch.rand(4, 6, dtype=torch.float64)
+    with torch.no_grad():  # the order that gains moves channels from one layer to the other
+        model.joined.leave.weight.fill_(1)[:, :4] = 100
+    permuted, left = two_four.permute_model(model, x)
+    assert "that other layers make" in left["joined.leave"] and "shared.one" not in left
+    torch.testing.assert_close(permuted(x), model(x))
+    with pytest.raises(ValueError, match="no channels of the model can be moved: .*that other layers make"):
+        two_four.permute_model(model.joined, x)
+
+
+class Beside(nn.Module):
+    """A 3×3 convolution reads the channels that a 1×1 convolution would have in another order."""
+
+    def __init__(self):
+        super().__init__()
+        self.enter, self.point, self.wide = nn.Conv2d(3, 8, 1), nn.Conv2d(8, 2, 1), nn.Conv2d(8, 2, 3, padding=1)
+
+    def forward(self, x):
+        x = self.enter(x).relu()
+        return self.point(x) + self.wide(x)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_whole_model_never_keeps_less(seed):
+    torch.manual_seed(seed)
+    model, x = Beside().double(), torch.rand(1, 3, 4, 4, dtype=torch.float64)
+    with torch.no_grad():
+        model.wide.weight.zero_().flatten(1)[:, 0::4] = 1000  # as it is, 2:4 drops nothing of it
+
+    def kept(model):
+        return sum(two_four.kept_magnitude(layer.weight.flatten(1)) for layer in (model.point, model.wide))
+
+    try:
+        permuted, _ = two_four.permute_model(model, x)
+    except ValueError as error:
+        assert "costs other layers more magnitude" in str(error)
+    else:
+        assert kept(permuted) >= kept(model) * (1 - 1e-12)
 
 
 def test_held_weights_do_not_move():

@@ -50,9 +50,15 @@ def test_packed_share_is_half_plus_a_bit_over_the_width(bits, dtype):
         ({"dtype": torch.float64}, "dtype is torch.float64"),
         ({"tokens": 0}, "tokens is 0"),
         ({"rows": -1}, "rows is -1"),
+        ({"columns": float("nan")}, "columns is nan"),
     ],
 )
 def test_bad_arguments_are_errors(change, message):
     good = {"gpu": A100, "rows": 8, "columns": 8, "tokens": 1, "dtype": torch.float16, "sparse": True}
     with pytest.raises(ValueError, match=message):
         two_four.roofline(**{**good, **change})
+
+
+def test_a_dtype_without_a_peak_has_no_ridge():
+    with pytest.raises(ValueError, match="dtype is torch.float64"):
+        two_four.ridge(A100, torch.float64)

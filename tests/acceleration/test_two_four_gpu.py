@@ -66,11 +66,50 @@ def test_int8_products_fit_into_int8(bench):
 def test_weights_take_turns_until_the_cache_is_full_twice(bench):
     assert bench.copies_of(weight_bytes=100, cache_bytes=50) == 1
     assert bench.copies_of(weight_bytes=40, cache_bytes=50) == 3
+    for cache in (40, 50, 60, 96):  # MiB, of GPUs there are; the smallest weight is 1024² int8
+        assert bench.copies_of(1024**2 // 2, cache * 2**20) * 1024**2 // 2 >= 2 * cache * 2**20
     assert bench.copies_of(weight_bytes=1, cache_bytes=50_000_000) == bench.COPIES
 
 
 def test_error_is_relative_to_the_largest_value(bench):
     assert bench.error_of(torch.tensor([1.0, 8.0]), torch.tensor([0.0, 10.0])) == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize("wrong", [torch.nan, 2.0])
+def test_a_wrong_product_is_a_failure_with_its_error(bench, wrong):
+    right = torch.tensor([1.0, 10.0])
+    assert bench.attempt({"algorithm": 0}, lambda: {"error": bench.checked_error(right, right, "int8")}) == {
+        "algorithm": 0,
+        "error": 0.0,
+    }
+    found = bench.attempt({}, lambda: {"error": bench.checked_error(right * wrong, right, "bfloat16")})
+    assert found["failed"].startswith("wrong product: error ") and "error" not in found
+
+
+@pytest.mark.parametrize(("search", "second"), [(5, (5, "wrong product: error")), (None, ("search", "no search"))])
+def test_a_failing_searched_algorithm_leaves_the_default_ones_result(bench, monkeypatch, search, second):
+    def prefer(*arguments, **settings):
+        if search is None:
+            raise RuntimeError("no search\nfor this")
+        return search
+
+    def made(weight, backend, algorithm=0):
+        found = weight * (1 if algorithm == 0 else 2)
+        found.packed = weight
+        return found
+
+    on_cpu = {name: getattr(bench, name) for name in ("two_four_weight", "activations")}
+    for name, make in on_cpu.items():
+        monkeypatch.setattr(bench, name, lambda a, b, dtype, device, make=make: make(a, b, dtype, "cpu"))
+    facts = type("Facts", (), {"L2_cache_size": 1})
+    monkeypatch.setattr(bench.torch.cuda, "get_device_properties", lambda device: facts)
+    monkeypatch.setattr(bench.torch, "_cslt_sparse_mm_search", prefer)
+    monkeypatch.setattr(bench, "sparse_weight", made)
+    monkeypatch.setattr(bench, "compared", lambda dense, sparse: TIMES)
+    bench.SHAPES["small"] = (32, 64)
+    default, other = bench.product_runs(bench.Case("small", 8, "float16", "cusparselt"))
+    assert default == {"rows": 32, "columns": 64, "algorithm": 0, "error": 0.0, **TIMES}
+    assert other["algorithm"] == second[0] and other["failed"].startswith(second[1])
 
 
 @pytest.fixture
@@ -115,6 +154,23 @@ def test_results_are_written_case_by_case_and_added_to(bench, pretend, capsys):
     assert len(json.loads(path.read_text(encoding="utf-8"))["runs"]) == len(runs) + 4
 
 
+def test_a_skip_is_tried_again(bench, pretend, monkeypatch):
+    path, seen = pretend
+    grid = ["--out", str(path), "--dtypes", "float16", "--backends", "cusparselt", "cutlass", "--tokens", "1", "1"]
+
+    def only_cusparselt(backend):
+        if backend == "cutlass":
+            raise ValueError("not on this machine")
+
+    with monkeypatch.context() as change:
+        change.setattr(bench, "require_gpu", only_cusparselt)
+        bench.main(grid)
+    assert [run["backend"] for run in json.loads(path.read_text())["runs"] if "skipped" in run] == ["cutlass"] * 2
+    assert len(seen) == 2  # one number of tokens given twice is one case
+    bench.main(grid)
+    assert len(seen) == 4 and not [run for run in json.loads(path.read_text())["runs"] if "skipped" in run]
+
+
 def test_time_runs_out_between_cases(bench, pretend, monkeypatch, capsys):
     path, seen = pretend
     clock = iter(range(0, 1000, 10))
@@ -124,10 +180,15 @@ def test_time_runs_out_between_cases(bench, pretend, monkeypatch, capsys):
     assert len(json.loads(path.read_text(encoding="utf-8"))["runs"]) == 2
 
 
-def test_a_file_of_another_gpu_is_not_added_to(bench, pretend):
+def test_a_file_made_under_other_conditions_is_not_added_to(bench, pretend, monkeypatch):
     path, _ = pretend
     bench.save(path, GPU | {"name": "another"}, [])
-    with pytest.raises(ValueError, match="holds runs of another"):
+    with pytest.raises(ValueError, match="holds runs of name another"):
+        bench.main(["--out", str(path)])
+    with monkeypatch.context() as change:
+        change.setattr(bench.torch, "__version__", "2.0.0")
+        bench.save(path, GPU, [])
+    with pytest.raises(ValueError, match="holds runs of torch 2.0.0, must be of"):
         bench.main(["--out", str(path)])
 
 

@@ -37,14 +37,14 @@ const KINDS = { dense: { color: "updated", shape: "square", dash: [6, 4] }, spar
 function drawRoofs(canvas, table, values, result, intensities, palette) {
   const { bandwidth, peak } = table.gpus[values.gpu];
   const highest = Math.max(...Object.values(table.gpus).flatMap((gpu) => Object.values(gpu.peak).flat())); // one scale for all GPUs
-  const c = chart(canvas, 270, { x: intensities, y: [0.3, 2 * highest], log: true, logX: true, xTitle: "FLOP per byte moved", yTitle: "TFLOP/s at most" });
+  const c = chart(canvas, 270, { x: intensities, y: [0.2, 2 * highest], log: true, logX: true, xTitle: "FLOP per byte moved", yTitle: "TFLOP/s at most" });
   Object.entries(KINDS).forEach(([name, { color, shape, dash }], k) => {
     const top = peak[values.dtype][k];
     const bend = top / bandwidth;
     c.line([[intensities[0], intensities[0] * bandwidth], [bend, top], [intensities[1], top]], palette[color], { dash });
     const { flop, seconds, intensity } = result[name];
     const point = [intensity, flop / seconds / 1e12];
-    c.line([[intensity, 0.3], point], palette[color], { width: 1, dash: [2, 3] });
+    c.line([[intensity, 0.2], point], palette[color], { width: 1, dash: [2, 3] });
     c.marker(point, palette[color], { shape, size: 5 });
   });
 }

@@ -18,7 +18,7 @@ from pruning_lib.teaching.widgets.javascript import HERE, bundle
 COLORS = {"kept": palette.KEPT, "updated": palette.UPDATED, "accent": palette.ACCENT, "muted": palette.MUTED}
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "int8": torch.int8, "float32 (TF32)": torch.float32}
 LIMITS = {"width": (256, 32768), "tokens": (1, 16384)}
-INTENSITIES = (0.5, 20000.0)  # the shown part of the horizontal axis, FLOP per byte
+INTENSITIES = (0.3, 30000.0)  # the shown part of the horizontal axis, FLOP per byte
 START = {"gpu": "A100 80GB SXM", "width": 4096, "tokens": 16, "dtype": "float16"}
 
 

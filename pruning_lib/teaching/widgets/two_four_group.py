@@ -1,5 +1,6 @@
 """One group of four weights: which two stay, their nibble, and the operands that the multiplexers let through."""
 
+from numbers import Real
 from typing import NamedTuple
 
 import anywidget
@@ -72,7 +73,7 @@ def packed(weights: tuple[float, ...], operands: tuple[float, ...] = OPERANDS) -
 
 
 def check_four(name: str, numbers: tuple[float, ...]) -> list[float]:
-    if len(numbers) != 4 or not all(abs(number) <= LIMIT for number in numbers):  # False for nan too
+    if len(numbers) != 4 or not all(isinstance(n, Real) and abs(n) <= LIMIT for n in numbers):  # False for nan too
         raise ValueError(f"{name} is {tuple(numbers)}, must be four numbers from {-LIMIT:g} to {LIMIT:g}")
     return list(numbers)
 

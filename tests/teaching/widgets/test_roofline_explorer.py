@@ -11,6 +11,8 @@ from pruning_lib.acceleration import two_four
 from pruning_lib.teaching.widgets.javascript import bundle
 from pruning_lib.teaching.widgets.roofline_explorer import (
     DTYPES,
+    INTENSITIES,
+    LIMITS,
     START,
     RooflineExplorer,
     prediction,
@@ -37,6 +39,15 @@ def test_speed_up_is_between_none_and_double(values):
         width, tokens, dtype = values["width"], values["tokens"], DTYPES[values["dtype"]]
         assert one == two_four.roofline(values["gpu"], width, width, tokens, dtype, bool(sparse))
     assert 1 <= result.speed_up <= 2 + 1e-12
+
+
+def test_the_axis_reaches_every_layer():
+    ends = [
+        one.intensity
+        for gpu, dtype, width, tokens in itertools.product(two_four.GPUS, DTYPES, LIMITS["width"], LIMITS["tokens"])
+        for one in prediction(gpu, width, tokens, dtype)
+    ]
+    assert INTENSITIES[0] < min(ends) and max(ends) < INTENSITIES[1]
 
 
 def test_state_follows_the_traits():
