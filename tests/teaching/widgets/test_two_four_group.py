@@ -71,6 +71,11 @@ def test_state_follows_the_traits():
     assert widget.packed() == packed((0, 0, 1, 2), (1, 1, 1, -1))
 
 
+def test_words_are_no_numbers():
+    with pytest.raises(ValueError, match="weights is .*, must be four numbers from -9 to 9"):
+        packed(("a", 1, 2, 3))
+
+
 @pytest.mark.parametrize("bad", [(1.0, 2.0, 3.0), (1.0, 2.0, 3.0, 9.5), (1.0, float("nan"), 0.0, 0.0)])
 @pytest.mark.parametrize("name", ["weights", "operands"])
 def test_bad_values_are_refused_at_the_start_and_later(name, bad):
