@@ -11,7 +11,6 @@ makes the missing ones.
 
 import argparse
 import copy
-import json
 import statistics
 import time
 import warnings
@@ -22,8 +21,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from pruning_lib.after_training import retraining
-from pruning_lib.files import CHECKOUT, written_whole
-from pruning_lib.reproduction.results import provenance
+from pruning_lib.files import CHECKOUT
+from pruning_lib.reproduction import records
 from pruning_lib.workbench import data, models, training
 
 SPARSITIES = [0.5, 0.8, 0.9, 0.95, 0.98, 0.99]
@@ -106,25 +105,6 @@ def measure(model: nn.Module, images: data.Data) -> dict[str, float]:
     return dict(zip(("accuracy", "loss"), training.evaluate(model, images.test), strict=True))
 
 
-def finished(path: Path) -> list[dict]:
-    """Runs already in the file at `path`; ValueError if they were made with other settings."""
-    if not path.exists():
-        return []
-    record = json.loads(path.read_text(encoding="utf-8"))
-    if record["settings"] != SETTINGS:
-        raise ValueError(f"{path} holds runs with settings {record['settings']}, must be {SETTINGS}: move it away")
-    return record["runs"]
-
-
-def save(path: Path, runs: list[dict]) -> None:
-    record = {"about": __doc__.split("\n")[0]} | provenance()
-    record |= {"seconds": sum(run["seconds"] for run in runs), "settings": SETTINGS, "runs": runs}
-    lines = json.dumps(record | {"runs": []}, ensure_ascii=False, indent=1)[: -len("[]\n}")]
-    lines += "[\n" + ",\n".join(json.dumps(run, separators=(",", ":"), ensure_ascii=False) for run in runs) + "\n]\n}\n"
-    with written_whole(path) as temporary:
-        temporary.write_text(lines, encoding="utf-8")
-
-
 def key(run: dict) -> tuple:
     return run["schedule"], run["after"], run["asked"], run["seed"]
 
@@ -163,7 +143,7 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     images = data.load(SETTINGS["data"])
-    runs = finished(given.out)
+    runs = records.finished(given.out, SETTINGS)
     done = set(map(key, runs))
     wanted = {
         seed: [w for s in given.sparsities for v in VARIANTS if (w := (*v, s, seed)) not in done]
@@ -177,7 +157,7 @@ def main() -> None:
                 runs.append(run | measure(dense, images))
             for kind, after, sparsity, _ in wanted[seed]:
                 runs.append(pruned_run(images, dense, early, kind, after, sparsity, seed))
-                save(given.out, runs)
+                records.save(given.out, __doc__.split("\n")[0], SETTINGS, runs)
                 bar.set_postfix_str(f"{kind}, {after}, {sparsity:.0%}: {runs[-1]['accuracy']:.4f}")
                 bar.update()
     print(table(runs))

@@ -9,7 +9,6 @@ again with the same settings, it makes only the missing ones.
 import argparse
 import copy
 import hashlib
-import json
 import time
 from pathlib import Path
 
@@ -17,8 +16,8 @@ import torch
 from torch import Tensor
 
 from pruning_lib.after_training import magnitude, sparsegpt, wanda
-from pruning_lib.files import CHECKOUT, written_whole
-from pruning_lib.reproduction.results import provenance
+from pruning_lib.files import CHECKOUT
+from pruning_lib.reproduction import records
 from pruning_lib.structure import Masks, keep_n_of_m
 from pruning_lib.workbench import language, text
 from pruning_lib.workbench.checkpoint import CHECKPOINT
@@ -52,25 +51,6 @@ def pruned(dense: language.GPT, method: str, pattern: dict, batches: list[Tensor
     return model, masks
 
 
-def finished(path: Path, settings: dict) -> list[dict]:
-    """Runs already in the file at `path`; ValueError if they were made with other settings."""
-    if not path.exists():
-        return []
-    record = json.loads(path.read_text(encoding="utf-8"))
-    if record["settings"] != settings:
-        raise ValueError(f"{path} holds runs with settings {record['settings']}, must be {settings}: move it away")
-    return record["runs"]
-
-
-def save(path: Path, settings: dict, runs: list[dict]) -> None:
-    record = {"about": __doc__.split("\n")[0]} | provenance()
-    record |= {"seconds": sum(run["seconds"] for run in runs), "settings": settings, "runs": []}
-    lines = json.dumps(record, ensure_ascii=False, indent=1)[: -len("[]\n}")]
-    lines += "[\n" + ",\n".join(json.dumps(run, ensure_ascii=False) for run in runs) + "\n]\n}\n"
-    with written_whole(path) as temporary:
-        temporary.write_text(lines, encoding="utf-8")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--out", type=Path, default=CHECKOUT / "figures" / "measured" / "05_language.json")
@@ -88,13 +68,13 @@ def main() -> None:
         "calibration": CALIBRATION,
         "magnitude": "per layer",
     }
-    runs = finished(given.out, settings)
+    runs = records.finished(given.out, settings)
     if not runs:
         start = time.perf_counter()
         perplexity = language.perplexity(dense, source.held_out)
         runs.append({"pattern": "dense", "method": "dense", "sparsity": 0.0, "perplexity": perplexity})
         runs[0]["seconds"] = time.perf_counter() - start
-        save(given.out, settings, runs)
+        records.save(given.out, __doc__.split("\n")[0], settings, runs)
     base = runs[0]["perplexity"]
     print(f"dense: perplexity {base:.3f} per byte")
     found = {(run["pattern"], run["method"]): run["perplexity"] for run in runs}
@@ -108,7 +88,7 @@ def main() -> None:
                 found[pattern, method] = perplexity
                 run = {"pattern": pattern, "method": method, "sparsity": masks.sparsity, "perplexity": perplexity}
                 runs.append(run | {"seconds": seconds})
-                save(given.out, settings, runs)
+                records.save(given.out, __doc__.split("\n")[0], settings, runs)
             # (perplexity − dense) / (magnitude's − dense)
             ratio = (found[pattern, method] - base) / (found[pattern, "magnitude"] - base)
             bound = f" (at most {AT_MOST[pattern]})" if pattern in AT_MOST and method.startswith("sparsegpt") else ""

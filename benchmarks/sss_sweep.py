@@ -6,7 +6,6 @@ Each finished run is added to the file at once; started again with the same sett
 """
 
 import argparse
-import json
 import time
 import warnings
 from pathlib import Path
@@ -15,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from pruning_lib.during_training import sss
-from pruning_lib.files import CHECKOUT, written_whole
-from pruning_lib.reproduction.results import provenance
+from pruning_lib.files import CHECKOUT
+from pruning_lib.reproduction import records
 from pruning_lib.workbench import data, models, training
 
 GAMMAS = {
@@ -114,25 +113,6 @@ def size(model: nn.Module, x: Tensor) -> dict[str, int]:
     return {"parameters": sum(parameter.numel() for parameter in model.parameters()), "macs": macs}
 
 
-def finished(path: Path) -> list[dict]:
-    """Runs already in the file at `path`; ValueError if they were made with other settings."""
-    if not path.exists():
-        return []
-    record = json.loads(path.read_text(encoding="utf-8"))
-    if record["settings"] != SETTINGS:
-        raise ValueError(f"{path} holds runs with settings {record['settings']}, must be {SETTINGS}: move it away")
-    return record["runs"]
-
-
-def save(path: Path, runs: list[dict]) -> None:
-    record = {"about": __doc__.split("\n")[0]} | provenance()
-    record |= {"seconds": sum(run["seconds"] for run in runs), "settings": SETTINGS, "runs": runs}
-    lines = json.dumps(record | {"runs": []}, ensure_ascii=False, indent=1)[: -len("[]\n}")]
-    lines += "[\n" + ",\n".join(json.dumps(run, separators=(",", ":"), ensure_ascii=False) for run in runs) + "\n]\n}\n"
-    with written_whole(path) as temporary:
-        temporary.write_text(lines, encoding="utf-8")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--out", type=Path, default=CHECKOUT / "figures" / "measured" / "03_sss_sweep.json")
@@ -141,7 +121,7 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     images = data.load(SETTINGS["data"])
-    runs = finished(given.out)
+    runs = records.finished(given.out, SETTINGS)
     done = {(run["level"], run["gamma"], run["seed"]) for run in runs}
     wanted = [("dense", None, seed) for seed in given.seeds]
     wanted += [(level, gamma, seed) for level in GAMMAS for gamma in GAMMAS[level] for seed in given.seeds]
@@ -151,7 +131,7 @@ def main() -> None:
         else:
             run = gated_run(images, level, gamma, seed, paths=level == "block" or seed == given.seeds[0])
         runs.append(run)
-        save(given.out, runs)
+        records.save(given.out, __doc__.split("\n")[0], SETTINGS, runs)
         closed = sum(map(len, run.get("closed", {}).values()))
         print(f"{level} γ={gamma} seed {seed}: {closed} closed, accuracy {run['accuracy']:.4f}, {run['seconds']:.1f} s")
 

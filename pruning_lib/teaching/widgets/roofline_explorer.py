@@ -5,7 +5,6 @@ from typing import NamedTuple
 import anywidget
 import torch
 import traitlets
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -14,6 +13,7 @@ from pruning_lib.acceleration.two_four import GPUS, Roofline
 from pruning_lib.checks import check_choice
 from pruning_lib.teaching import palette
 from pruning_lib.teaching.widgets.javascript import HERE, bundle
+from pruning_lib.teaching.widgets.still import still_figure
 
 COLORS = {"kept": palette.KEPT, "updated": palette.UPDATED, "accent": palette.ACCENT, "muted": palette.MUTED}
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "int8": torch.int8, "float32 (TF32)": torch.float32}
@@ -117,16 +117,11 @@ def static_figure(
 ) -> Figure:
     """Both panels of `RooflineExplorer` as a still figure; arguments and errors as there."""
     result = prediction(gpu, width, tokens, dtype)
-    colored = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
-    figure = plt.figure(figsize=(10, 4), layout="constrained")  # outside: pyplot may first load its backend
-    plt.close(figure)  # else a notebook shows it twice: as the cell's value and as an open figure
-    with plt.rc_context(dict.fromkeys(colored, palette.MUTED)):
+    with still_figure(10, 4) as figure:
         axes = figure.subplot_mosaic("RS", width_ratios=(1.2, 1))
         draw_roofs(axes["R"], gpu, dtype, result)
         draw_speed_up(axes["S"], gpu, width, tokens, dtype)
         figure.suptitle(f"{gpu}, {dtype}, {width} × {width}, {tokens} tokens", fontsize="medium")
-    for patch in (figure.patch, *(panel.patch for panel in axes.values())):
-        patch.set_alpha(0)  # readable on a light and on a dark page
     return figure
 
 

@@ -6,7 +6,6 @@ from typing import NamedTuple
 import anywidget
 import torch
 import traitlets
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Polygon, Rectangle
@@ -14,6 +13,7 @@ from matplotlib.patches import Polygon, Rectangle
 from pruning_lib.acceleration import two_four
 from pruning_lib.teaching import palette
 from pruning_lib.teaching.widgets.javascript import HERE, bundle
+from pruning_lib.teaching.widgets.still import still_figure
 
 COLORS = {"kept": palette.KEPT, "pruned": palette.PRUNED, "updated": palette.UPDATED, "accent": palette.ACCENT}
 COLORS |= {"muted": palette.MUTED, "good": palette.GOOD}
@@ -114,15 +114,10 @@ class TwoFourGroup(anywidget.AnyWidget):
 def static_figure(weights: tuple[float, ...] = START, operands: tuple[float, ...] = OPERANDS) -> Figure:
     """Both panels of `TwoFourGroup` as a still figure; arguments and errors as there."""
     result = packed(weights, operands)
-    colored = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
-    figure = plt.figure(figsize=(10, 3.9), layout="constrained")  # outside: pyplot may first load its backend
-    plt.close(figure)  # else a notebook shows it twice: as the cell's value and as an open figure
-    with plt.rc_context(dict.fromkeys(colored, palette.MUTED)):
+    with still_figure(10, 3.9) as figure:
         axes = figure.subplot_mosaic("WM", width_ratios=(1, 1.6))
         draw_weights(axes["W"], weights, result)
         draw_multiplexer(axes["M"], operands, result)
-    for patch in (figure.patch, *(panel.patch for panel in axes.values())):
-        patch.set_alpha(0)  # readable on a light and on a dark page
     return figure
 
 
