@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from pruning_lib.checks import check_choice
 
+CUT_NORMAL = 0.87962566103423978  # standard deviation of a standard normal distribution cut off at ±2
+
 
 def lenet_300_100(input_shape: tuple[int, int, int] = (1, 28, 28), classes: int = 10, seed: int = 0) -> nn.Sequential:
     """LeNet-300-100: two hidden layers of 300 and 100 neurons; 266,200 weights on 28×28 images (LeCun et al. 1998)."""
@@ -110,15 +112,23 @@ def build(name: str, input_shape: tuple[int, int, int], classes: int, seed: int 
     return MODELS[name](input_shape, classes, seed=seed, **options)
 
 
-def initialize_(model: nn.Module, seed: int) -> nn.Module:
-    """Draw the weights of `model` anew (Glorot for linear layers, He for convolutions), zero its biases; return it.
+def initialize_(model: nn.Module, seed: int, scheme: str = "fan_average") -> nn.Module:
+    """Draw the weights of `model` anew by variance scaling, zero its biases; return it.
 
-    Both are variance scaling: Var[w] = 2/(fan_in + fan_out) and 2/fan_out, so that signals neither die nor blow up.
-    The seed is explicit: the weights do not depend on the global random state.
+    Parameters
+    ----------
+    seed : the weights depend on it only, not on the global random state
+    scheme : "fan_average" draws from normal distributions, Glorot's for linear layers, Var[w] = 2/(fan_in + fan_out),
+        and He's for convolutions, Var[w] = 2/fan_out. "fan_in", of SNIP's reference, draws all from a normal
+        distribution cut off at two of its standard deviations, Var[w] = 1/fan_in.
     """
+    check_choice("scheme", scheme, ("fan_average", "fan_in"))
     generator = torch.Generator().manual_seed(seed)
     for module in model.modules():
-        if isinstance(module, nn.Linear):
+        if scheme == "fan_in" and isinstance(module, nn.Linear | nn.Conv2d):
+            deviation = 1 / (CUT_NORMAL * math.sqrt(module.weight[0].numel()))
+            nn.init.trunc_normal_(module.weight, 0, deviation, -2 * deviation, 2 * deviation, generator)
+        elif isinstance(module, nn.Linear):
             nn.init.xavier_normal_(module.weight, generator=generator)
         elif isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu", generator=generator)

@@ -25,18 +25,20 @@ def fit(
     schedule: str = "step",
     milestones: tuple[float, ...] = (0.5, 0.75),
     batch_size: int = 100,
+    shift: int = 0,
     seed: int = 0,
     progress: bool = True,
 ) -> list[float]:
     """Train `model` in place on `data.train` with cross-entropy; return the mean loss of each epoch.
 
-    The order of the batches follows from `seed`.
+    The order of the batches and their shifts follow from `seed`.
 
     Parameters
     ----------
     optimizer : "sgd" (with `momentum`) or "adam"
     schedule : "step" divides `lr` by 10 at each of `milestones` (shares of all steps), "cosine" lets it fall to zero,
         "constant" leaves it
+    shift : each batch of images is moved by up to so many pixels, the same way for all its images (0: not at all)
 
     Raises
     ------
@@ -50,6 +52,8 @@ def fit(
         raise ValueError(f"lr is {lr}, must be positive")
     if batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}, must be at least 1")
+    if not 0 <= shift < min(data.shape[1:]):
+        raise ValueError(f"shift is {shift}, must be at least 0 and below {min(data.shape[1:])}, the images' size")
     steps = epochs * math.ceil(len(data.train[1]) / batch_size)
     factor = learning_rate_factor(schedule, milestones, steps)
     stepper = (
@@ -65,7 +69,10 @@ def fit(
         for epoch in range(epochs):
             total = 0.0
             # A seed of its own for each epoch, so that the first epochs do not depend on how many follow.
+            generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
             for inputs, targets in batches(data.train, batch_size, seed * 1_000_003 + epoch):
+                if shift:
+                    inputs = shifted(inputs, *torch.randint(-shift, shift + 1, (2,), generator=generator).tolist())
                 total += step(model, stepper, inputs.to(device), targets.to(device)) * len(targets)
                 scheduler.step()
                 bar.update()
@@ -83,6 +90,14 @@ def step(model: nn.Module, optimizer: Optimizer, inputs: Tensor, targets: Tensor
     loss.backward()
     optimizer.step()
     return loss.item()
+
+
+def shifted(images: Tensor, down: int, right: int) -> Tensor:
+    """`images` moved by so many pixels (negative: up, left); what comes in repeats the border."""
+    height, width = images.shape[-2:]
+    margin = max(abs(down), abs(right))
+    padded = F.pad(images, (margin,) * 4, mode="replicate")
+    return padded[..., margin - down : margin - down + height, margin - right : margin - right + width]
 
 
 def learning_rate_factor(schedule: str, milestones: tuple[float, ...], steps: int):

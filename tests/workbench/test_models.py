@@ -57,6 +57,19 @@ def test_initialization_scales_the_variance():
     assert conv.weight.var().item() == pytest.approx(2 / (128 * 9), rel=0.03)
 
 
+def test_fan_in_scheme_is_a_cut_normal():
+    for name in ("lenet_300_100", "lenet5"):
+        model = models.initialize_(models.build(name, (1, 28, 28), 10), seed=3, scheme="fan_in")
+        for module in model.modules():
+            if isinstance(module, torch.nn.Linear | torch.nn.Conv2d) and module.weight.numel() > 5000:
+                fan_in = module.weight[0].numel()
+                assert module.weight.std().item() == pytest.approx(fan_in**-0.5, rel=0.03)
+                assert module.weight.abs().max() <= 2 / models.CUT_NORMAL / fan_in**0.5
+                assert not module.bias.any()
+    with pytest.raises(ValueError, match="scheme is 'he', must be one of 'fan_average', 'fan_in'"):
+        models.initialize_(model, 0, "he")
+
+
 def test_bad_input():
     with pytest.raises(ValueError, match="model is 'vgg', must be one of 'lenet_300_100', 'lenet5', 'resnet'"):
         models.build("vgg", (1, 8, 8), 10)

@@ -81,6 +81,29 @@ def test_fit_is_sgd_written_out():
         torch.testing.assert_close(parameter, weight, rtol=1e-10, atol=1e-12)
 
 
+def test_shifted_moves_and_repeats_the_border():
+    images = torch.arange(2 * 1 * 4 * 5, dtype=torch.float32).view(2, 1, 4, 5)
+    for down, right in [(0, 0), (1, 0), (-1, 2), (2, -2)]:
+        moved = training.shifted(images, down, right)
+        assert moved.shape == images.shape
+        for row in range(4):
+            for column in range(5):
+                source = images[:, :, min(max(row - down, 0), 3), min(max(column - right, 0), 4)]
+                assert torch.equal(moved[:, :, row, column], source)
+
+
+def test_shift_is_seeded_and_leaves_the_data_alone():
+    results, data = [], blobs()
+    before = data.train[0].clone()
+    for shift in (0, 1, 1):
+        model = models.lenet_300_100((1, 2, 2), 3)
+        training.fit(model, data, 2, shift=shift, batch_size=7, progress=False)
+        results.append(model.fc1.weight.detach())
+    assert torch.equal(results[1], results[2])
+    assert not torch.equal(results[0], results[1])
+    assert torch.equal(data.train[0], before)
+
+
 def test_evaluate_counts_and_restores_the_mode():
     data = blobs()
     model = nn.Sequential(nn.Dropout(0.9), nn.Flatten(), nn.Linear(4, 3))
