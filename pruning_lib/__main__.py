@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,68 @@ def report(failures: list[str], total: int) -> None:
 
 
 @main.command()
+@click.argument("file", metavar="FILE.yaml", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--out", type=FOLDER, help="Folder of the sweep; left out, runs/ and the file's name.")
+@click.option("--workers", type=click.IntRange(min=1), help="Processes on this machine.  [default: 2]")
+@click.option("--scheduler", metavar="ADDRESS", help="A dask scheduler to use instead: tcp://HOST:8786.")
+@click.option("--threads", default=1, show_default=True, type=click.IntRange(min=1), help="Threads of each run.")
+@click.option("--mix", is_flag=True, help="Go on though notebook, library or versions have changed since.")
+@click.option("--notebooks", "folder", default=NOTEBOOKS, type=FOLDER, help="Folder with the notebooks.")
+def sweep(
+    file: Path, out: Path | None, workers: int | None, scheduler: str | None, threads: int, mix: bool, folder: Path
+) -> None:
+    """Run one notebook over a grid of parameters and seeds; started again, do what is not done yet."""
+    from pruning_lib.reproduction.sweep import carry_out, ready, recorded
+    from pruning_lib.reproduction.sweep_file import read_sweep
+
+    if workers and scheduler:
+        raise Refused(f"--workers is {workers}, must be left out with --scheduler, which has workers of its own")
+    wanted = refusing(read_sweep, file, out, folder)
+    try:
+        with ExitStack() as stack:
+            client, state = refusing(ready, stack, wanted, workers or 2, scheduler, threads, mix)
+            failures = carry_out(wanted, client, state, mix) if client else []
+            record = recorded(wanted)
+    except KeyboardInterrupt:
+        click.echo("\nstopped; the same command goes on where it stopped", err=True)
+        sys.exit(130)
+    except ConnectionError as error:
+        raise click.ClickException(f"{error}; the same command goes on where it stopped") from None
+    click.echo(f"{wanted.folder}: {record.name} holds all results" if record else str(wanted.folder))
+    report(failures, len(wanted.runs))
+
+
+@main.command()
+@click.argument("paths", metavar="[FOLDER|FILE.json]...", nargs=-1, type=click.Path(exists=True, path_type=Path))
+@click.option("--format", "form", type=click.Choice(["markdown", "html", "csv"]), help="[default: markdown]")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="File for it; left out, it is printed.")
+@click.option("--readme", is_flag=True, help="Renew the table in README.md from the files its comment names.")
+def table(paths: tuple[Path, ...], form: str | None, out: Path | None, readme: bool) -> None:
+    """Set the papers' numbers beside ours, mean and spread over seeds, with a verdict and links to the runs."""
+    from pruning_lib.files import written_whole
+    from pruning_lib.reproduction.gather import read_records, rows_of
+    from pruning_lib.reproduction.readme import renew
+    from pruning_lib.reproduction.table import render
+
+    if readme:
+        if paths or form or out:
+            raise Refused("--readme takes nothing else: README.md itself names its files")
+        refusing(renew, CHECKOUT / "README.md")
+        return
+    if not paths:
+        raise Refused("a folder or file with results is missing, such as runs/NAME")
+    text = render(refusing(rows_of, refusing(read_records, paths)), form or "markdown", out.parent if out else ".")
+    if not out:
+        click.echo(text, nl=False)
+        return
+    try:
+        with written_whole(out) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise Refused(f"out is {str(out)!r}, must be a file that can be written: {error.strerror}") from None
+
+
+@main.command()
 @click.argument("names", metavar="[NOTEBOOK]...", nargs=-1)
 @click.option("--notebooks", "folder", default=NOTEBOOKS, type=FOLDER, help="Folder with the notebooks.")
 def notebooks(names: tuple[str, ...], folder: Path) -> None:
@@ -122,6 +185,41 @@ def figures(out: Path) -> None:
 
     for path in draw_all(out):
         click.echo(path)
+
+
+@main.command()
+@click.argument("kind", type=click.Choice(["handouts", "slides", "site"]))
+@click.argument("names", metavar="[NOTEBOOK]...", nargs=-1)
+@click.option("--profile", default="smoke", show_default=True, help="Which runs of the notebooks; not for the site.")
+@click.option("--runs", default="runs", show_default=True, type=FOLDER, help="Folder with what `run` left.")
+@click.option("--out", default="build", show_default=True, type=FOLDER, help="Gets a folder handouts, slides or site.")
+def publish(kind: str, names: tuple[str, ...], profile: str, runs: Path, out: Path) -> None:
+    """Make pages that need no network from notebooks that were run: hand-outs, slides or the site."""
+    if kind == "site":
+        from pruning_lib.teaching.publishing import site
+
+        if names or profile != "smoke":
+            raise Refused("the site is made of all notebooks' smoke runs, must be given neither names nor a profile")
+        click.echo(refusing(site.build, runs, out))
+        return
+    from pruning_lib.teaching.publishing.gather import gather
+
+    for path in refusing(gather, kind, runs, out, names or ["all"], profile):
+        click.echo(path)
+
+
+@main.command()
+@click.argument("names", metavar="[NOTEBOOK]...", nargs=-1)
+@click.option("--out", default="build/homework", show_default=True, type=FOLDER, help="Folder of the nbgrader course.")
+@click.option("--notebooks", "folder", default=NOTEBOOKS, type=FOLDER, help="Folder with the notebooks.")
+def homework(names: tuple[str, ...], out: Path, folder: Path) -> None:
+    """Make homework of the exercises: an nbgrader course, student versions, solutions."""
+    from pruning_lib.teaching.homework import build, next_steps
+
+    released = refusing(build, names, folder, out)
+    for path in released:
+        click.echo(path)
+    click.echo(next_steps(out))
 
 
 @main.command()

@@ -1,7 +1,7 @@
 """The kernel that notebooks run in: this interpreter, this package, whatever kernels are installed."""
 
 import os
-from typing import Any
+from typing import Any, ClassVar
 
 import zmq
 from ipykernel.kernelspec import get_kernel_dict
@@ -16,6 +16,8 @@ KERNELSPEC = {"name": "python3", "display_name": "Python 3", "language": "python
 class SameInterpreter(AsyncKernelManager):
     """Starts the running Python, where an installed `python3` kernel may be another's, and imports the same package."""
 
+    environment: ClassVar[dict[str, str]] = {}  # what is set for the kernel beside what this process has
+
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         if self.has_trait("transport_encryption") and zmq.has("curve"):  # jupyter_client 8.10 warns without it
@@ -24,7 +26,9 @@ class SameInterpreter(AsyncKernelManager):
     @property
     def kernel_spec(self) -> KernelSpec:
         path = os.pathsep.join(filter(None, [str(CHECKOUT), os.environ.get("PYTHONPATH")]))
-        return KernelSpec(**get_kernel_dict(), env={"PYTHONPATH": path.replace("$", "$$")})  # $NAME is filled in
+        values = self.environment | {"PYTHONPATH": path}
+        values = {name: value.replace("$", "$$") for name, value in values.items()}  # $NAME is filled in
+        return KernelSpec(**get_kernel_dict(), env=values)
 
 
 def first_line(source: str) -> str:

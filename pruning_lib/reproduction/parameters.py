@@ -100,11 +100,21 @@ def check(values: dict[str, Any], types: dict[str, str], where: str) -> dict[str
 
 
 def load_yaml(text: str) -> Any:
-    """Return what the YAML `text` says, with 1e-3, nan and inf as floats, which PyYAML takes for strings."""
+    """Return what the YAML `text` says, with 1e-3, nan and inf as floats, which PyYAML takes for strings.
+
+    A key given twice is an error, where PyYAML would take the last; tags that would call code are one too.
+    """
     import yaml
 
     class Loader(yaml.SafeLoader):
-        pass
+        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+            seen = [
+                self.construct_object(key, deep=True) for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"
+            ]
+            for key in seen:
+                if seen.count(key) > 1:
+                    raise yaml.constructor.ConstructorError(None, None, f"{key!r} is given twice", node.start_mark)
+            return super().construct_mapping(node, deep)
 
     number = re.compile(r"[-+]?(?:(?:\d+\.?\d*|\.\d+)[eE][-+]?\d+|inf|nan)$")
     Loader.add_constructor("!number", lambda loader, node: float(loader.construct_scalar(node)))

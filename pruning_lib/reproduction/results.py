@@ -34,11 +34,15 @@ class Headline:
         The paper's number in the same unit, if it gives one.
     note
         The setting: model, data, what differs from the paper's.
+    tolerance
+        How far from the paper's number, in the same unit, still counts as reproduced. Giving it claims that the setting
+        is the paper's; left out, the two numbers are shown but not compared.
 
     Raises
     ------
     ValueError
-        If `value` or `paper` is no finite number; the message names the entry.
+        If `value`, `paper` or `tolerance` is no finite number, or a tolerance is negative or without a paper's number;
+        the message names the entry.
     """
 
     name: str
@@ -46,6 +50,7 @@ class Headline:
     unit: str = ""
     paper: float | None = None
     note: str = ""
+    tolerance: float | None = None
 
     def __post_init__(self) -> None:
         for key in ("name", "unit", "note"):
@@ -56,6 +61,11 @@ class Headline:
         object.__setattr__(self, "value", finite(self.value, f"headline {self.name!r}: value"))
         if self.paper is not None:
             object.__setattr__(self, "paper", finite(self.paper, f"headline {self.name!r}: paper"))
+        if self.tolerance is not None:
+            object.__setattr__(self, "tolerance", finite(self.tolerance, f"headline {self.name!r}: tolerance"))
+            if self.paper is None or self.tolerance < 0:
+                allowed = "at least 0, beside a paper's number"
+                raise ValueError(f"headline {self.name!r}: tolerance is {self.tolerance}, must be {allowed}")
 
 
 def finite(value: Any, name: str) -> int | float:
@@ -158,12 +168,16 @@ def save(path: str | os.PathLike, result: dict[str, Any]) -> None:
 def read(path: str | os.PathLike) -> dict[str, Any]:
     """Return what `write` wrote to `path`; ValueError naming the file if it is not complete."""
     try:
-        result = json.loads(Path(path).read_text(encoding="utf-8"))
-        missing = [key for key in KEYS if key not in result]
-        if missing:
-            raise ValueError(f"no {', '.join(missing)}")
-        for entry in result["headline"]:
-            Headline(**entry)
+        return checked(json.loads(Path(path).read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:  # a broken JSON or encoding is a ValueError too
         raise ValueError(f"{path} holds no complete results: {error}") from None
+
+
+def checked(result: Any) -> dict[str, Any]:
+    """Return `result` if it is what `write` writes, else raise ValueError or TypeError."""
+    missing = [key for key in KEYS if key not in result]
+    if missing:
+        raise ValueError(f"no {', '.join(missing)}")
+    for entry in result["headline"]:
+        Headline(**entry)
     return result

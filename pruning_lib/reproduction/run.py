@@ -3,7 +3,7 @@
 import logging
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -109,10 +109,12 @@ def plan(
     return runs
 
 
-def execute(run: Run, say: Callable[[str], None] | None = None) -> Outcome:
+def execute(
+    run: Run, say: Callable[[str], None] | None = None, environment: Mapping[str, str] | None = None
+) -> Outcome:
     """Run one notebook; a failure is in the copy and in the outcome, not raised.
 
-    `say` gets a line per code cell; without it a progress bar is drawn.
+    `say` gets a line per code cell; without it a progress bar is drawn. `environment` is set for the kernel only.
     """
     import papermill
 
@@ -129,7 +131,7 @@ def execute(run: Run, say: Callable[[str], None] | None = None) -> Outcome:
             parameters=run.parameters | {"out": str(run.results)},
             cwd=run.source.parent,
             progress_bar=False if say else {"desc": run.name, "leave": False},
-            **engine_settings(run, say),
+            **engine_settings(run, say, environment or {}),
         )
     except KeyboardInterrupt as error:
         failure, interrupted = describe(run, error), True
@@ -148,7 +150,7 @@ def execute(run: Run, say: Callable[[str], None] | None = None) -> Outcome:
     return Outcome(run, time.monotonic() - start, None if failure else result, failure, interrupted)
 
 
-def engine_settings(run: Run, say: Callable[[str], None] | None) -> dict[str, Any]:
+def engine_settings(run: Run, say: Callable[[str], None] | None, environment: Mapping[str, str]) -> dict[str, Any]:
     """Return what papermill hands through to the client that talks to the kernel."""
     from pruning_lib.reproduction.kernel import SameInterpreter, first_line
 
@@ -161,7 +163,7 @@ def engine_settings(run: Run, say: Callable[[str], None] | None) -> dict[str, An
     return {
         "kernel_name": "python3",
         "language": "python",
-        "kernel_manager_class": SameInterpreter,
+        "kernel_manager_class": type("Kernel", (SameInterpreter,), {"environment": dict(environment)}),
         "shutdown_kernel": "immediate",  # asked politely in the middle of a cell, it writes tracebacks to the terminal
         "coalesce_streams": True,
         "on_cell_execute": tell if say else None,
@@ -189,6 +191,8 @@ def describe(run: Run, error: BaseException) -> str:
     what = " ".join(f"{type(error).__name__}: {error}".split())
     if not run.copy.exists():
         return f"{run.name} did not start: {what}"
+    if isinstance(error, OSError):  # a full disk, say: the copy may be cut off
+        return f"{run.name} failed: {what}"
     notebook = read_notebook(run.copy)
     started = None
     for index, cell in enumerate(remove_error_markers(notebook).cells):
@@ -213,11 +217,10 @@ def describe(run: Run, error: BaseException) -> str:
 
 
 def write_page(run: Run) -> None:
-    """Write the executed copy as a web page."""
-    from nbconvert import HTMLExporter
+    """Write the executed copy as a web page that works without network and kernel."""
+    from pruning_lib.teaching.publishing.pages import handout
 
-    logging.getLogger("traitlets").setLevel(logging.ERROR)  # a warning per image without alternative text
-    text, _ = HTMLExporter().from_notebook_node(read_notebook(run.copy))
+    text = handout(read_notebook(run.copy))
     with written_whole(run.page) as temporary:
         temporary.write_text(text, encoding="utf-8")
 

@@ -17,7 +17,8 @@ def test_what_is_written_is_read_with_its_provenance(tmp_path):
     path = tmp_path / "deep" / "results.json"
     written = write(str(path), "02_snip", {"sparsity": 0.9, "levels": [1]}, ENTRIES, seconds=2.5)
     assert read(path) == written
-    assert written["headline"][0] == {"name": "accuracy", "value": 0.5, "unit": "%", "paper": 0.75, "note": "digits"}
+    first = {"name": "accuracy", "value": 0.5, "unit": "%", "paper": 0.75, "note": "digits", "tolerance": None}
+    assert written["headline"][0] == first
     assert written["headline"][1]["paper"] is None
     assert written["parameters"] == {"sparsity": 0.9, "levels": [1]}
     assert written["versions"]["torch"] == torch.__version__
@@ -47,6 +48,25 @@ def test_a_value_that_is_no_finite_number_is_refused(value):
     if value is not None:
         with pytest.raises(ValueError, match=r"headline 'loss': paper is .*, must be a finite number"):
             Headline("loss", 1.0, paper=value)
+
+
+@pytest.mark.parametrize(
+    ("paper", "tolerance", "message"),
+    [(1.0, -0.1, "tolerance is -0.1"), (None, 0.1, "beside a paper's number"), (1.0, math.nan, "finite number")],
+)
+def test_a_tolerance_is_a_distance_from_the_papers_number(paper, tolerance, message):
+    assert Headline("a", 1.2, paper=1.0, tolerance=0.3).tolerance == 0.3
+    with pytest.raises(ValueError, match=message):
+        Headline("a", 1.2, paper=paper, tolerance=tolerance)
+
+
+def test_results_from_before_there_were_tolerances_are_read(tmp_path):
+    write(tmp_path / "a.json", "02_snip", {}, ENTRIES)
+    old = json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))
+    for entry in old["headline"]:
+        del entry["tolerance"]
+    (tmp_path / "a.json").write_text(json.dumps(old), encoding="utf-8")
+    assert read(tmp_path / "a.json") == old
 
 
 def test_names_are_text_and_differ():

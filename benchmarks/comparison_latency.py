@@ -1,0 +1,94 @@
+"""Latency of the shapes and masks that the comparison left: removed structure, CSR and masks against the dense network.
+
+    python benchmarks/comparison_latency.py [--runs figures/measured/07_comparison.json] [--threads 1] [--repeats 200]
+                                            [--out figures/measured/07_latency.json]
+
+Seconds depend on shapes and on where zeros are, not on what the weights are: networks of the recorded shapes, with
+random weights and as many zeros in each layer, stand for the trained ones. All take turns, so that whatever else the
+machine does slows them alike; what counts is the ratio to dense. Takes about a minute. Best on a quiet machine.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from pruning_lib.acceleration import cost
+from pruning_lib.files import CHECKOUT
+from pruning_lib.reproduction import records
+from pruning_lib.structure import Masks, prunable, remove
+from pruning_lib.workbench import data, models
+
+MEASURED = CHECKOUT / "figures" / "measured"
+MASKED = "magnitude"  # its recorded zeros per layer stand for all unstructured variants
+REMOVED = ("filters", "sss")
+Shape = tuple[int, int, int]
+
+
+def of_shapes(shapes: dict[str, list[int]], shape: Shape) -> nn.Module:
+    """The network with as many units left in each layer as the recorded one."""
+    model, example = models.lenet5(shape), torch.zeros(2, *shape)
+    units = {}
+    for name, weight in prunable(model).items():
+        if shapes[name][0] < len(weight):
+            units[name.removesuffix(".weight")] = torch.arange(shapes[name][0], len(weight))
+    return remove(model, example, units) if units else model
+
+
+def of_zeros(per_layer: dict[str, float], shape: Shape, generator: torch.Generator) -> nn.Module:
+    """The network with the recorded share of zeros in each layer, at random places."""
+    model = models.lenet5(shape)
+    masks = {}
+    for name, weight in prunable(model).items():
+        order = torch.randperm(weight.numel(), generator=generator).view_as(weight)
+        masks[name] = order >= round(per_layer[name] * weight.numel())
+    Masks(masks).zero_(model)
+    return model
+
+
+def networks(runs: list[dict], shape: Shape) -> dict[str, nn.Module]:
+    """By name "FORM SETTING": dense; masked and csr at each sparsity; filters and sss with what is left removed."""
+    found, generator = {"dense": models.lenet5(shape)}, torch.Generator().manual_seed(0)
+    for run in (run for run in runs if run["seed"] == runs[0]["seed"] and "failed" not in run):
+        if run["variant"] == MASKED:
+            masked = of_zeros(run["per_layer"], shape, generator)
+            found |= {f"masked {run['setting']}": masked, f"csr {run['setting']}": cost.as_csr(masked)}
+        elif run["variant"] in REMOVED:
+            found[f"{run['variant']} {run['setting']}"] = of_shapes(run["shapes"], shape)
+    return found
+
+
+@torch.no_grad()
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--runs", type=Path, default=MEASURED / "07_comparison.json")
+    parser.add_argument("--out", type=Path, default=MEASURED / "07_latency.json")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--repeats", type=int, default=200)
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 64])
+    given = parser.parse_args()
+    record = json.loads(given.runs.read_text(encoding="utf-8"))
+    name = record["settings"]["data"]
+    shape = data.load(name).shape
+    measured = networks(record["runs"], shape)
+    for model in measured.values():
+        model.eval()
+    runs = []
+    for batch in given.batches:
+        start, x = time.perf_counter(), torch.randn(batch, *shape, generator=torch.Generator().manual_seed(batch))
+        calls = {name: lambda model=model, x=x: model(x) for name, model in measured.items()}
+        taken = cost.time_in_turns(calls, given.repeats, warmup=10, threads=given.threads)
+        seconds = {name: [latency.seconds, latency.fastest] for name, latency in taken.items()}
+        # The record's "seconds" are of the whole run; of each network the median and the fastest are given.
+        runs.append({"batch": batch, "seconds": time.perf_counter() - start, "latency": seconds})
+        for form, (median, _) in seconds.items():
+            print(f"batch {batch:3}  {form:16} {1000 * median:8.3f} ms  {seconds['dense'][0] / median:6.2f} ×")
+    settings = {"data": name, "threads": given.threads, "repeats": given.repeats}
+    records.save(given.out, __doc__.split("\n")[0], settings, runs)
+
+
+if __name__ == "__main__":
+    main()

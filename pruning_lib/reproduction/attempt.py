@@ -1,0 +1,108 @@
+"""One run of a sweep, wherever a worker is: in a folder of its own, which takes the run's name when all is done."""
+
+import os
+import shutil
+import socket
+import uuid
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pruning_lib.reproduction import results
+from pruning_lib.reproduction.run import Run, execute
+from pruning_lib.reproduction.state import differences, state_of
+
+LOG, PARAMETERS = "log.txt", "parameters.json"
+
+
+def attempt(run: Run, state: dict[str, str], environment: dict[str, str], topic: str = "", check: bool = True) -> str:
+    """Do `run` unless it is complete, and leave its folder: executed notebook, page, parameters, results and log.
+
+    The folder appears under its name as a whole: whoever is killed on the way leaves a hidden one, which the
+    next attempt removes. A lock, which dies with its holder, makes an attempt wait for another of the same run.
+
+    Parameters
+    ----------
+    run
+        Its folder lies in the sweep's, which must exist.
+    state
+        What notebook and library were when the sweep began, as `state_of` gives it.
+    environment
+        Variables of the kernel.
+    topic
+        Of the dask events that tell what runs where.
+    check
+        Whether to refuse to run if the state is another one here and now.
+
+    Returns
+    -------
+    str
+        Empty, or the failure in one line.
+    """
+    from filelock import FileLock
+
+    try:
+        with FileLock(run.folder.parent / f".{run.folder.name}.lock"):
+            return "" if complete(run.folder) else once(run, state, environment, topic, check)
+    except Exception as error:  # a full disk, a folder that is gone: this run fails, the others go on
+        return f"{run.name} failed: {' '.join(f'{type(error).__name__}: {error}'.split())}"
+
+
+def once(run: Run, state: dict[str, str], environment: dict[str, str], topic: str, check: bool) -> str:
+    """Do `run` in a hidden folder, then give that its name; return the failure."""
+    remove_parts(run.folder)
+    part = run.folder.with_name(f".{run.folder.name}.{uuid.uuid4().hex[:8]}")
+    part.mkdir()
+    try:
+        failure = logged(replace(run, folder=part), run.folder.name, state, environment, topic, check)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+    shutil.rmtree(run.folder, ignore_errors=True)  # of an attempt that failed
+    part.rename(run.folder)
+    return failure
+
+
+def logged(run: Run, name: str, state: dict[str, str], environment: dict[str, str], topic: str, check: bool) -> str:
+    """Run in the folder that `run` has, cell by cell into its log; return the failure."""
+    results.save(run.folder / PARAMETERS, {"notebook": run.name, "profile": run.profile, "parameters": run.parameters})
+    with open(run.folder / LOG, "w", encoding="utf-8", buffering=1) as log:
+
+        def say(line: str) -> None:
+            log.write(f"{datetime.now(UTC).isoformat(timespec='seconds')} {line}\n")
+            tell(topic, name, line)
+
+        say(f"{run.name} starts on {socket.gethostname()}, process {os.getpid()}")
+        changed = differences(state, state_of(run.source, int(state["threads"]))) if check else ""
+        if changed:
+            failure, seconds = f"{run.name} did not start: since the sweep began, {changed}", 0.0
+        else:
+            outcome = execute(run, say, environment)
+            failure, seconds = outcome.failure, outcome.seconds
+        if failure:
+            run.results.unlink(missing_ok=True)
+        say(failure or f"done in {seconds:.1f} s")
+    return failure
+
+
+def tell(topic: str, name: str, line: str) -> None:
+    """Let the sweep know where run `name` is."""
+    if topic:
+        from distributed import get_worker
+
+        get_worker().log_event(topic, {"run": name, "line": line})
+
+
+def complete(folder: Path) -> bool:
+    """Whether `folder` holds the results of a run that came to its end: the seconds are filled in last."""
+    try:
+        return results.read(folder / "results.json")["seconds"] is not None
+    except (OSError, ValueError):
+        return False
+
+
+def remove_parts(folder: Path) -> None:
+    """Remove what attempts that were killed left beside `folder`."""
+    for part in folder.parent.glob(f".{folder.name}.*"):
+        if part.is_dir():
+            shutil.rmtree(part, ignore_errors=True)

@@ -1,0 +1,84 @@
+"""One budget for all: what the variants of a comparison share, and what each of them works from.
+
+Whatever the variant, its network sees `dense_epochs + retrain_epochs` epochs in all: before training all of them
+masked, after training the first part dense (one dense network per seed, shared), during training both in one go.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from pruning_lib.workbench import data, models, training
+
+
+@contextmanager
+def channels_last(model: nn.Module) -> Iterator[None]:
+    """Lay the weights out for the faster convolutions of a CPU (training takes a third less), then as they were."""
+    model.to(memory_format=torch.channels_last)
+    try:
+        yield
+    finally:
+        model.to(memory_format=torch.contiguous_format)
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What all variants share."""
+
+    model: str = "lenet5"
+    dense_epochs: int = 5
+    retrain_epochs: int = 5  # at least 3: iterative pruning has three rounds
+    batch_size: int = 50
+    lr: float = 0.05
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    scoring: int = 100  # labeled images that SNIP sees
+    calibration: int = 256  # unlabeled images that Wanda and SparseGPT see
+
+    @property
+    def epochs(self) -> int:
+        return self.dense_epochs + self.retrain_epochs
+
+    def fresh(self, images: data.Data, seed: int) -> nn.Module:
+        """The untrained network of a seed."""
+        return models.build(self.model, images.shape, len(images.classes), seed=seed)
+
+    def fit(self, model: nn.Module, images: data.Data, epochs: int, seed: int, fall: str = "cosine") -> None:
+        """Train in place; the learning rate falls to 0, or stays with `fall="constant"`."""
+        chosen = {"lr": self.lr, "momentum": self.momentum, "weight_decay": self.weight_decay}
+        with channels_last(model):
+            training.fit(
+                model, images, epochs, schedule=fall, batch_size=self.batch_size, seed=seed, progress=False, **chosen
+            )
+
+    def dense(self, images: data.Data, seed: int) -> nn.Module:
+        """The network of a seed after its dense epochs, from which all variants after training start."""
+        model = self.fresh(images, seed)
+        self.fit(model, images, self.dense_epochs, seed)
+        return model
+
+
+@dataclass(frozen=True)
+class Case:
+    """All that a variant works from. `dense` is a copy of its own."""
+
+    protocol: Protocol
+    images: data.Data
+    dense: nn.Module
+    setting: Any
+    seed: int
+
+    def accuracy(self, model: nn.Module) -> float:
+        with channels_last(model):
+            return training.evaluate(model, self.images.test, batch_size=200)[0]
+
+    def sample(self, size: int) -> data.Pair:
+        """The first `size` training images in an order of the seed."""
+        return next(data.batches(self.images.train, size, self.seed))
+
+    def fit(self, model: nn.Module, epochs: int, offset: int, fall: str = "cosine") -> None:
+        self.protocol.fit(model, self.images, epochs, self.seed + 1000 * offset, fall)

@@ -1,0 +1,49 @@
+"""What the numbers of a run depend on beside its parameters, so that a sweep does not mix two of them unnoticed."""
+
+import hashlib
+import json
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from pruning_lib.files import CHECKOUT
+
+SHOWS = ("teaching", "reproduction", "__pycache__")  # folders of the library that run and show, and compute no number
+
+
+def state_of(notebook: Path, threads: int) -> dict[str, str]:
+    """Return what -> its value: digests of the notebook's code and of the library, versions, threads per run."""
+    package = CHECKOUT / "pruning_lib"
+    files = [path for path in sorted(package.rglob("*")) if not set(path.relative_to(package).parts) & set(SHOWS)]
+    library = hashlib.sha256()
+    for path in files:
+        if path.is_file():
+            library.update(f"{path.relative_to(package).as_posix()}\0".encode() + path.read_bytes() + b"\0")
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]  # texts and outputs may change
+    return {
+        f"notebook {notebook.stem}": hashlib.sha256(json.dumps(code).encode()).hexdigest(),
+        "pruning_lib": library.hexdigest(),
+        "Python": platform.python_version(),
+        **{name: version_of(name) for name in ("torch", "torchvision", "numpy", "scikit-learn")},
+        "threads": str(threads),
+    }
+
+
+def version_of(package: str) -> str:
+    """Return the installed version of `package`, empty if there is none."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
+def differences(old: dict[str, str], new: dict[str, str]) -> str:
+    """Return in words what differs between two states, empty if nothing does."""
+    found = []
+    for name in old.keys() | new.keys():
+        before, now = old.get(name, ""), new.get(name, "")
+        if before != now:
+            digests = name == "pruning_lib" or name.startswith("notebook ")
+            found.append(f"{name} has changed" if digests else f"{name} was {before or 'absent'}, is {now or 'absent'}")
+    return ", ".join(sorted(found))

@@ -1,0 +1,192 @@
+"""Carry out a sweep on dask workers: what is complete stays, what is not is done, one sweep to a folder."""
+
+import json
+import logging
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from pruning_lib.reproduction import results
+from pruning_lib.reproduction.attempt import attempt, complete
+from pruning_lib.reproduction.progress import Progress
+from pruning_lib.reproduction.run import Run
+from pruning_lib.reproduction.state import differences, state_of
+from pruning_lib.reproduction.sweep_file import Sweep
+
+PLAN, RECORD, LOCK = "sweep.json", "record.json", ".lock"
+ATTEMPTS = 2
+ANSWER_SECONDS = 5
+
+
+def ready(
+    stack: ExitStack, sweep: Sweep, workers: int = 2, scheduler: str | None = None, threads: int = 1, mix: bool = False
+) -> tuple[Any, dict[str, str]]:
+    """Return a dask client and the state for `carry_out`; `stack` then holds folder and client.
+
+    Raises
+    ------
+    ValueError
+        If the folder can't be used, or the scheduler does not answer.
+    """
+    client = stack.enter_context(connected(scheduler)) if scheduler else None
+    state = stack.enter_context(opened(sweep, threads, mix))
+    left = sum(not complete(sweep.folder / name) for name in sweep.runs)
+    if left and not client:
+        client = stack.enter_context(local(min(workers, left)))
+    return client, state
+
+
+@contextmanager
+def opened(sweep: Sweep, threads: int = 1, mix: bool = False) -> Iterator[dict[str, str]]:
+    """Hold the folder of `sweep` and give the state its runs must have; ValueError if it is not to be had.
+
+    Parameters
+    ----------
+    sweep
+        Its folder must be new, empty or hold the same sweep, and no other process may be at it.
+    threads
+        Of each run's kernel.
+    mix
+        Whether to go on where notebook, library or versions have changed since the runs that are there.
+    """
+    from filelock import FileLock, Timeout
+
+    folder, state = sweep.folder, state_of(sweep.source, threads)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ValueError(f"out is {str(folder)!r}, must be a writable folder: {error.strerror}") from None
+    if not (folder / PLAN).exists() and any(path.name != LOCK for path in folder.iterdir()):
+        raise ValueError(f"out is {str(folder)!r}, must be a new or empty folder, or one with this sweep")
+    try:
+        with FileLock(folder / LOCK, timeout=0):
+            planned(sweep, state, mix)
+            yield state
+    except Timeout:
+        raise ValueError(f"a sweep is running in {folder}: wait for it, or choose another --out") from None
+
+
+def planned(sweep: Sweep, state: dict[str, str], mix: bool) -> None:
+    """Write the plan into the folder, or see that the one there is the same; ValueError if it is another."""
+    path, states = sweep.folder / PLAN, []
+    if path.exists():
+        old = json.loads(path.read_text(encoding="utf-8"))
+        if {key: old[key] for key in sweep.plan} != sweep.plan:
+            raise ValueError(f"{sweep.folder} holds another sweep, of {old['notebook']}: choose another --out")
+        states = old["states"] if any(complete(sweep.folder / name) for name in sweep.runs) else []
+    changed = [] if mix else [text for text in (differences(before, state) for before in states) if text]
+    if changed:
+        remedy = "start anew with another --out, or mix both with --mix"
+        raise ValueError(f"since {sweep.folder} was begun, {changed[0]}: {remedy}")
+    if state not in states:
+        states = [*states, state]
+    results.save(path, sweep.plan | {"expected": sweep.expected, "states": states})
+
+
+@contextmanager
+def local(workers: int) -> Iterator[Any]:
+    """Give a dask client of so many new processes on this machine."""
+    from distributed import Client, LocalCluster
+
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters is told by the sweep itself
+    cluster = LocalCluster(
+        n_workers=workers,
+        threads_per_worker=1,
+        processes=True,
+        dashboard_address=None,
+        memory_limit=0,  # the memory is in the kernels, which are other processes
+        silence_logs=logging.CRITICAL,
+    )
+    with cluster, Client(cluster, set_as_default=False) as client:
+        yield client
+
+
+def connected(scheduler: str) -> Any:
+    """Return a dask client of the scheduler at that address; ValueError if none answers."""
+    from distributed import Client
+
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    try:
+        return Client(scheduler, timeout=ANSWER_SECONDS, set_as_default=False)
+    except Exception as error:  # an address that is none, nobody there, another protocol
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"scheduler is {scheduler!r}, must answer within {ANSWER_SECONDS} s: {reason}") from None
+
+
+def carry_out(sweep: Sweep, client: Any, state: dict[str, str], mix: bool = False) -> list[str]:
+    """Do the runs that are not complete, each at most twice; return the failures, a line each.
+
+    Raises
+    ------
+    ConnectionError
+        If the scheduler is gone before all is done.
+    """
+    from distributed import as_completed
+
+    left = [name for name in sweep.runs if not complete(sweep.folder / name)]
+    progress = Progress(len(sweep.runs), len(sweep.runs) - len(left))
+    topic = f"sweep-{uuid.uuid4().hex}"
+    environment = {name: state["threads"] for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+    if "PRUNING_LIB_DATA" in os.environ:
+        environment["PRUNING_LIB_DATA"] = os.environ["PRUNING_LIB_DATA"]
+
+    def submit(name: str) -> Any:
+        run = Run(sweep.source, "sweep", sweep.runs[name], sweep.folder / name)
+        return client.submit(attempt, run, state, environment, topic, not mix, pure=False)
+
+    client.subscribe_topic(topic, lambda event: progress.told(event[1]["run"], event[1]["line"]))
+    tries = {submit(name): (name, 1) for name in left}
+    failures, done = [], as_completed(list(tries), loop=client.loop)
+    try:
+        for future in done:
+            name, number = tries.pop(future)
+            failure = failure_of(future)
+            if client.status != "running":
+                raise ConnectionError("the scheduler is gone")
+            if failure and number < ATTEMPTS:
+                progress.again(name, failure)
+                future = submit(name)
+                tries[future] = (name, number + 1)
+                done.add(future)
+            else:
+                progress.ended(name, failure)
+                failures += [f"{name}: {failure}"] if failure else []
+    finally:
+        progress.close()
+        if tries and client.status == "running":
+            client.cancel(list(tries))
+    return failures
+
+
+def failure_of(future: Any) -> str:
+    """Return what `attempt` returned, or why it could not: its worker died again and again, its code is not there."""
+    try:
+        return future.result()
+    except Exception as error:
+        return " ".join(f"{type(error).__name__}: {error}".split())
+
+
+def recorded(sweep: Sweep) -> Path | None:
+    """Write all results into one file, for keeping, and remove traces of killed attempts; None if any run lacks."""
+    if not all(complete(sweep.folder / name) for name in sweep.runs):
+        return None
+    for name in sweep.runs:
+        for trace in sweep.folder.glob(f".{name}.*"):
+            shutil.rmtree(trace) if trace.is_dir() else trace.unlink()
+    plan = json.loads((sweep.folder / PLAN).read_text(encoding="utf-8"))
+    runs = [
+        {"run": name, "given": given} | results.read(sweep.folder / name / "results.json")
+        for name, given in sweep.runs.items()
+    ]
+    settings = {key: plan[key] for key in ("notebook", "seed_parameter", "expected", "states")}
+    record = {"about": f"Sweep over {sweep.source.stem}, {len(runs)} runs.", "settings": settings}
+    record |= {"seconds": round(sum(run["seconds"] for run in runs), 1), "runs": runs}
+    results.save(sweep.folder / RECORD, record)
+    return sweep.folder / RECORD

@@ -1,0 +1,44 @@
+import json
+
+import pytest
+
+from pruning_lib.reproduction.comparison import VARIANTS
+from pruning_lib.reproduction.comparison.evidence import evidence
+from tests.comparison_runs import DENSE_BYTES, latency, made_up, runs
+
+
+def point(found, name, setting):
+    (method,) = (method for method in found["methods"] if method["name"] == name)
+    return next(point for point in method["points"] if point["setting"] == setting)
+
+
+def test_numbers_are_means_over_seeds():
+    found = made_up()
+    here = point(found, "magnitude", 0.9)
+    values = [100 * run["accuracy"] for run in runs() if (run["variant"], run["setting"]) == ("magnitude", 0.9)]
+    assert here["retrained"] == [round(sum(values) / 3, 2), 0.1, 3]
+    assert here["cut"][0] == pytest.approx(here["retrained"][0] - 27, abs=0.011)
+    assert here["bytes"] == pytest.approx(DENSE_BYTES / (0.2 * DENSE_BYTES))  # CSR: twice the bytes of what is kept
+    assert here["macs"] == 10
+    assert point(found, "filters", 0.9)["bytes"] == 10  # no indices
+    assert point(found, "snip", 0.9)["cut"] is None
+
+
+def test_latency_is_that_of_the_form_one_would_take():
+    found = made_up()
+    assert point(found, "magnitude", 0.5)["latency"] == 1  # CSR would be slower, nobody has to take it
+    assert point(found, "magnitude", 0.9)["latency"] == pytest.approx(1 / 0.95, abs=0.01)
+    assert point(found, "filters", 0.9)["latency"] == pytest.approx(1 / 0.55, abs=0.01)
+    assert point(found, "n_of_m", [2, 4])["latency"] is None
+
+
+def test_every_variant_but_the_dense_ones_is_there_and_all_is_json():
+    found = json.loads(json.dumps(made_up()))
+    assert [method["name"] for method in found["methods"]] == [n for n in VARIANTS if not n.startswith("dense")]
+    assert found["sparsities"] == [0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99]
+
+
+def test_what_failed_is_left_out():
+    broken = [run for run in runs() if run["variant"] != "sss"]
+    broken += [{"variant": "sss", "setting": 0.01, "seed": 0, "failed": "loss is nan", "seconds": 1.0}]
+    assert "sss" not in {method["name"] for method in evidence(broken, latency(), "")["methods"]}

@@ -1,0 +1,100 @@
+"""Every variant on a small part of the digits: the budget is the same, the sparsity what was asked, the record true."""
+
+import copy
+from dataclasses import replace
+
+import pytest
+import torch
+
+from pruning_lib.reproduction import comparison
+from pruning_lib.reproduction.comparison import protocol as protocols
+from pruning_lib.reproduction.comparison import variants
+from pruning_lib.reproduction.comparison.variants import weights
+from pruning_lib.structure import prunable
+from pruning_lib.workbench import data, training
+
+PROTOCOL = comparison.Protocol(dense_epochs=3, retrain_epochs=3, calibration=64)
+SETTINGS = [
+    (name, variant.settings[3] if len(variant.settings) == len(comparison.SPARSITIES) else variant.settings[0])
+    for name, variant in comparison.VARIANTS.items()
+]
+
+
+@pytest.fixture(scope="module")
+def images():
+    digits = data.load("digits")
+    return replace(digits, train=tuple(part[:200] for part in digits.train), test=tuple(p[:100] for p in digits.test))
+
+
+@pytest.fixture(scope="module")
+def dense(images):
+    return PROTOCOL.dense(images, 0)
+
+
+@pytest.mark.parametrize(("name", "setting"), SETTINGS)
+def test_cell(images, dense, name, setting, monkeypatch):
+    epochs = []
+    fit, train_gates = training.fit, variants.sss.train_gates
+    monkeypatch.setattr(training, "fit", lambda m, d, e, **kw: epochs.append(e) or fit(m, d, e, **kw))
+    monkeypatch.setattr(
+        variants.sss,
+        "train_gates",
+        lambda *a, epochs, **kw: spent(epochs) and train_gates(*a, epochs=epochs, **kw),
+    )
+
+    def spent(number):
+        epochs.append(number)
+        return True
+
+    before = copy.deepcopy(dense.state_dict())
+    model, record = comparison.run(name, setting, 0, images, PROTOCOL, dense)
+    variant = comparison.VARIANTS[name]
+    shared = PROTOCOL.dense_epochs if variant.time == "after" else 0
+    assert sum(epochs) + shared == PROTOCOL.epochs, "another budget"
+    assert all(torch.equal(before[key], value) for key, value in dense.state_dict().items())
+
+    left = sum(int(weight.count_nonzero()) for weight in prunable(model).values())
+    assert record["sparsity"] == pytest.approx(1 - left / weights(dense), abs=1e-6)
+    assert record["accuracy"] == training.evaluate(model, images.test)[0]
+    if variant.structure == "unstructured":
+        assert record["sparsity"] == pytest.approx(setting, abs=2e-3)
+        assert record["parameters"] == sum(p.numel() for p in dense.parameters())
+        assert record["macs"]["nonzero"] < record["macs"]["dense"]
+    if name == "filters":
+        assert setting <= record["sparsity"] < setting + 0.02
+        assert record["macs"]["nonzero"] == record["macs"]["dense"]
+    if name == "n_of_m":
+        assert record["per_layer"]["fc1.weight"] == 0.5 and record["per_layer"]["conv1.weight"] == 0
+        assert record["bytes"]["two_four"] < record["bytes"]["dense"]
+
+
+def test_the_same_cell_again_gives_the_same_numbers(images, dense):
+    first, second = (comparison.run("sparsegpt", 0.9, 1, images, PROTOCOL, dense)[1] for _ in range(2))
+    assert first | {"seconds": 0} == second | {"seconds": 0}
+
+
+def test_emptied_layers_are_named(images, dense):
+    record = comparison.run("wanda", 0.99, 0, images, PROTOCOL, dense)[1]
+    assert record["emptied"] == ["conv1.weight"]  # 25 weights in a row, of which round(24.75) go
+    assert record["per_layer"]["conv1.weight"] == 1
+
+
+def test_smaller_takes_no_more_than_it_must(dense, images):
+    example = images.test[0][:2]
+    for sparsity in (0.0, 0.5, 0.9):
+        share = 1 - weights(comparison.smaller(dense, example, sparsity)) / weights(dense)
+        assert sparsity <= share < sparsity + 0.02
+    with pytest.raises(ValueError, match="sparsity is 2"):
+        comparison.smaller(dense, example, 2)
+
+
+def test_unknown_variant_is_refused(images, dense):
+    with pytest.raises(ValueError, match="name is 'lottery', must be one of 'random'"):
+        comparison.run("lottery", 0.5, 0, images, PROTOCOL, dense)
+
+
+def test_layout_comes_back_after_an_error(dense):
+    with pytest.raises(RuntimeError, match="stop"), protocols.channels_last(dense):
+        assert dense.conv2.weight.is_contiguous(memory_format=torch.channels_last)
+        raise RuntimeError("stop")
+    assert dense.conv2.weight.is_contiguous()

@@ -1,0 +1,198 @@
+"""One run of a sweep, and who may have a sweep's folder, without dask."""
+
+import json
+import subprocess
+import sys
+from contextlib import ExitStack
+
+import nbformat
+import pytest
+from tiny_sweeps import make, started, write_yaml
+
+from pruning_lib.reproduction.attempt import attempt, complete
+from pruning_lib.reproduction.run import Run
+from pruning_lib.reproduction.state import differences, state_of
+from pruning_lib.reproduction.sweep import opened, ready, recorded
+from pruning_lib.reproduction.sweep_file import read_sweep
+
+ENVIRONMENT = {"OMP_NUM_THREADS": "1"}
+LIMITED = """
+import json, resource, sys
+from pathlib import Path
+from pruning_lib.reproduction.attempt import attempt
+from pruning_lib.reproduction.run import Run
+from pruning_lib.reproduction.state import state_of
+source, folder, side, limit = sys.argv[1:]
+import nbconvert, papermill  # which would write compiled files
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), int(limit)))
+run = Run(Path(source), "sweep", {"side": side}, Path(folder))
+print(attempt(run, state_of(run.source, 1), {"OMP_NUM_THREADS": "1"}))
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return make(tmp_path / "sweep")
+
+
+@pytest.fixture
+def run(folder):
+    """A run in the folder of a sweep."""
+    (folder / "out").mkdir()
+    source = folder / "notebooks" / "01_tiny.ipynb"
+    return Run(source, "sweep", {"side": str(folder / "side")}, folder / "out" / "one")
+
+
+def sweep_of(folder, text="seeds: [0, 1]\n"):
+    return read_sweep(write_yaml(folder, text), folder / "out", folder / "notebooks")
+
+
+def pretend(sweep, name):
+    """Leave the results of a run that was done."""
+    entry = {"name": "error", "value": 1.0, "unit": "", "paper": None, "note": ""}
+    result = dict.fromkeys(("device", "threads", "date", "commit", "dirty")) | {"versions": {}, "seconds": 1.0}
+    result |= {"notebook": "01_tiny", "parameters": {}, "headline": [entry]}
+    (sweep.folder / name).mkdir(parents=True)
+    (sweep.folder / name / "results.json").write_text(json.dumps(result))
+
+
+def change(folder, cell, text):
+    """Put `text` before a cell of the notebook."""
+    path = folder / "notebooks" / "01_tiny.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells[cell].source = text + notebook.cells[cell].source
+    nbformat.write(notebook, path)
+
+
+def test_a_run_is_done_once_and_what_a_killed_attempt_left_goes(folder, run):
+    (folder / "out" / ".one.12345678").mkdir()
+    state = state_of(run.source, 1)
+    assert attempt(run, state, ENVIRONMENT | {"HOME": "$HOME x"}) == ""
+    assert complete(run.folder)
+    assert json.loads(run.results.read_text())["threads"] == 1
+    assert [path.name for path in (folder / "out").iterdir() if path.is_dir()] == ["one"]
+    assert attempt(run, state, ENVIRONMENT) == ""
+    assert len(started(folder)) == 1
+
+
+@pytest.mark.parametrize("limit", ["500", "100000"])
+def test_a_full_disk_is_told_and_leaves_no_results(folder, run, limit):
+    command = [sys.executable, "-c", LIMITED, run.source, run.folder, folder / "side", limit]
+    answer = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "[Errno 27] File too large" in answer.stdout and answer.stdout.count("\n") == 1
+    assert len(started(folder)) == (limit != "500")  # with 500 bytes the copy does not fit, with 100,000 the page
+    assert not list((folder / "out").rglob("results.json"))
+    assert not list((folder / "out").rglob(".results*"))
+
+
+def test_a_folder_that_can_not_be_written_to_is_told(folder, run):
+    (folder / "out").rmdir()
+    (folder / "out").write_text("a file where a folder is due")
+    failure = attempt(run, state_of(run.source, 1), ENVIRONMENT)
+    assert failure.startswith("01_tiny failed: ") and "/out'" in failure and "\n" not in failure
+
+
+def test_a_run_is_refused_where_something_has_changed(folder, run):
+    state = state_of(run.source, 1)
+    change(folder, 1, "# changed\n")
+    assert (
+        attempt(run, state, ENVIRONMENT) == "01_tiny did not start: since the sweep began, notebook 01_tiny has changed"
+    )
+    assert started(folder) == []
+    assert not complete(run.folder)
+
+
+def test_a_state_is_code_and_versions_but_neither_texts_nor_outputs(folder):
+    path = folder / "notebooks" / "01_tiny.ipynb"
+    state = state_of(path, 1)
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells.insert(0, nbformat.v4.new_markdown_cell("text"))
+    notebook.cells[2].outputs = [nbformat.v4.new_output("stream", text="x")]
+    nbformat.write(notebook, path)
+    assert differences(state, state_of(path, 1)) == ""
+    assert differences(state, state_of(path, 2)) == "threads was 1, is 2"
+    assert differences(state | {"torch": "2.0", "pruning_lib": ""}, state) == (
+        f"pruning_lib has changed, torch was 2.0, is {state['torch']}"
+    )
+
+
+def test_another_sweep_may_not_have_the_folder(folder):
+    sweep = sweep_of(folder)
+    with opened(sweep):
+        pass
+    plan = (folder / "out" / "sweep.json").read_text()
+    for other in ("seeds: [0, 1, 2]\n", "seeds: [0, 1]\nparameters: {lr: 0.3}\n"):
+        with (
+            pytest.raises(ValueError, match="out holds another sweep, of 01_tiny: choose another --out"),
+            opened(sweep_of(folder, other)),
+        ):
+            pass
+    assert (folder / "out" / "sweep.json").read_text() == plan
+    with opened(sweep):
+        pass
+
+
+def test_the_same_sweep_may_not_run_twice_at_a_time(folder):
+    sweep = sweep_of(folder)
+    with opened(sweep), pytest.raises(ValueError, match="a sweep is running in .*out: wait for it"), opened(sweep):
+        pass
+    with opened(sweep):
+        pass
+
+
+def test_a_folder_with_something_else_in_it_is_refused_and_stays(folder):
+    (folder / "out").mkdir()
+    (folder / "out" / "thesis.txt").touch()
+    with pytest.raises(ValueError, match="must be a new or empty folder"), opened(sweep_of(folder)):
+        pass
+    assert [path.name for path in (folder / "out").iterdir()] == ["thesis.txt"]
+
+
+def test_a_folder_that_can_not_be_made_is_refused(folder):
+    (folder / "out").write_text("a file")
+    with (
+        pytest.raises(ValueError, match="out is .*out', must be a writable folder: File exists"),
+        opened(sweep_of(folder)),
+    ):
+        pass
+
+
+def test_results_of_changed_code_are_not_mixed_unless_asked_for(folder):
+    sweep = sweep_of(folder)
+    with opened(sweep):
+        pass
+    change(folder, 1, "# changed before any result\n")
+    with opened(sweep):
+        pass
+    pretend(sweep, next(iter(sweep.runs)))
+    with opened(sweep):
+        pass
+    change(folder, 1, "# changed after one\n")
+    with (
+        pytest.raises(ValueError, match=r"since .*out was begun, notebook 01_tiny has changed: start anew .*--mix"),
+        opened(sweep),
+    ):
+        pass
+    with opened(sweep, mix=True):
+        pass
+    assert len(json.loads((folder / "out" / "sweep.json").read_text())["states"]) == 2
+
+
+def test_the_record_waits_for_all_runs(folder):
+    sweep = sweep_of(folder)
+    with opened(sweep):
+        first, second = sweep.runs
+        pretend(sweep, first)
+        assert recorded(sweep) is None
+        pretend(sweep, second)
+        content = json.loads(recorded(sweep).read_text())
+    assert [(run["run"], run["given"]) for run in content["runs"]] == list(sweep.runs.items())
+    assert content["seconds"] == 2.0
+
+
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "nonsense", "tcp://127.0.0.1:port"])
+def test_a_scheduler_that_does_not_answer_is_refused_before_anything_starts(folder, monkeypatch, address):
+    monkeypatch.setattr("pruning_lib.reproduction.sweep.ANSWER_SECONDS", 1)
+    with ExitStack() as stack, pytest.raises(ValueError, match=f"scheduler is '{address}', must answer within 1 s"):
+        ready(stack, sweep_of(folder), scheduler=address)
+    assert not (folder / "out").exists()

@@ -1,0 +1,215 @@
+import csv
+import json
+import statistics
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from pruning_lib.__main__ import main
+from pruning_lib.reproduction import results
+from pruning_lib.reproduction.gather import read_records, rows_of
+from pruning_lib.reproduction.results import Headline, write
+from pruning_lib.reproduction.table import render
+
+NASTY = "a|b <i>*c*</i> & \"d\", 'e' [f](g)\n$x$"
+
+
+def put(path, *headline, notebook="02_snip", seconds=90.0, **parameters):
+    """Write results as a notebook and the runner do."""
+    write(path, notebook, parameters, list(headline), seconds)
+    return path
+
+
+def sweep(folder, values, expected=(), name="error"):
+    """Write a sweep's folder: lr -> values over seeds."""
+    runs = {}
+    for lr, of_lr in values.items():
+        for seed, value in enumerate(of_lr):
+            run = f"lr-{lr}_seeds-{seed}"
+            runs[run] = {"lr": lr, "seeds": [seed]}
+            note = f"mnist, 12 epochs, seeds [{seed}]"
+            put(folder / run / "results.json", Headline(name, value, "%", 1.6, note), seeds=[seed])
+            (folder / run / "02_snip.html").touch()
+    plan = {"notebook": "02_snip", "seed_parameter": "seeds", "runs": runs, "expected": list(expected), "states": []}
+    results.save(folder / "sweep.json", plan)
+    return folder
+
+
+def expectation(tolerance, differs="", name="error", **where):
+    return {"quantity": name, "tolerance": tolerance, "where": where, "differs": differs}
+
+
+def test_a_row_is_the_mean_and_the_sample_deviation_over_seeds(tmp_path):
+    values = {0.1: [1.5, 1.8, 1.7], 0.2: [4.0]}
+    rows = rows_of(read_records([sweep(tmp_path, values)]))
+    assert [row.values for row in rows] == list(values.values())
+    assert rows[0].mean == pytest.approx(5 / 3)
+    assert rows[0].sd == pytest.approx(((1.5 - 5 / 3) ** 2 + (1.8 - 5 / 3) ** 2 + (1.7 - 5 / 3) ** 2) ** 0.5 / 2**0.5)
+    assert rows[1].sd is None
+    assert rows[0].note == "mnist, 12 epochs"
+    lines = render(rows, "markdown", tmp_path).split("\n")
+    cells = lines[2].split(" | ")
+    assert cells[:4] == ["| 02\\_snip", "error", "mnist, 12 epochs; lr 0.1", "1.6 %"]
+    assert cells[4:7] == ["1.667 ± 0.15 %", "3", "different setting"]
+    assert cells[7] == ", ".join(f"[seed {seed}](lr-0.1_seeds-{seed}/02_snip.html)" for seed in range(3)) + " |"
+    assert lines[3].startswith("| 02\\_snip | error | mnist, 12 epochs, seeds \\[0\\]; lr 0.2 | 1.6 % | 4 % | 1 |")
+
+
+@pytest.mark.parametrize(
+    ("values", "tolerance", "verdict"),
+    [
+        ([1.5, 1.8], 0.05, "reproduced"),
+        ([1.9], 0.3, "reproduced"),  # 1.9 - 1.6 is 0.2999…; 1.3 is 0.30000000000000004 away
+        ([1.3], 0.3, "reproduced"),
+        ([1.91], 0.3, "not reached"),
+        ([1.2], 0.3, "not reached"),
+        ([1.6], None, "different setting"),
+    ],
+)
+def test_the_verdict_compares_only_where_a_tolerance_was_set(tmp_path, values, tolerance, verdict):
+    expected = [] if tolerance is None else [expectation(tolerance, lr=0.1)]
+    assert [row.verdict for row in rows_of(read_records([sweep(tmp_path, {0.1: values}, expected)]))] == [verdict]
+
+
+def test_what_is_expected_holds_where_it_says(tmp_path):
+    expected = [expectation(1, lr=0.1), expectation(0.1, "12 epochs for 250", lr=0.2)]
+    rows = rows_of(read_records([sweep(tmp_path, {0.1: [2.0], 0.2: [2.0], 0.3: [2.0]}, expected)]))
+    assert [row.verdict for row in rows] == ["reproduced", "not reached", "different setting"]
+    text = render(rows, "markdown", tmp_path)
+    assert "| reproduced (within 1) |" in text and "| not reached (tolerance 0.1) |" in text
+    assert "lr 0.2; unlike the paper: 12 epochs for 250 |" in text
+
+
+def test_a_quantity_that_no_run_has_is_refused(tmp_path):
+    folder = sweep(tmp_path, {0.1: [2.0]}, [expectation(1, name="eror")])
+    with pytest.raises(ValueError, match="expected has 'eror', must be one of error"):
+        read_records([folder])
+
+
+def test_without_a_papers_number_there_is_no_verdict(tmp_path):
+    path = put(tmp_path / "a.json", Headline("speed", 2.0, "×"), Headline("error", 1.7, "%", 1.6, tolerance=0.2))
+    assert [row.verdict for row in rows_of(read_records([path]))] == ["", "reproduced"]
+
+
+def test_a_run_over_several_seeds_is_one_number(tmp_path):
+    paths = [
+        put(tmp_path / "a.json", Headline("error", 2.0, note="seeds [0, 1]"), seeds=[0, 1]),
+        put(tmp_path / "b.json", Headline("error", 3.0, note="seeds [2]"), seeds=[2]),
+        put(tmp_path / "c.json", Headline("error", 5.0, note="seeds [3]"), seeds=[3]),
+    ]
+    rows = rows_of(read_records(paths))
+    assert [(row.values, row.note) for row in rows] == [([2.0], "seeds [0, 1]"), ([3.0, 5.0], "")]
+
+
+def test_the_same_run_twice_is_refused(tmp_path):
+    paths = [put(tmp_path / name, Headline("error", 2.0), seed=0) for name in ("a.json", "b.json")]
+    with pytest.raises(ValueError, match="a.json and .*b.json have the same parameters and seed"):
+        rows_of(read_records(paths))
+
+
+def test_runs_are_found_below_a_folder_and_what_is_not_complete_is_left_out(tmp_path):
+    sweep(tmp_path / "one", {0.1: [1.0, 2.0]})
+    result = tmp_path / "one" / "lr-0.1_seeds-1" / "results.json"
+    result.write_text(json.dumps(json.loads(result.read_text()) | {"seconds": None}))
+    put(tmp_path / "04_obs" / "smoke" / "results.json", Headline("fails", 3), notebook="04_obs")
+    rows = rows_of(read_records([tmp_path]))
+    assert [(row.notebook, row.values) for row in rows] == [("02_snip", [1.0]), ("04_obs", [3])]
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="empty holds no complete results"):
+        read_records([tmp_path / "empty"])
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[]", "3", '{"settings": {}}', '{"settings": 3}', '{"settings": {"seed_parameter": ""}}']
+)
+def test_a_file_that_holds_no_results_is_refused_by_name(tmp_path, text):
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(ValueError, match=r"a\.json holds no complete results"):
+        read_records([tmp_path / "a.json"])
+
+
+class Reader(HTMLParser):
+    """Collects the texts of cells, links and tags of a page."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.cells, self.links, self.tags, self.open = [], [], [], False
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        self.links += [value for name, value in attributes if name == "href"]
+        if tag == "td":
+            self.cells.append("")
+        self.open = tag == "td" or (self.open and tag == "a")
+
+    def handle_endtag(self, tag):
+        self.open = self.open and tag != "td"
+
+    def handle_data(self, data):
+        if self.open:
+            self.cells[-1] += data
+
+
+def test_html_shows_any_text_letter_by_letter_and_links_relative_to_the_page(tmp_path):
+    path = put(tmp_path / "a b" / "results.json", Headline(NASTY, 2.5, "<s>", 2.0, NASTY))
+    (tmp_path / "a b" / "02_snip.ipynb").touch()
+    (tmp_path / "page").mkdir()
+    reader = Reader(render(rows_of(read_records([path])), "html", tmp_path / "page"))
+    assert reader.cells == ["02_snip", NASTY, NASTY, "2 <s>", "2.5 <s>", "1", "different setting", "run"]
+    assert reader.links == ["../a%20b/02_snip.ipynb"]
+    assert "i" not in reader.tags and "s" not in reader.tags
+
+
+def test_markdown_keeps_any_text_within_its_cell(tmp_path):
+    path = put(tmp_path / "a.json", Headline(NASTY, 2.5, "", 2.0, ""))
+    line = render(rows_of(read_records([path])), "markdown", tmp_path).split("\n")[2]
+    assert line.replace("\\|", "").count("|") == 9
+    assert "a\\|b &lt;i&gt;\\*c\\*&lt;/i&gt; &amp; \"d\", 'e' \\[f\\](g) $x$" in line
+
+
+def test_csv_has_numbers_in_full(tmp_path):
+    values = [1 / 3, 2 / 3]
+    rows = rows_of(read_records([sweep(tmp_path, {0.1: values}, [expectation(0.5)])]))
+    (row,) = csv.DictReader(render(rows, "csv", tmp_path).splitlines())
+    assert float(row["mean"]) == statistics.fmean(values)
+    assert float(row["sd"]) == statistics.stdev(values)
+    assert (row["paper"], row["n"], row["unit"], row["tolerance"]) == ("1.6", "2", "%", "0.5")
+    assert (row["verdict"], row["runs"].split()[1]) == ("not reached", "lr-0.1_seeds-1/02_snip.html")
+
+
+def test_below_the_table_stand_the_rule_and_what_the_numbers_were_made_with(tmp_path):
+    text = render(rows_of(read_records([sweep(tmp_path, {0.1: [1.0, 2.0]})])), "markdown", tmp_path)
+    assert "no further from its number than the tolerance" in text
+    assert "- 02\\_snip: 2 runs, 3.0 min in all; on cpu, 1 thread; Python 3." in text
+
+
+def test_the_command_writes_any_format_into_a_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    sweep(tmp_path / "runs" / "one", {0.1: [1.0]})
+    invoke = CliRunner().invoke
+    assert "runs/one/lr-0.1\\_seeds" not in invoke(main, ["table", "runs/one"]).stdout  # an address is no text
+    assert "(runs/one/lr-0.1_seeds-0/02_snip.html)" in invoke(main, ["table", "runs/one"]).stdout
+    answer = invoke(main, ["table", "runs/one", "--format", "html", "--out", "runs/table.html"])
+    assert (answer.exit_code, answer.output) == (0, "")
+    assert 'href="one/lr-0.1_seeds-0/02_snip.html"' in Path("runs/table.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "a folder or file with results is missing"),
+        (["--readme", "--format", "csv"], "--readme takes nothing else"),
+        (["file.json"], "file.json holds no complete results"),
+        (["good.json", "--out", "file.json/x.md"], "out is 'file.json/x.md', must be a file that can be written"),
+    ],
+)
+def test_wrong_input_is_refused(tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    Path("file.json").write_text("{}")
+    put(Path("good.json"), Headline("a", 1))
+    answer = CliRunner().invoke(main, ["table", *arguments])
+    assert (answer.exit_code, answer.stderr.count("\n")) == (2, 1)
+    assert message in answer.stderr
