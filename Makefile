@@ -3,10 +3,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+HOMEWORK := .venv-homework
+HOMEWORK_READY := $(HOMEWORK)/.ready
 # One thread where results must not depend on the machine's number of processors.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
-.PHONY: help run test lab notebooks figures bench bench-gpu check clean
+.PHONY: help run test lab notebooks figures handouts slides site homework bench bench-gpu check clean
 
 help:
 	@echo "make run        all notebooks on the built-in data, copies and HTML into runs/, a table of headline numbers"
@@ -14,6 +16,10 @@ help:
 	@echo "make lab        JupyterLab on notebooks/"
 	@echo "make notebooks  run the committed notebooks again and save them in place"
 	@echo "make figures    draw figures/ again"
+	@echo "make handouts   run the notebooks, then a page of each that needs no network, in build/handouts"
+	@echo "make slides     the same as slides, in build/slides"
+	@echo "make site       the notebooks and all documents as a site with search that opens from disk, in build/site"
+	@echo "make homework   the exercises as an nbgrader course with its releases, in build/homework"
 	@echo "make bench      measure speed (benchmarks/)"
 	@echo "make bench-gpu  measure 2:4 products on the GPU there is"
 	@echo "make check      ruff, as CI does"
@@ -25,16 +31,30 @@ $(READY): requirements.txt pyproject.toml
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	touch $@
 
+# nbgrader has its own: small, no torch. What it grades runs in .venv, which its kernel "python3" is.
+$(HOMEWORK_READY): requirements-homework.txt $(READY)
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(HOMEWORK)
+	$(BIN)/uv pip install --quiet --python $(HOMEWORK)/bin/python -r requirements-homework.txt
+	JUPYTER_PATH=$(CURDIR)/$(HOMEWORK)/share/jupyter \
+		$(BIN)/python -m ipykernel install --prefix $(HOMEWORK) --name python3 --display-name "Python 3"
+	touch $@
+
 run: $(READY)
 	$(ONE_THREAD) $(BIN)/python -m pruning_lib run all --profile smoke --out runs
 
 # The notebooks first, then the rest: nbval wants its files whole per worker, which --dist loadfile sees to.
-test: $(READY) check
+test: $(READY) $(HOMEWORK_READY) check
 	$(ONE_THREAD) $(BIN)/python -m pytest -n 2 --dist loadfile --durations 5 \
 		--nbval-lax --nbval-current-env --nbval-cell-timeout=300 notebooks tests
 
 lab: $(READY)
 	$(BIN)/jupyter lab --notebook-dir notebooks
+
+handouts slides site: run
+	$(BIN)/python -m pruning_lib publish $@ --runs runs --out build
+
+homework: $(READY) $(HOMEWORK_READY)
+	$(BIN)/python -m pruning_lib homework --out build/homework
 
 notebooks: $(READY)
 	$(ONE_THREAD) $(BIN)/python -m pruning_lib notebooks
@@ -53,5 +73,7 @@ check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+# build/homework stays: it holds what students handed in, and their marks.
 clean:
-	rm -rf $(VENV) runs
+	rm -rf $(VENV) $(HOMEWORK) runs
+	[ ! -d build ] || find build -mindepth 1 -maxdepth 1 ! -name homework -exec rm -rf {} +

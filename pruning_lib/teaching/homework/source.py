@@ -1,0 +1,177 @@
+"""The exercises of a committed notebook, read and checked: the one source of every version.
+
+An exercise is three cells in a row: text that ends with its header `**1.1 Title** (easy, 5 minutes). …`, code with a
+stub and `exercises.check("name", stub)`, and text that begins with the solution, folded.
+"""
+
+import ast
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pruning_lib.checks import check_choice
+from pruning_lib.reproduction.parameters import read_notebook
+from pruning_lib.teaching.exercises import EXERCISES
+
+POINTS = {"easy": 1, "medium": 2, "hard": 3}
+HEADER = re.compile(
+    r"^\*\*(?P<number>\d+\.\d+) (?P<title>.+?)\*\* \((?P<difficulty>\w+), (?P<minutes>\d+) minutes\)\.", re.M
+)
+FOLDED = re.compile(
+    r"<details><summary>Solution</summary>\s*```python\n(?P<code>.*?)```(?P<note>.*?)</details>\s*", re.DOTALL
+)
+SOLUTION = "<summary>Solution</summary>"
+CHECK = "exercises.check("
+
+
+@dataclass(frozen=True)
+class Written:
+    """One exercise as a notebook has it: `cell` is the index of its code cell."""
+
+    cell: int
+    name: str  # in pruning_lib.teaching.exercises
+    number: str
+    difficulty: str
+    minutes: int
+    text: str  # from its header to its stub
+    head: str  # the stub without its `...`
+    check: str
+    body: str  # the solution's lines below its head, indented
+    note: str  # what the solution says beside its code
+
+    @property
+    def points(self) -> int:
+        return POINTS[self.difficulty]
+
+    @property
+    def solved(self) -> str:
+        """The stub with the solution in it, between nbgrader's marks."""
+        return f"{self.head}\n    ### BEGIN SOLUTION\n{self.body}\n    ### END SOLUTION"
+
+
+def read(path: Path) -> tuple[Any, list[Written]]:
+    """Return the notebook at `path` and its exercises; ValueError naming notebook and exercise if one is malformed."""
+    notebook = read_notebook(path)
+    return notebook, written(notebook, path.stem)
+
+
+def written(notebook: Any, where: str) -> list[Written]:
+    """Return the exercises of `notebook`, in order; ValueError beginning with `where` and the exercise."""
+    cells = notebook.cells
+    found = []
+    for index, cell in enumerate(cells):
+        if cell.cell_type == "code" and (CHECK in cell.source or is_stub(cell.source)):
+            around = [cells[i] if 0 <= i < len(cells) else None for i in (index - 1, index + 1)]
+            before, after = (c.source if c is not None and c.cell_type == "markdown" else "" for c in around)
+            found.append(exercise(index, before, cell.source, after, f"{where}, cell {index + 1}"))
+    for what in ("name", "number"):
+        values = [getattr(each, what) for each in found]
+        for value in values:
+            if values.count(value) > 1:
+                raise ValueError(
+                    f"{where}: {what} {value!r} is that of {values.count(value)} exercises, must be of one"
+                )
+    for index, cell in enumerate(cells):
+        if cell.cell_type == "markdown":
+            of_this = [each for each in found if each.cell == index + 1]
+            for header in HEADER.finditer(cell.source):
+                if header["number"] not in [each.number for each in of_this]:
+                    raise ValueError(f"{where}: exercise {header['number']} has no stub: a code cell after its text")
+            if cell.source.count(SOLUTION) != sum(each.cell == index - 1 for each in found):
+                raise ValueError(
+                    f"{where}, cell {index + 1}: a solution must follow the cell of its exercise, one each"
+                )
+    return found
+
+
+def exercise(index: int, before: str, source: str, after: str, where: str) -> Written:
+    """Return the exercise whose code cell is `source`, between the texts `before` and `after`."""
+    headers = list(HEADER.finditer(before))
+    if not headers:
+        raise ValueError(f"{where}: no header '**1.1 Title** (easy, 5 minutes).' in a text cell before the stub")
+    header = headers[-1]
+    where = f"{where.split(',')[0]}, exercise {header['number']}"
+    if header["difficulty"] not in POINTS:
+        raise ValueError(f"{where}: difficulty is {header['difficulty']!r}, must be one of {', '.join(POINTS)}")
+    stub, check = stub_and_check(source, where)
+    name, function = check.value.args[0].value, check.value.args[1].id
+    try:
+        check_choice("exercise", name, EXERCISES)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None
+    if function != stub.name:
+        raise ValueError(f"{where}: the check is of {function!r}, must be of the stub above it, {stub.name!r}")
+    solution = FOLDED.match(after)
+    if not solution:
+        raise ValueError(f"{where}: no solution: the next text must begin with <details>{SOLUTION}, then ```python")
+    code = solution["code"].rstrip()
+    try:
+        statements = ast.parse(code).body
+    except SyntaxError as error:
+        raise ValueError(f"{where}: the solution is no Python: {error}") from None
+    if len(statements) != 1 or not isinstance(statements[0], ast.FunctionDef):
+        raise ValueError(f"{where}: the solution must be one function, {stub.name}")
+    if signature(statements[0]) != signature(stub):
+        raise ValueError(f"{where}: the solution is {signature(statements[0])}, must be {signature(stub)} as the stub")
+    lines = source.splitlines()[: stub.body[-1].lineno - 1]
+    return Written(
+        cell=index,
+        name=name,
+        number=header["number"],
+        difficulty=header["difficulty"],
+        minutes=int(header["minutes"]),
+        text=before[header.start() :].strip(),
+        head="\n".join(lines),
+        check=ast.get_source_segment(source, check),
+        body="\n".join(code.splitlines()[head_length(code, where) :]),
+        note=solution["note"].strip(),
+    )
+
+
+def stub_and_check(source: str, where: str) -> tuple[ast.FunctionDef, ast.Expr]:
+    """Return the two statements of an exercise's code cell."""
+    try:
+        statements = ast.parse(source).body
+    except SyntaxError as error:
+        raise ValueError(f"{where}: the code is no Python: {error}") from None
+    if len(statements) == 2 and is_stub(source) and is_check(statements[1]):
+        return statements[0], statements[1]
+    raise ValueError(f"{where}: the code must be a stub, 'def name(…):' and '...', then {CHECK}\"…\", name)")
+
+
+def is_stub(source: str) -> bool:
+    """Whether `source` begins with a function left to be written."""
+    try:
+        statements = ast.parse(source).body
+    except SyntaxError:
+        return False
+    return bool(statements) and isinstance(statements[0], ast.FunctionDef) and is_dots(statements[0].body[-1])
+
+
+def is_dots(statement: ast.stmt) -> bool:
+    return (
+        isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant) and statement.value.value is ...
+    )
+
+
+def is_check(statement: ast.stmt) -> bool:
+    return isinstance(statement, ast.Expr) and bool(
+        re.fullmatch(r"exercises\.check\('\w+', \w+\)", ast.unparse(statement))
+    )
+
+
+def signature(function: ast.FunctionDef) -> str:
+    return f"{function.name}({ast.unparse(function.args)})"
+
+
+def head_length(code: str, where: str) -> int:
+    """Return how many lines of the function `code` come before its body, which may begin with a comment."""
+    lines = code.splitlines()
+    for length in range(1, len(lines)):
+        try:
+            ast.parse("\n".join([*lines[:length], "    pass"]))
+            return length
+        except SyntaxError:
+            continue
+    raise ValueError(f"{where}: the solution must have its body on lines of its own")

@@ -1,0 +1,131 @@
+"""The versions of a notebook: for students, with solutions, and as an nbgrader assignment."""
+
+import copy
+import re
+from typing import Any
+
+from pruning_lib.reproduction.committed import LANGUAGE
+from pruning_lib.reproduction.kernel import KERNELSPEC
+from pruning_lib.teaching.homework.definitions import imports_and_definitions
+from pruning_lib.teaching.homework.source import FOLDED, Written
+
+TEST_IMPORTS = "import sys\nfrom contextlib import redirect_stderr"
+
+
+def student(notebook: Any, exercises: list[Written]) -> Any:
+    """Return a copy without the solutions of `exercises`; outputs stay, but for those of the exercises.
+
+    Answers to the questions "To think about" stay too, folded: nothing is graded there.
+    """
+    return rewritten(notebook, exercises, code=lambda each, source: source, text=lambda each: "")
+
+
+def solutions(notebook: Any, exercises: list[Written]) -> Any:
+    """Return a copy with each solution in the place of its stub, what it says beside the code below it."""
+    return rewritten(
+        notebook,
+        exercises,
+        code=lambda each, source: f"{each.solved}\n\n\n{each.check}",
+        text=lambda each: each.note + "\n\n" if each.note else "",
+    )
+
+
+def rewritten(notebook: Any, exercises: list[Written], code: Any, text: Any) -> Any:
+    """Return a copy with `code` for the exercises' cells, never run, and `text` for the folded solutions."""
+    result = copy.deepcopy(notebook)
+    for each in exercises:
+        cell, after = result.cells[each.cell : each.cell + 2]
+        cell.source, cell.outputs, cell.execution_count = code(each, cell.source), [], None
+        after.source = FOLDED.sub(lambda _, each=each: text(each), after.source, count=1).strip()
+    dropped = {each.cell + 1 for each in exercises if not result.cells[each.cell + 1].source}
+    result.cells = [cell for index, cell in enumerate(result.cells) if index not in dropped]
+    return result
+
+
+def assignment(notebook: Any, exercises: list[Written], name: str) -> Any:
+    """Return the nbgrader source of `exercises`: what they need, their texts and equations, solutions, locked tests.
+
+    Of the lecture it has the imports and functions that the solutions use, and nothing that takes time. The points of
+    a test are those of the difficulty; it fails with the hint of the check as its message.
+    """
+    import nbformat
+
+    title = re.match(r"# (.+)", notebook.cells[0].source)
+    if not title:
+        raise ValueError(f"{name}: the first cell is no title, must begin with '# '")
+    points, minutes = sum(each.points for each in exercises), sum(each.minutes for each in exercises)
+    cells = [
+        text_cell(
+            f"# Homework {title[1]}\n\n"
+            f"{len(exercises)} exercises, {points} points, about {minutes} minutes. They belong to the notebook "
+            f"`notebooks/{name}.ipynb`; the equations have its numbers.\n\n"
+            "Write each function in place of the `...`. The locked cell below it tests it, on new random input each "
+            "time, and tells what is wrong. Before you hand in, run all cells from the top.",
+            "title",
+        ),
+        graded_cell("imports", f"{TEST_IMPORTS}\n\n{imports_and_definitions(notebook, exercises, name)}", locked=True),
+    ]
+    for each in exercises:
+        cells += [
+            text_cell(
+                "\n\n".join([f"{each.text} {counted(each.points)}.", *equations(notebook, each.text)]),
+                f"text_{each.name}",
+            ),
+            graded_cell(each.name, each.solved, solution=True),
+            graded_cell(f"test_{each.name}", test(each), locked=True, points=each.points),
+        ]
+    metadata = {"kernelspec": KERNELSPEC, "language_info": LANGUAGE}
+    return nbformat.v4.new_notebook(cells=cells, metadata=copy.deepcopy(metadata))
+
+
+def counted(points: int) -> str:
+    return f"**{points} point{'s' if points > 1 else ''}**"
+
+
+def test(each: Written) -> str:
+    """Return the code of an exercise's test.
+
+    nbgrader takes the value of a cell for its points, so that the verdict is printed, and gives none to a cell that
+    writes to stderr, as a warning does.
+    """
+    return (
+        "with redirect_stderr(sys.stdout):  # a warning is no mistake\n"
+        f"    verdict = {each.check}\n"
+        "assert verdict.passed, verdict.message\n"
+        "print(verdict)"
+    )
+
+
+def equations(notebook: Any, text: str) -> list[str]:
+    """Return the numbered equations of `notebook` that `text` names."""
+    found = []
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            for formula in re.findall(r"\$\$.+?\$\$", cell.source, flags=re.DOTALL):
+                tags = re.findall(r"\\tag\{([^}]+)\}", formula)
+                if any(re.search(rf"\b{re.escape(tag)}\b", text) for tag in tags):
+                    found.append(formula)
+    return found
+
+
+def text_cell(source: str, name: str) -> Any:
+    import nbformat
+
+    return nbformat.v4.new_markdown_cell(source, id=name)
+
+
+def graded_cell(name: str, source: str, *, locked: bool = False, solution: bool = False, points: int = 0) -> Any:
+    """Return a code cell with nbgrader's metadata, form 3; with `points` it is a test."""
+    import nbformat
+
+    nbgrader = {
+        "schema_version": 3,
+        "grade_id": name,
+        "grade": points > 0,
+        "solution": solution,
+        "locked": locked,
+        "task": False,
+    }
+    if points:
+        nbgrader["points"] = points
+    return nbformat.v4.new_code_cell(source, id=name, metadata={"nbgrader": nbgrader})

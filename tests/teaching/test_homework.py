@@ -1,0 +1,327 @@
+import copy
+import html
+import json
+import os
+import re
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import nbformat
+import pytest
+from click.testing import CliRunner
+
+from pruning_lib.__main__ import main
+from pruning_lib.files import CHECKOUT
+from pruning_lib.teaching.exercises import EXERCISES
+from pruning_lib.teaching.homework import assignment, build, read, solutions, student, written
+from pruning_lib.teaching.homework.course import NBGRADER
+
+NOTEBOOKS = CHECKOUT / "notebooks"
+PATHS = sorted(NOTEBOOKS.glob("*.ipynb"))
+PRELUDE = "import torch\nfrom pruning_lib.teaching import exercises"
+
+notebooks = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+
+
+def run(cell, scope):
+    """Execute a cell and return the value of its last line."""
+    *lines, last = cell.source.rstrip().split("\n")
+    exec("\n".join(lines), scope)
+    return eval(last, scope)
+
+
+def fresh():
+    scope = {}
+    exec(PRELUDE, scope)
+    return scope
+
+
+def text_of(notebook, first=0):
+    return "\n".join(cell.source for cell in notebook.cells[first:])
+
+
+def tags(notebook):
+    return set(re.findall(r"\\tag\{(.+?)\}", text_of(notebook)))
+
+
+@notebooks
+def test_student_version_has_no_trace_of_a_solution(path):
+    notebook, exercises = read(path)
+    before = copy.deepcopy(notebook)
+    result = student(notebook, exercises)
+    nbformat.validate(result)
+    assert notebook == before
+    assert "<summary>Solution" not in text_of(result)
+    assert "BEGIN SOLUTION" not in text_of(result)
+    first = exercises[0].cell - 1  # a lecture may define what an exercise asks for again
+    whole, left = text_of(notebook, first), text_of(result, first)
+    for each in exercises:
+        assert each.body in whole
+        assert each.body not in left
+        assert not each.note or each.note not in left
+        assert each.text in left
+    cells = [result.cells[each.cell - gone(notebook, result, each.cell)] for each in exercises]
+    assert not any(cell.outputs or cell.execution_count for cell in cells)
+    others = {cell.id: cell for cell in notebook.cells if cell.cell_type == "code"}
+    assert all(cell == others[cell.id] for cell in result.cells if cell.cell_type == "code" and cell not in cells)
+    assert len(others) == sum(cell.cell_type == "code" for cell in result.cells)
+
+
+def gone(notebook, version, index):
+    """How many cells before that at `index` the version leaves out."""
+    left = {cell.id for cell in version.cells}
+    return sum(cell.id not in left for cell in notebook.cells[:index])
+
+
+@notebooks
+def test_stubs_are_rejected_and_solutions_pass(path):
+    notebook, exercises = read(path)
+    wanted = [notebook.cells[each.cell].id for each in exercises]
+    for version, passed in ((student, False), (solutions, True)):
+        result = version(notebook, exercises)
+        nbformat.validate(result)
+        assert "<summary>Solution" not in text_of(result)
+        scope = fresh()
+        verdicts = [run(cell, scope) for cell in result.cells if cell.id in wanted]
+        assert [verdict.passed for verdict in verdicts] == [passed] * len(wanted)
+        assert passed or all("Not written yet" in verdict.message for verdict in verdicts)
+
+
+@notebooks
+def test_assignment_runs_alone_and_is_short(path, capsys):
+    notebook, exercises = read(path)
+    result = assignment(notebook, exercises, path.stem)
+    nbformat.validate(result)
+    assert len(result.cells) == 2 + 3 * len(exercises)
+    scope = {}
+    for cell in result.cells:
+        if cell.cell_type == "code":
+            exec(cell.source, scope)
+    assert capsys.readouterr().out.count("✔ Right.") == len(exercises)
+    data = [cell.metadata.nbgrader for cell in result.cells if cell.cell_type == "code"]
+    assert [each.locked for each in data] == [True, *[False, True] * len(exercises)]
+    assert [each.points for each in data if each.grade] == [
+        {"easy": 1, "medium": 2, "hard": 3}[each.difficulty] for each in exercises
+    ]
+    named = {tag for each in exercises for tag in re.findall(r"\b[A-Z]+-\d+\b", each.text)}
+    assert tags(result) == named & tags(notebook)
+
+
+def test_a_note_beside_a_solution_is_in_the_solutions_only():
+    notebook, exercises = read(NOTEBOOKS / "05_sparsegpt.ipynb")
+    (noted,) = [each for each in exercises if each.note]
+    assert noted.note in text_of(solutions(notebook, exercises))
+
+
+# A small notebook, and what may be wrong with it
+
+HEADER = "Text.\n\n**1.1 Exactly k** (easy, 5 minutes). Return the mask of TAX-1."
+STUB = 'def mine(scores, k):\n    ...\n\n\nexercises.check("top_k", mine)'
+FOLDED = """<details><summary>Solution</summary>
+
+```python
+def mine(scores, k):
+    # stable: of equal scores the first stays
+    return helper(scores, k)
+```
+</details>
+"""
+HELPER = """import torch as t
+unused = t.ones(3)
+class Unused:
+    pass
+def helper(scores, k):
+    keep = t.zeros_like(scores, dtype=t.bool)
+    keep[order(scores)[:k]] = True
+    return keep
+def order(scores):
+    return scores.argsort(descending=True, stable=True)
+"""
+
+
+def small(header=HEADER, stub=STUB, folded=FOLDED, helper=HELPER):
+    cell = nbformat.v4.new_markdown_cell, nbformat.v4.new_code_cell
+    sources = ("# 1 · Small", f"{PRELUDE}\nfrom torch import nn", r"$$a \tag{TAX-1}$$ and $$b \tag{TAX-11}$$")
+    cells = [make(source) for make, source in zip((cell[0], cell[1], cell[0]), sources, strict=True)]
+    return nbformat.v4.new_notebook(cells=[*cells, cell[1](helper), cell[0](header), cell[1](stub), cell[0](folded)])
+
+
+def test_assignment_takes_definitions_that_a_solution_uses(capsys):
+    notebook = small()
+    result = assignment(notebook, written(notebook, "small"), "small")
+    code = [cell.source for cell in result.cells if cell.cell_type == "code"]
+    exec("\n".join(code), {})
+    assert "Right" in capsys.readouterr().out
+    assert "nn" not in code[0]
+    assert "nused" not in code[0]
+    assert "# stable" in code[1]
+    assert r"\tag{TAX-1}" in text_of(result)
+    assert "TAX-11" not in text_of(result)
+
+
+def test_assignment_does_not_run_the_lecture():
+    notebook = small(helper="computed = 3\ndef helper(scores, k):\n    return computed")
+    with pytest.raises(ValueError, match=r"^small, exercise 1.1: helper uses 'computed', must be imported"):
+        assignment(notebook, written(notebook, "small"), "small")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"header": "Text."}, "cell 6: no header"),
+        ({"header": HEADER.replace("easy", "simple")}, "exercise 1.1: difficulty is 'simple', must be one of easy"),
+        ({"stub": STUB.split("\n\n\n")[0]}, "exercise 1.1: the code must be a stub"),
+        ({"stub": STUB.split("\n\n\n")[1]}, "exercise 1.1: the code must be a stub"),
+        ({"stub": STUB.replace("...", "return 1")}, "exercise 1.1: the code must be a stub"),
+        ({"stub": STUB.replace("top_k", "nothing")}, "exercise 1.1: exercise is 'nothing', must be one of 'top_k'"),
+        ({"stub": STUB.replace(", mine", ", yours")}, "exercise 1.1: the check is of 'yours', must be of"),
+        ({"stub": "x = 1"}, "exercise 1.1 has no stub"),
+        ({"stub": "x = 1", "header": "Text."}, "cell 7: a solution must follow the cell of its exercise"),
+        ({"folded": ""}, "exercise 1.1: no solution"),
+        ({"folded": FOLDED.replace("python", "")}, "exercise 1.1: no solution"),
+        ({"folded": FOLDED.replace("return", "return return")}, "exercise 1.1: the solution is no Python"),
+        ({"folded": FOLDED.replace("def mine", "x = 1\ndef mine")}, "exercise 1.1: the solution must be one function"),
+        ({"folded": FOLDED.replace("scores, k):", "k):")}, r"the solution is mine\(k\), must be mine\(scores, k\)"),
+        ({"folded": FOLDED * 2}, "cell 7: a solution must follow the cell of its exercise, one each"),
+    ],
+)
+def test_malformed_exercise_is_named(changes, message):
+    with pytest.raises(ValueError, match=f"^small(, |: ).*{message}"):
+        written(small(**changes), "small")
+
+
+def test_an_exercise_appears_once():
+    notebook = small()
+    notebook.cells += copy.deepcopy(notebook.cells[-3:])
+    with pytest.raises(ValueError, match="small: name 'top_k' is that of 2 exercises"):
+        written(notebook, "small")
+
+
+# The course, up to nbgrader
+
+BROKEN = Path(sys.executable)  # a Python without nbgrader
+
+
+def test_refused_input_leaves_nothing(tmp_path):
+    out = tmp_path / "deep" / "course"
+    with pytest.raises(ValueError, match="notebook is 'nothing', must be one of 01_taxonomy"):
+        build(["nothing"], NOTEBOOKS, out)
+    with pytest.raises(ValueError, match="make homework installs it there"):
+        build(["01_taxonomy"], NOTEBOOKS, out, tmp_path / "none" / "nbgrader")
+    nbformat.write(small(folded=""), tmp_path / "small.ipynb")
+    with pytest.raises(ValueError, match=r"^small, exercise 1.1: no solution"):
+        build([], tmp_path, out, BROKEN)
+    assert [path.name for path in tmp_path.iterdir()] == ["small.ipynb"]
+
+
+def test_failure_of_nbgrader_leaves_all_as_it_was(tmp_path):
+    nbformat.write(small(), tmp_path / "small.ipynb")
+    with pytest.raises(ValueError, match="nbgrader did not release the assignments: ModuleNotFoundError"):
+        build([], tmp_path, tmp_path / "course", BROKEN)
+    assert not (tmp_path / "course").exists()
+    (tmp_path / "course" / "source").mkdir(parents=True)
+    with pytest.raises(ValueError, match="did not release"):
+        build([], tmp_path, tmp_path / "course", BROKEN)
+    assert [path.name for path in (tmp_path / "course").rglob("*")] == ["source"]
+
+
+def test_a_file_in_the_way_of_the_folder(tmp_path):
+    nbformat.write(small(), tmp_path / "small.ipynb")
+    (tmp_path / "course").write_text("mine")
+    for out in (tmp_path / "course", tmp_path / "course" / "below"):
+        with pytest.raises(ValueError, match="course.*, must be a folder that can be written"):
+            build([], tmp_path, out, BROKEN)
+    assert (tmp_path / "course").read_text() == "mine"
+
+
+def test_command_refuses_in_one_line():
+    answer = CliRunner().invoke(main, ["homework", "nothing"])
+    assert (answer.exit_code, answer.stderr.count("\n")) == (2, 1)
+    assert "notebook is 'nothing'" in answer.stderr
+
+
+# nbgrader's whole cycle
+
+NAME = "01_taxonomy"
+KEEPS_THE_SMALLEST = EXERCISES["top_k"].mistakes[3]
+
+
+def filled(path, bodies):
+    """The released assignment at `path` with `bodies` (exercise -> code) for the dots, as a student hands it in."""
+    notebook = nbformat.read(path, 4)
+    for cell in notebook.cells:
+        if cell.id in bodies:
+            assert cell.source.endswith("    ...")
+            cell.source = cell.source.removesuffix("    ...") + bodies[cell.id]
+    return notebook
+
+
+def graded(course, *command):
+    path = os.pathsep.join([str(NBGRADER.parent), os.environ["PATH"]])
+    done = subprocess.run(
+        ["nbgrader", *command], cwd=course, env=os.environ | {"PATH": path}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stderr
+
+
+def state(course):
+    """All files of the course, and the marks in its gradebook."""
+    with closing(sqlite3.connect(course / "gradebook.db")) as gradebook:
+        marks = gradebook.execute("SELECT * FROM grade ORDER BY id").fetchall()
+    files = {path: path.read_bytes() for path in course.rglob("*") if path.is_file() and path.suffix != ".db"}
+    return {"marks": marks, "files": files, "databases": sorted(course.rglob("*.db"))}
+
+
+@pytest.mark.skipif(not NBGRADER.exists(), reason="no .venv-homework: make homework (or make test) makes it")
+def test_release_autograde_and_feedback(tmp_path):
+    folder, course = tmp_path / "notebooks", tmp_path / "course"
+    folder.mkdir()
+    source = json.loads((NOTEBOOKS / f"{NAME}.ipynb").read_text("utf-8"))
+    (folder / f"{NAME}.ipynb").write_text(json.dumps(source), "utf-8")
+    (released,) = build([], folder, course)
+    with (course / "nbgrader_config.py").open("a", encoding="utf-8") as config:  # the busiest machine must do
+        config.write("c.ExecutePreprocessor.timeout = c.ExecutePreprocessor.iopub_timeout = 1800\n")
+    _, exercises = read(folder / f"{NAME}.ipynb")
+    handed_out = released.read_text("utf-8")
+    assert "SOLUTION" not in handed_out
+    assert not any(json.dumps(line)[1:-1] in handed_out for each in exercises for line in each.body.split("\n"))
+
+    right = {each.name: each.body for each in exercises}
+    right["top_k"] = "    import warnings\n    warnings.warn('a warning is no mistake')\n" + right["top_k"]
+    wrong = right | {"top_k": right["top_k"].replace("descending=True", "descending=False")}
+    for who, bodies in {"right": right, "wrong": wrong, "empty": {}}.items():
+        handed_in = course / "submitted" / who / NAME / released.name
+        handed_in.parent.mkdir(parents=True)
+        nbformat.write(filled(released, bodies), handed_in)
+    assert "Warning" not in graded(course, "autograde", NAME)
+    graded(course, "generate_feedback", NAME)
+    pages = {path.parts[-3]: path.read_text("utf-8") for path in course.glob("feedback/*/*/*.html")}
+    total = sum(each.points for each in exercises)
+    scores = {who: re.search(r"Score: ([\d.]+) / ([\d.]+)", page).groups() for who, page in pages.items()}
+    assert scores == {
+        "right": (f"{total}.0", f"{total}.0"),
+        "wrong": (f"{total - 1}.0", f"{total}.0"),
+        "empty": ("0.0", f"{total}.0"),
+    }
+    assert html.escape(KEEPS_THE_SMALLEST.hint, quote=False) in pages["wrong"]
+    assert KEEPS_THE_SMALLEST.hint not in pages["right"]
+    assert pages["empty"].count("AssertionError</span>: Not written yet") == len(exercises)
+
+    # A second call keeps what was handed in, graded and configured.
+    kept = state(course)
+    assert kept["marks"]
+    assert build([], folder, course) == [released]
+    assert state(course) == kept
+
+    # An exercise less, where marks depend on it, is refused, and nothing changes.
+    last = exercises[-1].cell
+    del source["cells"][last]
+    source["cells"][last - 1]["source"] = source["cells"][last]["source"] = ["Text."]
+    (folder / f"{NAME}.ipynb").write_text(json.dumps(source), "utf-8")
+    with pytest.raises(ValueError, match="RuntimeError: Cannot add or remove cells .* there are submissions"):
+        build([], folder, course)
+    assert state(course) == kept
