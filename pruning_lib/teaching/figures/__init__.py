@@ -8,11 +8,38 @@ import matplotlib
 from matplotlib.figure import Figure
 
 from pruning_lib.files import written_whole
+from pruning_lib.teaching.figures.hessian_synchronization import hessian_synchronization
+from pruning_lib.teaching.figures.obs_surgery import obs_surgery
 from pruning_lib.teaching.figures.pipelines import pipelines
 from pruning_lib.teaching.figures.scheme import scheme
+from pruning_lib.teaching.figures.snip_results import snip_results
+from pruning_lib.teaching.figures.sparsegpt_algorithm import sparsegpt_algorithm
+from pruning_lib.teaching.figures.sss_gates import sss_gates
 from pruning_lib.teaching.figures.structures import structures
+from pruning_lib.teaching.figures.two_four import two_four
 
-FIGURES: dict[str, Callable[[], Figure]] = {"structures": structures, "pipelines": pipelines, "scheme": scheme}
+FIGURES: dict[str, Callable[[], Figure]] = {
+    draw.__name__: draw
+    for draw in (
+        structures,
+        pipelines,
+        scheme,
+        snip_results,
+        sss_gates,
+        obs_surgery,
+        hessian_synchronization,
+        sparsegpt_algorithm,
+        two_four,
+    )
+}
+OF_NOTEBOOK = {  # the one picture that stands for it
+    "01_taxonomy": "structures",
+    "02_snip": "snip_results",
+    "03_sss_apg": "sss_gates",
+    "04_obs": "obs_surgery",
+    "05_sparsegpt": "hessian_synchronization",
+    "06_two_four": "two_four",
+}
 
 
 def draw_all(folder: str | os.PathLike) -> list[Path]:
@@ -30,4 +57,17 @@ def draw_all(folder: str | os.PathLike) -> list[Path]:
     return paths
 
 
-__all__ = ["FIGURES", "draw_all", "pipelines", "scheme", "structures"]
+__all__ = [
+    "FIGURES",
+    "OF_NOTEBOOK",
+    "draw_all",
+    "hessian_synchronization",
+    "obs_surgery",
+    "pipelines",
+    "scheme",
+    "snip_results",
+    "sparsegpt_algorithm",
+    "sss_gates",
+    "structures",
+    "two_four",
+]

@@ -1,61 +1,131 @@
-"""Picture of TAX-6: the three times to prune, as pipelines, with the sparsity over time beside each."""
+"""Picture of TAX-6: the three times to prune, on one small layer, with the sparsity over time beside each."""
 
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from torch import Tensor
 
+from pruning_lib.after_training.retraining import schedule
 from pruning_lib.checks import check_choice
+from pruning_lib.structure import keep_largest
 from pruning_lib.taxonomy import TIMES
-from pruning_lib.teaching.figures.style import FONT_SIZE, INK, draw_box, new_figure
-from pruning_lib.teaching.palette import ACCENT, GOOD, KEPT, MUTED
+from pruning_lib.teaching.figures.style import (
+    FONT_SIZE,
+    INK,
+    SMALL,
+    TIME_COLORS,
+    TITLE,
+    WIDTH,
+    arrow,
+    draw_legend,
+    new_figure,
+    place_weights,
+    plain_axes,
+)
+from pruning_lib.teaching.palette import MUTED
 
-STEPS = {
-    "before": ["random $W_0$", "prune:\n$M = m(W_0)$", "train $W \\odot M$\nwith $M$ fixed"],
-    "during": ["random $W_0$", "train and prune\ntogether:\n$W_t,\\ M_t$", "$f(x;\\ W_T \\odot M_T)$"],
-    "after": ["random $W_0$", "train to $W_T$", "prune:\n$M = m(W_T)$", "retrain\n$W \\odot M$"],
-}
-COLORS = {"random": MUTED, "prune": ACCENT, "train": KEPT, "retrain": KEPT, "$f(x;\\": GOOD}
+SIZE, STEP, SPARSITY = 6, 9.4, 0.75
+SUBSCRIPTS = "₀₁₂₃"
+Stage = tuple[str, Tensor, bool]  # what is done, the mask after it, whether it changed the weights
 
 
 def pipelines(times: Sequence[str] = TIMES) -> Figure:
-    """A row of boxes for each of `times`; the curves on the right say in terms of sparsity what the boxes say."""
-    figure = new_figure(11, 0.4 + 1.55 * len(times))
-    axes = figure.subplots(len(times), 2, width_ratios=[4, 1.15], squeeze=False)
-    for time, (boxes, curve) in zip(times, axes, strict=True):
-        draw_pipeline(boxes, time, STEPS[check_choice("time", time, TIMES)])
+    """A row of small layers for each of `times`: what is there at first, and after each stage.
+
+    The layer is linear and really trained, to compute what another with random weights does; masks are by magnitude.
+    """
+    figure = new_figure(WIDTH, 0.5 + 1.5 * len(times))
+    axes = figure.subplots(len(times), 2, width_ratios=[5, 1], squeeze=False)
+    for time, (layers, curve) in zip(times, axes, strict=True):
+        draw_stages(layers, time, STAGES[check_choice("time", time, TIMES)]())
         draw_sparsity(curve, time)
     axes[-1, 1].set_xlabel("training", fontsize=FONT_SIZE, color=INK)
+    draw_legend(figure, "kept", "pruned", "updated")
     return figure
 
 
-def draw_pipeline(ax: Axes, time: str, steps: list[str]) -> None:
-    ax.set(xlim=(-0.9, 8.3), ylim=(-0.6, 1.0))
+def before() -> list[Stage]:
+    W = random_layer()
+    keep = largest(W, SPARSITY)
+    return [
+        ("random W₀", torch.ones_like(keep), False),
+        ("prune:\nM = m(W₀)", keep, False),
+        ("train W ⊙ M,\nM fixed", keep, True),
+    ]
+
+
+def during() -> list[Stage]:
+    W = random_layer()
+    keep = torch.ones_like(W, dtype=torch.bool)
+    stages = [("random W₀", keep, False)]
+    for round, sparsity in enumerate(schedule("gradual", SPARSITY, 3), start=1):
+        W = trained(W, keep)
+        keep = largest(W * keep, sparsity)
+        text = "done:\nf(x; W ⊙ M)" if round == 3 else f"train and prune\nW{SUBSCRIPTS[round]}, M{SUBSCRIPTS[round]}"
+        stages.append((text, keep, True))
+    return stages
+
+
+def after() -> list[Stage]:
+    dense = torch.ones(SIZE, SIZE, dtype=torch.bool)
+    keep = largest(trained(random_layer(), dense), SPARSITY)
+    return [
+        ("random W₀", dense, False),
+        ("train W", dense, True),
+        ("prune:\nM = m(W)", keep, False),
+        ("retrain\nW ⊙ M", keep, True),
+    ]
+
+
+STAGES = {"before": before, "during": during, "after": after}
+
+
+def random_layer(seed: int = 0) -> Tensor:
+    return torch.randn(SIZE, SIZE, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def trained(W: Tensor, keep: Tensor, steps: int = 10, lr: float = 0.1) -> Tensor:
+    """Gradient descent on ‖WX − W*X‖² with XXᵀ = I, where the gradient of a weight is its distance from W*."""
+    target = random_layer(seed=1)
+    for _ in range(steps):
+        W = W - lr * (W - target) * keep
+    return W
+
+
+def largest(W: Tensor, sparsity: float) -> Tensor:
+    return keep_largest({"w": W.abs()}, sparsity)["w"]
+
+
+def draw_stages(ax: Axes, time: str, stages: list[Stage]) -> None:
+    ax.set(xlim=(-8.2, 3 * STEP + SIZE + 1.2), ylim=(SIZE + 3.4, -2.6), aspect="equal")
     ax.axis("off")
-    ax.text(-0.9, 0, f"{time}\ntraining", fontsize=FONT_SIZE + 2, fontweight="bold", va="center", color=INK)
-    for index, text in enumerate(steps):
-        x = 1.35 + 2 * index
-        draw_box(ax, (x, 0), (1.55, 0.95), text, COLORS[text.split()[0].rstrip(":")])
+    ax.plot([-8.1, -8.1], [0, SIZE], color=TIME_COLORS[time], linewidth=4, solid_capstyle="butt")
+    ax.text(-7.4, SIZE / 2, f"{time}\ntraining", fontsize=TITLE, fontweight="bold", va="center", color=INK)
+    for index, (text, keep, changed) in enumerate(stages):
+        left = index * STEP
+        place_weights(ax, keep, (left, 0), updated=keep if changed else None)
+        ax.text(left + SIZE / 2, SIZE + 0.6, text, ha="center", va="top", fontsize=SMALL, color=INK)
         if index:
-            arrow = {"arrowstyle": "-|>", "color": INK, "linewidth": 1.3}
-            ax.annotate("", (x - 0.8, 0), (x - 1.2, 0), arrowprops=arrow)
+            arrow(ax, (left - STEP + SIZE + 0.3, SIZE / 2), (left - 0.3, SIZE / 2))
     if time == "after":
-        first, second = 1.35 + 2 * 2, 1.35 + 2 * 3
-        arrow = {"arrowstyle": "-|>", "color": MUTED, "connectionstyle": "arc3,rad=0.35", "linestyle": "--"}
-        ax.annotate("", (first, 0.5), (second, 0.5), arrowprops=arrow)
-        ax.text((first + second) / 2, 0.92, "iterative", ha="center", fontsize=FONT_SIZE - 1, color=INK)
+        ends = (3 * STEP + SIZE / 2, -0.2), (2 * STEP + SIZE / 2, -0.2)
+        arrow(ax, *ends, MUTED, connectionstyle="arc3,rad=0.25", linestyle="--")
+        ax.text(2.5 * STEP + SIZE / 2, -1.75, "iterative", ha="center", va="bottom", fontsize=SMALL, color=INK)
 
 
 def draw_sparsity(ax: Axes, time: str) -> None:
-    t = np.linspace(0, 1, 200)
-    curves = {
-        "before": [np.full_like(t, 0.9)],
-        "during": [0.9 * (1 - (1 - np.clip(t / 0.8, 0, 1)) ** 3)],
-        "after": [np.where(t < 0.5, 0, 0.9), np.select([t < 0.5, t < 0.65, t < 0.8], [0, 0.5, 0.75], 0.9)],
-    }
-    for style, curve in zip(("-", "--"), curves[time], strict=False):
-        ax.plot(t, curve, style, color=ACCENT if style == "-" else MUTED, linewidth=1.8)
-    ax.set(xlim=(0, 1), ylim=(-0.05, 1.05), xticks=[], yticks=[0, 1], yticklabels=["0", "1"])
-    ax.set_ylabel("sparsity", fontsize=FONT_SIZE, color=INK)
-    ax.spines[["top", "right"]].set_visible(False)
+    """The schedules of `after_training.retraining`, as they are used at this time."""
+    if time == "before":
+        ax.plot([0, 1], [SPARSITY, SPARSITY], color=TIME_COLORS[time], linewidth=2)
+    elif time == "during":
+        sparsities = [0, *schedule("gradual", SPARSITY, 40), SPARSITY]
+        ax.plot([*np.linspace(0, 0.8, 41), 1], sparsities, color=TIME_COLORS[time], linewidth=2)
+    else:
+        ax.plot([0, 0.5, 0.5, 1], [0, 0, SPARSITY, SPARSITY], color=TIME_COLORS[time], linewidth=2)
+        rounds = schedule("iterative", SPARSITY, 3)
+        ax.step([0.5, 0.65, 0.8, 1], [*rounds, SPARSITY], "--", where="post", color=MUTED, linewidth=1.6)
+    ax.set(xlim=(0, 1.02), ylim=(-0.06, 1.05), xticks=[], yticks=[0, 1])
+    plain_axes(ax, "", "sparsity")

@@ -2,53 +2,77 @@
 
 import textwrap
 
+import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from pruning_lib.structure import keep_largest, keep_n_of_m
 from pruning_lib.taxonomy import STRUCTURES, TIMES, Method, find
-from pruning_lib.teaching.figures.style import FONT_SIZE, INK, PAPER, draw_box, new_figure
-from pruning_lib.teaching.palette import ACCENT, GOOD, KEPT, MUTED
+from pruning_lib.teaching.figures.structures import keep_rows
+from pruning_lib.teaching.figures.style import (
+    FONT_SIZE,
+    INK,
+    PANEL,
+    SMALL,
+    TIME_COLORS,
+    TITLE,
+    WIDTH,
+    draw_box,
+    draw_legend,
+    draw_weights,
+    new_figure,
+)
 
-COLORS = dict(zip(TIMES, (ACCENT, GOOD, KEPT), strict=True))
-COLUMN, LINE = 3.6, 0.72  # width of a column and height of a method's box, in units of the drawing
+COLUMN, LINE = 3.6, 0.78  # width of a column and height of a method's box, in units of the drawing
+LEFT, TOP = -1.35, 1.75
+INCH = WIDTH / (COLUMN * len(STRUCTURES) - LEFT)  # inches per unit
 
 
 def scheme() -> Figure:
     """Columns: what is removed. Rows: when. A box names the method, its notebook, and the data it needs to choose."""
     rows = {time: max(1, *(len(find(structure, time)) for structure in STRUCTURES)) for time in TIMES}
-    height = sum(rows.values()) * LINE + len(TIMES) * 0.35 + 0.8
-    figure = new_figure(11.5, height * 0.92)
+    height = TOP + sum(rows.values()) * LINE + len(TIMES) * 0.35
+    figure = new_figure(WIDTH, height * INCH + 0.4)
     ax = figure.subplots()
-    ax.set(xlim=(-1.35, COLUMN * len(STRUCTURES) + 0.05), ylim=(height, 0))
+    ax.set(xlim=(LEFT, COLUMN * len(STRUCTURES)), ylim=(height, 0))
     ax.axis("off")
-    for column, structure in enumerate(STRUCTURES):
-        ax.text(
-            (column + 0.5) * COLUMN, 0.42, structure, ha="center", fontsize=FONT_SIZE + 3, fontweight="bold", color=INK
-        )
-    top = 0.8
+    for column, (structure, keep) in enumerate(examples().items()):
+        center = (column + 0.5) * COLUMN
+        ax.text(center, 0.3, structure, ha="center", va="center", fontsize=TITLE + 1, fontweight="bold", color=INK)
+        place = (center - 1.1 - LEFT) * INCH / WIDTH, 1 - 1.6 / height, 2.2 * INCH / WIDTH, 1.0 / height
+        draw_weights(ax.inset_axes(place), keep)
+    ax.text(LEFT, 1.05, "02: notebook\nthat shows it", va="center", fontsize=SMALL, color=INK)
+    top = TOP
     for time in TIMES:
         size = rows[time] * LINE + 0.25
         ax.text(
-            -1.3, top + size / 2, f"{time}\ntraining", va="center", fontsize=FONT_SIZE + 2, fontweight="bold", color=INK
+            LEFT + 0.25, top + size / 2, f"{time}\ntraining", va="center", fontsize=TITLE, fontweight="bold", color=INK
         )
+        ax.add_patch(Rectangle((LEFT, top), 0.1, size, color=TIME_COLORS[time]))
         for column, structure in enumerate(STRUCTURES):
-            frame = (column * COLUMN + 0.05, top), COLUMN - 0.1, size
-            ax.add_patch(Rectangle(*frame, facecolor="#F4F6F8", edgecolor="none"))
-            draw_methods(ax, find(structure, time), column * COLUMN + COLUMN / 2, top, COLORS[time])
+            ax.add_patch(Rectangle((column * COLUMN + 0.05, top), COLUMN - 0.1, size, facecolor=PANEL))
+            draw_methods(ax, find(structure, time), column * COLUMN + COLUMN / 2, top, TIME_COLORS[time])
         top += size + 0.1
+    draw_legend(figure, "kept", "pruned")
     return figure
+
+
+def examples() -> dict[str, torch.Tensor]:
+    """One small matrix for each structure, half of it pruned."""
+    weight = torch.randn(4, 8, generator=torch.Generator().manual_seed(3)).abs()
+    kept = keep_largest({"w": weight}, 0.5)["w"], keep_n_of_m({"w": weight}, 2, 4)["w"], keep_rows(weight)
+    return dict(zip(STRUCTURES, kept, strict=True))
 
 
 def draw_methods(ax: Axes, methods: list[Method], center: float, top: float, color: str) -> None:
     if not methods:
-        ax.text(center, top + 0.48, "none in the source", ha="center", va="center", fontsize=FONT_SIZE - 1, color=MUTED)
+        ax.text(center, top + 0.5, "none in the source", ha="center", va="center", fontsize=SMALL, color=INK)
     for index, method in enumerate(methods):
         y = top + 0.125 + (index + 0.5) * LINE
-        draw_box(ax, (center, y), (COLUMN - 0.4, LINE - 0.12), "", color)
-        ax.text(center, y - 0.12, method.name, ha="center", va="center", fontsize=FONT_SIZE + 1, color=INK)
+        draw_box(ax, (center, y), (COLUMN - 0.3, LINE - 0.12), color)
+        left, right = center - COLUMN / 2 + 0.3, center + COLUMN / 2 - 0.3
+        ax.text(left, y - 0.13, method.name, va="center", fontsize=FONT_SIZE, fontweight="bold", color=INK)
+        ax.text(right, y - 0.13, method.notebook[:2], va="center", ha="right", fontsize=FONT_SIZE, color=INK)
         needs = textwrap.shorten(method.data.split(";")[0], 40, placeholder=" …")
-        detail = f"data: {needs} · notebook {method.notebook[:2]}"
-        ax.text(
-            center, y + 0.15, detail, ha="center", va="center", fontsize=FONT_SIZE - 2, color=INK, backgroundcolor=PAPER
-        )
+        ax.text(left, y + 0.16, f"data: {needs}", va="center", fontsize=SMALL, color=INK)

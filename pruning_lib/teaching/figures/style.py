@@ -3,58 +3,120 @@
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import FancyBboxPatch, Rectangle
 from torch import Tensor
 
-from pruning_lib.teaching.palette import KEPT, PRUNED
+from pruning_lib.teaching.palette import ACCENT, GOOD, KEPT, MUTED, PRUNED, SERIES, UPDATED
 
 INK = "#22282E"
 PAPER = "white"  # figures carry their own background, so they read the same on light and dark pages
+PANEL = "#F1F3F5"
+WIDTH = 8.2  # inches: on a page 800 pixels wide, text of SMALL points is still text of 8 points
 FONT_SIZE = 10
+SMALL = 9
+TITLE = 11
+TIME_COLORS = {"before": SERIES[3], "during": GOOD, "after": SERIES[5]}  # none of them is a weight's color
 
 
 def draw_weights(ax: Axes, keep: Tensor, block: tuple[int, int] | None = None) -> None:
-    """Draw a boolean matrix as squares: kept filled, pruned empty with a thin outline; gaps after each `block`."""
-    rows, columns = keep.shape
-    height, width = block or (rows, columns)
-    gap = 0.45
-
-    def place(row: int, column: int) -> tuple[float, float]:
-        return column + gap * (column // width), row + gap * (row // height)
-
-    for row in range(rows):
-        for column in range(columns):
-            x, y = place(row, column)
-            style = {"facecolor": KEPT, "edgecolor": KEPT} if keep[row, column] else empty_square()
-            ax.add_patch(Rectangle((x + 0.06, y + 0.06), 0.88, 0.88, linewidth=0.7, **style))
-    right, bottom = place(rows - 1, columns - 1)[0] + 1, place(rows - 1, columns - 1)[1] + 1
+    """Fill `ax` with a boolean matrix as squares: kept filled, pruned empty; gaps after each `block`."""
+    right, bottom = place_weights(ax, keep, block=block)
     ax.set(xlim=(-0.1, right + 0.1), ylim=(bottom + 0.1, -0.1), aspect="equal")
     ax.axis("off")
 
 
-def empty_square() -> dict[str, str]:
-    return {"facecolor": PAPER, "edgecolor": PRUNED}
+def place_weights(
+    ax: Axes,
+    keep: Tensor,
+    at: tuple[float, float] = (0, 0),
+    block: tuple[int, int] | None = None,
+    updated: Tensor | None = None,
+    planned: Tensor | None = None,
+    now: Tensor | None = None,
+) -> tuple[float, float]:
+    """Draw a boolean matrix with its top left corner `at`, one unit per square; return its bottom right corner.
+
+    updated : squares with a dot
+    planned : chosen to go, but still there: with a dotted outline
+    now : goes in this step: empty with a strong outline
+    """
+    rows, columns = keep.shape
+    height, width = block or (rows, columns)
+    gap = 0.45
+    for row in range(rows):
+        for column in range(columns):
+            x, y = at[0] + column + gap * (column // width), at[1] + row + gap * (row // height)
+            has_dot = updated is not None and bool(updated[row, column])
+            if now is not None and now[row, column]:
+                style = NOW
+            elif planned is not None and planned[row, column]:
+                style = PLANNED
+            elif has_dot:
+                style = MOVED
+            else:
+                style = FILLED if keep[row, column] else EMPTY
+            ax.add_patch(Rectangle((x + 0.07, y + 0.07), 0.86, 0.86, **style))
+            if has_dot:
+                ax.plot(x + 0.5, y + 0.5, "o", color=INK, markersize=2.6, markeredgewidth=0)
+    return x + 1, y + 1
 
 
-def draw_box(ax: Axes, center: tuple[float, float], size: tuple[float, float], text: str, color: str, **font) -> None:
-    """A rounded box with centered text, in data coordinates."""
-    (x, y), (width, height) = center, size
-    shape = "round,pad=0,rounding_size=0.08"
-    ax.add_patch(
-        FancyBboxPatch(
-            (x - width / 2, y - height / 2), width, height, shape, facecolor=PAPER, edgecolor=color, linewidth=1.6
-        )
+def place_shades(ax: Axes, matrix: Tensor, at: tuple[float, float], largest: float) -> None:
+    """Matrix in gray: the darkness is the root of abs(entry)/largest; entries that are nan are left out."""
+    for row, values in enumerate(matrix.tolist()):
+        for column, value in enumerate(values):
+            if value == value:
+                corner = at[0] + column + 0.06, at[1] + row + 0.06
+                share = min(1.0, abs(value) / largest) ** 0.5
+                ax.add_patch(Rectangle(corner, 0.88, 0.88, facecolor=MUTED, alpha=0.08 + 0.92 * share, linewidth=0))
+
+
+FILLED = {"facecolor": KEPT, "edgecolor": "none"}
+EMPTY = {"facecolor": PAPER, "edgecolor": PRUNED, "linewidth": 0.9}
+MOVED = {"facecolor": UPDATED, "edgecolor": "none"}
+PLANNED = {"facecolor": "#CFE3F1", "edgecolor": ACCENT, "linewidth": 1.2, "linestyle": ":"}
+NOW = {"facecolor": PAPER, "edgecolor": ACCENT, "linewidth": 1.8}
+SYMBOLS = {"kept": FILLED, "pruned": EMPTY, "updated": MOVED, "pruned later": PLANNED, "pruned now": NOW}
+
+
+def draw_legend(figure: Figure, *names: str) -> None:
+    """One line under the whole figure that explains the symbols of those `names`."""
+    squares = [Rectangle((0, 0), 1, 1, **SYMBOLS[name]) for name in names]
+    dot = Line2D([], [], marker="o", color=INK, markersize=3.5, linestyle="", markeredgewidth=0)
+    handles = [(square, dot) if name == "updated" else square for name, square in zip(names, squares, strict=True)]
+    figure.legend(
+        handles,
+        names,
+        loc="outside lower center",
+        ncols=len(names),
+        frameon=False,
+        fontsize=FONT_SIZE,
+        labelcolor=INK,
+        handlelength=1,
+        handleheight=1,
     )
-    ax.text(x, y, text, ha="center", va="center", color=INK, **({"fontsize": FONT_SIZE} | font))
 
 
-def draw_legend(figure: Figure, entries: list[tuple[str, dict]], **options) -> None:
-    """One legend of squares for the whole figure."""
-    handles = [Rectangle((0, 0), 1, 1, label=label, **style) for label, style in entries]
-    figure.legend(handles=handles, loc="lower center", ncols=len(handles), frameon=False, fontsize=FONT_SIZE, **options)
+def draw_box(ax: Axes, center: tuple[float, float], size: tuple[float, float], color: str) -> None:
+    """A rounded box in data coordinates."""
+    (x, y), (width, height) = center, size
+    corner, shape = (x - width / 2, y - height / 2), "round,pad=0,rounding_size=0.08"
+    ax.add_patch(FancyBboxPatch(corner, width, height, shape, facecolor=PAPER, edgecolor=color, linewidth=1.8))
 
 
-KEPT_AND_PRUNED = [("kept", {"facecolor": KEPT, "edgecolor": KEPT}), ("pruned", empty_square())]
+def arrow(ax: Axes, start: tuple[float, float], end: tuple[float, float], color: str = INK, **options) -> None:
+    """An arrow in data coordinates; options are those of the arrow's patch."""
+    ax.annotate("", end, start, arrowprops={"arrowstyle": "-|>", "color": color, "linewidth": 1.3} | options)
+
+
+def plain_axes(ax: Axes, x: str, y: str, title: str = "") -> None:
+    """Axes for curves: named, no frame above and to the right."""
+    ax.set_xlabel(x, fontsize=FONT_SIZE, color=INK)
+    ax.set_ylabel(y, fontsize=FONT_SIZE, color=INK)
+    ax.set_title(title, fontsize=FONT_SIZE, color=INK)
+    ax.tick_params(labelsize=SMALL, colors=INK)
+    ax.spines[["top", "right"]].set_visible(False)
 
 
 def new_figure(width: float, height: float) -> Figure:

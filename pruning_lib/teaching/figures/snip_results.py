@@ -1,0 +1,130 @@
+"""Picture of our own SNIP runs on real data, with the paper's values (Lee et al. 2019) beside them."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import NullLocator
+
+from pruning_lib.files import CHECKOUT
+from pruning_lib.reproduction import results
+from pruning_lib.teaching.figures.style import FONT_SIZE, INK, WIDTH, new_figure, plain_axes
+from pruning_lib.teaching.palette import ACCENT, GOOD, KEPT, MUTED, SERIES
+
+MEASURED = CHECKOUT / "figures" / "measured"
+RECORDS = (  # those that are there are drawn, one below the other
+    "02_snip.lecture.json",
+    "02_snip.paper.json",
+    "02_snip.paper_lenet5.json",
+)
+NETS = {"lenet_300_100": "LeNet-300-100", "lenet5": "LeNet-5"}
+OURS = {  # color, marker
+    "SNIP": (KEPT, "o"),
+    "magnitude": (GOOD, "^"),
+    "random": (SERIES[3], "s"),
+    "dense": (MUTED, "X"),
+}
+PAPER = {"marker": "D", "markerfacecolor": "white", "markeredgecolor": ACCENT, "markeredgewidth": 1.7, "linestyle": ""}
+PERCENT = [0.5, 0.7, 1, 2, 3, 5, 10, 20, 30, 50, 90]
+
+
+def snip_results(folder: Path = MEASURED) -> Figure:
+    """Test errors of each run of notebook 02 in `folder`, and what the number of samples that are scored does to them.
+
+    Raises
+    ------
+    ValueError
+        If `folder` has none of the `RECORDS`.
+    """
+    records = [results.read(folder / name) for name in RECORDS if (folder / name).exists()]
+    if not records:
+        raise ValueError(f"folder is {folder}, must hold one of {', '.join(RECORDS)}: runs of notebook 02")
+    figure = new_figure(WIDTH, 0.7 + 2.6 * len(records))
+    parts = figure.subfigures(len(records), 1, squeeze=False)[:, 0]
+    for part, record in zip(parts, records, strict=True):
+        draw_record(part, record)
+    handles = [Line2D([], [], color=c, marker=m, linestyle="", label=f"{name}, ours") for name, (c, m) in OURS.items()]
+    handles.append(Line2D([], [], label="paper", **PAPER))
+    figure.legend(
+        handles=handles,
+        loc="outside lower center",
+        ncols=len(handles),
+        frameon=False,
+        fontsize=FONT_SIZE,
+        labelcolor=INK,
+        handletextpad=0.2,
+        columnspacing=1.4,
+    )
+    return figure
+
+
+def draw_record(part: SubFigure, record: dict[str, Any]) -> None:
+    """On the left the test errors of one run, on the right what the size of the scoring batch does, if it was tried."""
+    used, headline = record["parameters"], record["headline"]
+    seeds = len(used["seeds"])
+    setting = f"ours: {used['epochs']} epochs, {seeds} seed{'s' * (seeds > 1)}, run on {record['date'][:10]}"
+    part.suptitle(
+        f"SNIP on {used['data'].upper()}, {NETS[used['model_name']]}, by our own runs\n"
+        f"{setting}; paper: 250 epochs, 20 runs",
+        fontsize=FONT_SIZE,
+        color=INK,
+    )
+    sizes = [(int(found[1]), entry) for entry in headline if (found := re.search(r"scored on (\d+)$", entry["name"]))]
+    left, *right = part.subplots(1, 1 + bool(sizes), width_ratios=[1.7, 1][: 1 + bool(sizes)], squeeze=False)[0]
+    draw_errors(left, headline)
+    if sizes:
+        draw_sizes(right[0], sorted(sizes, key=lambda pair: pair[0]))
+
+
+def draw_errors(ax: Axes, headline: list[dict[str, Any]]) -> None:
+    """One line for each sparsity, the dense net first."""
+    rows = {"dense": []}
+    for entry in headline:
+        found = re.fullmatch(r"test error, (\w+)(?: at (\S+) ?%)?", entry["name"])
+        if found:
+            method, sparsity = found[1], found[2]
+            rows.setdefault("dense" if sparsity is None else f"{sparsity} % gone", []).append((method, entry))
+    for y, entries in enumerate(rows.values()):
+        for method, entry in entries:
+            color, marker = OURS[method]
+            ax.plot(entry["value"], y, marker, color=color, markersize=8, zorder=3)
+            if entry["paper"] is not None:
+                ax.plot(entry["paper"], y, markersize=7, zorder=4, **PAPER)
+    ax.set_yticks(range(len(rows)), list(rows))
+    ax.set_ylim(len(rows) - 0.5, -0.5)
+    ax.grid(axis="y", color="#E3E6E9")
+    ax.set_axisbelow(True)
+    ax.set_xscale("log")
+    ticks_between(ax.xaxis, [value for entries in rows.values() for _, e in entries for value in values(e)])
+    plain_axes(ax, "test error, % (log scale)", "")
+
+
+def draw_sizes(ax: Axes, sizes: list[tuple[int, dict[str, Any]]]) -> None:
+    """Test error at one sparsity over the number of training samples that were scored."""
+    color, marker = OURS["SNIP"]
+    ax.plot(*zip(*[(n, entry["value"]) for n, entry in sizes], strict=True), "-" + marker, color=color, markersize=8)
+    paper = [(n, entry["paper"]) for n, entry in sizes if entry["paper"] is not None]
+    if paper:
+        ax.plot(*zip(*paper, strict=True), markersize=7, zorder=4, **PAPER)
+    ax.set_xscale("log")
+    ax.set_xticks([n for n, _ in sizes], [f"{n:,}" for n, _ in sizes])
+    ax.set_xlim(sizes[0][0] / 2, sizes[-1][0] * 2)
+    ax.xaxis.set_minor_locator(NullLocator())
+    sparsity = re.search(r"at (\S+) ?%", sizes[0][1]["name"])[1]
+    plain_axes(ax, "samples scored", f"test error, %\n({sparsity} % gone)")
+
+
+def values(entry: dict[str, Any]) -> list[float]:
+    return [entry[key] for key in ("value", "paper") if entry[key] is not None]
+
+
+def ticks_between(axis, shown: list[float]) -> None:
+    """Plain numbers on a logarithmic axis, as far as it reaches."""
+    low, high = min(shown) / 1.2, max(shown) * 1.2
+    ticks = [tick for tick in PERCENT if low <= tick <= high]
+    axis.axes.set_xlim(low, high)
+    axis.set_ticks(ticks, [str(tick) for tick in ticks])
+    axis.set_minor_locator(NullLocator())

@@ -1,0 +1,130 @@
+"""Picture of GPT-8: SparseGPT as a whole, one block of columns after the other."""
+
+from typing import NamedTuple
+
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from torch import Tensor
+
+from pruning_lib.after_training import sparsegpt
+from pruning_lib.after_training.stepping import Step
+from pruning_lib.teaching.figures.hessian_synchronization import small_layer
+from pruning_lib.teaching.figures.style import (
+    FONT_SIZE,
+    INK,
+    SMALL,
+    WIDTH,
+    draw_legend,
+    new_figure,
+    place_shades,
+    place_weights,
+)
+from pruning_lib.teaching.palette import ACCENT, MUTED
+
+ROWS, COLUMNS, BLOCK, SPARSITY = 6, 12, 4, 0.5
+
+
+class Moment(NamedTuple):
+    """The layer at one point of the algorithm: masks (rows, columns), and what of the factor U it looks at."""
+
+    title: str
+    keep: Tensor
+    updated: Tensor
+    planned: Tensor
+    now: Tensor
+    block: int
+    used: list[tuple[int, int, int, int]]  # row and column in U, height, width
+
+
+def sparsegpt_algorithm(seed: int = 3) -> Figure:
+    """Six moments of one small layer, from the states of `sparsegpt.steps`; below each, the rows of U in use.
+
+    U = Cholesky(H⁻¹)ᵀ. Within a block a column that goes moves the rest of its block at once. The columns to the right
+    of the block move once, at its end, by the sum of what was lost in it: the weights are the same either way.
+    """
+    weight, hessian = small_layer(seed, ROWS, COLUMNS)
+    states = list(sparsegpt.steps(weight, hessian, SPARSITY, block=BLOCK, damping=0.0))
+    U = torch.linalg.cholesky(torch.linalg.inv(hessian), upper=True)
+    moments = [
+        chosen("1  choose the mask of block 1:\nw² over U's diagonal squared", states, 0),
+        within("2  column by column: prune,\nupdate the rest of the block", states, 1),
+        lazy("3  block done: update all\ncolumns to its right, once", states, 0),
+        chosen("4  choose the mask of block 2\nby the updated weights", states, 1),
+        within("5  column by column again,\nwith the next rows of U", states, 5),
+        finished(f"6  all blocks done: error\n{states[-1].error:.1%} of ‖WX‖²", states),
+    ]
+    figure = new_figure(WIDTH, 5.9)
+    for ax, moment in zip(figure.subplots(2, 3).flat, moments, strict=True):
+        draw_moment(ax, moment, U)
+    draw_legend(figure, "kept", "pruned", "updated", "pruned now", "pruned later")
+    return figure
+
+
+def places(first: int, last: int) -> Tensor:
+    """(columns,), True from column `first` to before `last`."""
+    column = torch.arange(COLUMNS)
+    return (column >= first) & (column < last)
+
+
+def chosen(title: str, states: list[Step], block: int) -> Moment:
+    """The mask of a block is chosen, nothing of it pruned yet."""
+    start = block * BLOCK
+    gone = ~states[start].keep
+    here, none = places(start, start + BLOCK), torch.zeros_like(gone)
+    diagonal = [(j, j, 1, 1) for j in range(start, start + BLOCK)]
+    return Moment(title, ~gone, none, gone & here, none, block, diagonal)
+
+
+def within(title: str, states: list[Step], j: int) -> Moment:
+    """Column j goes; the rest of its block makes up for it."""
+    end = (j // BLOCK + 1) * BLOCK
+    gone, later = ~states[j].keep, places(j + 1, end)
+    updated = states[j].compensated & later
+    return Moment(title, ~gone, updated, gone & later, gone & places(j, j + 1), j // BLOCK, [(j, j, 1, end - j)])
+
+
+def lazy(title: str, states: list[Step], block: int) -> Moment:
+    """All columns right of a block make up for what went in it, in the rows where something did."""
+    start, end = block * BLOCK, (block + 1) * BLOCK
+    moved = torch.stack([state.compensated for state in states[start:end]]).any(dim=0) & places(end, COLUMNS)
+    keep, none = states[end - 1].keep, torch.zeros_like(moved)
+    return Moment(title, keep, moved, none, none, block, [(start, end, BLOCK, COLUMNS - end)])
+
+
+def finished(title: str, states: list[Step]) -> Moment:
+    none = torch.zeros_like(states[-1].keep)
+    return Moment(title, states[-1].keep, none, none, none, COLUMNS // BLOCK - 1, [])
+
+
+def draw_moment(ax: Axes, moment: Moment, U: Tensor) -> None:
+    """The weights, the block in a frame; below, the rows of U that belong to the block, what is used outlined."""
+    gap, start = 0.45, moment.block * BLOCK
+    place_weights(
+        ax,
+        moment.keep,
+        block=(ROWS, BLOCK),
+        updated=moment.updated,
+        planned=moment.planned,
+        now=moment.now,
+    )
+    left = start + gap * moment.block
+    if moment.used:
+        frame = (left - 0.15, -0.15), BLOCK + 0.3, ROWS + 0.3
+        ax.add_patch(Rectangle(*frame, fill=False, edgecolor=MUTED, linewidth=1.6))
+        below = ROWS + 1.7
+        rows = torch.where(torch.triu(torch.ones_like(U)) > 0, U, torch.nan)[start : start + BLOCK]
+        for part in range(COLUMNS // BLOCK):
+            columns = slice(part * BLOCK, (part + 1) * BLOCK)
+            place_shades(ax, rows[:, columns], (part * (BLOCK + gap), below), float(U.abs().max()))
+        for row, column, height, width in moment.used:
+            x = column + gap * (column // BLOCK)
+            wide = width + gap * ((column + width - 1) // BLOCK - column // BLOCK)
+            corner = x, below + row - start
+            ax.add_patch(Rectangle(corner, wide, height, fill=False, edgecolor=ACCENT, linewidth=1.8, zorder=3))
+        name = f"rows {start + 1} to {start + BLOCK} of U"
+        ax.text(0, below - 0.2, name, va="bottom", fontsize=SMALL, color=INK)
+    ax.set(xlim=(-0.4, COLUMNS + 1.4), ylim=(ROWS + BLOCK + 2.1, -0.4), aspect="equal")
+    ax.axis("off")
+    ax.set_title(moment.title, fontsize=FONT_SIZE, color=INK, loc="left")
