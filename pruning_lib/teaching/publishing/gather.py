@@ -1,0 +1,93 @@
+"""Hand-outs and slides of all notebooks, from the copies that running them left, into one folder."""
+
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from nbformat import NotebookNode
+
+from pruning_lib.files import written_whole
+from pruning_lib.reproduction import NOTEBOOKS
+from pruning_lib.reproduction.parameters import chosen, notebook_paths, read_notebook
+from pruning_lib.teaching.publishing.pages import deck, handout, index, title
+
+KINDS: dict[str, tuple[Callable[[NotebookNode], str], str, str]] = {
+    "handouts": (handout, "Hand-outs", "Each file opens by itself, with no network; its sliders work."),
+    "slides": (
+        deck,
+        "Slides",
+        "S opens the speaker's notes, Esc the overview; in a widget, Esc leaves it. F is full screen.",
+    ),
+}
+
+
+def gather(
+    kind: str,
+    runs: str | Path = "runs",
+    out: str | Path = "build",
+    names: Sequence[str] = ("all",),
+    profile: str = "smoke",
+    notebooks: str | Path = NOTEBOOKS,
+) -> list[Path]:
+    """Write one page per notebook and an index of them into the folder `kind` of `out`.
+
+    Parameters
+    ----------
+    kind
+        ``handouts`` or ``slides``.
+    runs, profile
+        Where the executed copies lie: ``runs/NAME/profile/NAME.ipynb``.
+    out
+        Gets the folder; files of the same name there are replaced.
+    names
+        Notebooks, or ``all``.
+    notebooks
+        Folder with the notebooks themselves.
+
+    Returns
+    -------
+    The files written, the index last.
+
+    Raises
+    ------
+    ValueError
+        If a notebook is unknown, was not run or failed, has no slides where they are wanted, or the folder can't be
+        written to. Nothing is written then.
+    """
+    make, heading, note = KINDS[kind]
+    copies = [executed(runs, name, profile) for name in chosen(list(names), notebook_paths(Path(notebooks)))]
+    folder = writable(Path(out) / kind)
+    texts, titles = {}, {}
+    for path in copies:
+        notebook, file = read_notebook(path), f"{path.stem}.html"
+        try:
+            texts[file], titles[file] = make(notebook), title(notebook)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
+    texts["index.html"] = index(heading, titles, note)
+    for file, text in texts.items():
+        with written_whole(folder / file) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    return [folder / file for file in texts]
+
+
+def executed(runs: str | Path, name: str, profile: str = "smoke") -> Path:
+    """Path of the executed copy of notebook `name`; ValueError with the command to run if it is not there or failed."""
+    path = Path(runs) / name / profile / f"{name}.ipynb"
+    command = f"python -m pruning_lib run {name} --profile {profile} --out {runs}"
+    if not path.exists():
+        raise ValueError(f"{path} is not there, must be made first: {command}")
+    run = read_notebook(path).metadata.get("papermill", {})
+    if run.get("exception") or not run.get("end_time"):
+        raise ValueError(f"{path} did not run to its end, must: {command}")
+    return path
+
+
+def writable(folder: Path) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ValueError(f"out is {str(folder)!r}, must be writable: {error.strerror}") from None
+    return folder

@@ -1,0 +1,79 @@
+"""Widgets that go on living without a kernel: their saved state, their JavaScript and a model between the two."""
+
+import copy
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from nbformat import NotebookNode
+from nbformat.v4 import new_output
+
+HERE = Path(__file__).parent
+VIEW = "application/vnd.jupyter.widget-view+json"
+STATE = "application/vnd.jupyter.widget-state+json"
+ASKS_PYTHON = re.compile(r"\bmodel\.send\(|\binvoke\(")
+NEEDS_KERNEL = (
+    "<p><em>Here runs a control that needs Python; open the notebook to use it. A still figure follows.</em></p>"
+)
+
+
+def live(notebook: NotebookNode) -> NotebookNode:
+    """Return a copy of an executed notebook whose widgets work in any browser, with no kernel and no network.
+
+    Each view of an anywidget becomes a ``text/html`` output that holds its JavaScript, its styles and its state; views
+    of the same widget follow each other. A widget that computes in Python, and any control that is not an anywidget,
+    becomes a line that says so. A finished progress bar goes. The state in the notebook's metadata goes, too.
+
+    Raises
+    ------
+    ValueError
+        If the notebook shows a widget whose state it does not hold: it was not executed, or not to the end.
+    """
+    notebook = copy.deepcopy(notebook)
+    models = notebook.metadata.pop("widgets", {}).get(STATE, {}).get("state", {})
+    for number, cell in enumerate(notebook.cells, 1):
+        if cell.cell_type == "code":
+            cell.outputs = [
+                shown for output in cell.outputs if (shown := without_kernel(output, models, f"cell {number}"))
+            ]
+    return notebook
+
+
+def without_kernel(output: NotebookNode, models: dict[str, Any], where: str) -> NotebookNode | None:
+    """The output as a page can show it; None if nothing is left of it."""
+    if VIEW not in output.get("data", {}):
+        return output
+    name = output.data[VIEW]["model_id"]
+    if name not in models:
+        raise ValueError(f"{where} shows a widget without its state, must be executed: python -m pruning_lib run")
+    model = models[name]
+    if is_progress(model, models):
+        return None
+    module = model["state"].get("_esm", "")
+    page = NEEDS_KERNEL if not module or ASKS_PYTHON.search(module) else self_contained(name, model)
+    return new_output("display_data", {"text/html": page})
+
+
+def is_progress(model: dict[str, Any], models: dict[str, Any]) -> bool:
+    """Whether this is a bar, or a box with one (tqdm's has texts around it)."""
+    children = [models[child.removeprefix("IPY_MODEL_")] for child in model["state"].get("children", [])]
+    return model["model_name"].endswith("ProgressModel") or any(is_progress(child, models) for child in children)
+
+
+def self_contained(name: str, model: dict[str, Any]) -> str:
+    """HTML of one view, with all it needs."""
+    state = model["state"]
+    saved = {
+        "id": name,
+        "module": state["_esm"],
+        "style": state.get("_css", ""),
+        "state": {key: value for key, value in state.items() if not key.startswith("_")},
+        "buffers": [{"path": buffer["path"], "data": buffer["data"]} for buffer in model.get("buffers", [])],
+    }
+    text = json.dumps(saved, allow_nan=False).replace("<", "\\u003c")  # else a "</script>" in it would end it
+    return (
+        f'<div class="live-widget"><p>This widget needs JavaScript.</p>\n'
+        f'<script type="application/json">{text}</script></div>\n'
+        f'<script type="module">{(HERE / "live.js").read_text(encoding="utf-8")}</script>'
+    )

@@ -1,0 +1,106 @@
+"""An executed notebook as one HTML file that needs nothing else: a hand-out to read, a deck to project."""
+
+import copy
+import html
+import logging
+import re
+from pathlib import Path
+
+from nbformat import NotebookNode
+
+from pruning_lib.teaching.publishing.live import live
+
+HERE = Path(__file__).parent
+VENDOR, TEMPLATES = HERE / "vendor", HERE / "templates"
+SHOWN = ("slide", "subslide", "fragment")
+HEADING = re.compile(r"^# +(.+)$", re.MULTILINE)
+
+
+def handout(notebook: NotebookNode) -> str:
+    """Return the executed `notebook` as HTML: everything in it, widgets alive, formulas typeset, no network.
+
+    Raises
+    ------
+    ValueError
+        As `live` does.
+    """
+    from nbconvert import HTMLExporter
+
+    notebook = without_places(live(notebook))
+    return export(HTMLExporter, "handout", notebook, {"css": own("handout/handout.css")})
+
+
+def deck(notebook: NotebookNode) -> str:
+    """Return the slides of the executed `notebook` as HTML for reveal.js, 1280 × 720.
+
+    What is on them follows from ``slideshow.slide_type`` of each cell; of code only what it put out is shown, and the
+    code itself where it is tagged ``slide-code``.
+
+    Raises
+    ------
+    ValueError
+        If no cell begins a slide, and as `live` does.
+    """
+    from nbconvert import SlidesExporter
+
+    if not any(cell.metadata.get("slideshow", {}).get("slide_type") in SHOWN for cell in notebook.cells):
+        raise ValueError(f"{title(notebook)!r} has no cell with a slide type, must have one of {', '.join(SHOWN)}")
+    notebook = live(notebook)
+    notebook.cells = [cell for cell in notebook.cells if "injected-parameters" not in cell.metadata.get("tags", [])]
+    for cell in notebook.cells:
+        if cell.cell_type == "code" and "slide-code" not in cell.metadata.get("tags", []):
+            cell.metadata.setdefault("transient", {})["remove_source"] = True
+    parts = {"css": own("deck/deck.css"), "script": own("deck/deck.js"), "reveal_css": vendored("reveal.css")}
+    parts |= {"reveal": vendored("reveal.js"), "notes": vendored("reveal-notes.js")}
+    return export(SlidesExporter, "deck", notebook, parts)
+
+
+def export(exporter: type, template: str, notebook: NotebookNode, parts: dict[str, str]) -> str:
+    """Fill `template` with the notebook and the texts that it wants as ``resources.publishing``."""
+    logging.getLogger("traitlets").setLevel(logging.ERROR)  # a warning per image without alternative text
+    notebook.metadata.title = title(notebook)
+    where = {"extra_template_basedirs": [str(TEMPLATES)], "extra_template_paths": [str(TEMPLATES)]}
+    page = exporter(template_name=template, exclude_anchor_links=True, **where)
+    parts = {"mathjax": vendored("mathjax-tex-svg.js")} | parts
+    return page.from_notebook_node(notebook, resources={"publishing": parts})[0]
+
+
+def title(notebook: NotebookNode) -> str:
+    """The notebook's first heading, or "Notebook"."""
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown" and (found := HEADING.search(cell.source)):
+            return found[1].replace("`", "")
+    return "Notebook"
+
+
+def without_places(notebook: NotebookNode) -> NotebookNode:
+    """Drop from a copy what papermill put into it for this machine: the path of the results."""
+    notebook = copy.copy(notebook)
+    cells = []
+    for cell in notebook.cells:
+        if "injected-parameters" in cell.metadata.get("tags", []):
+            lines = [line for line in cell.source.strip().splitlines() if not line.startswith("out = ")]
+            if lines == ["# Parameters"]:
+                continue
+            cell.source = "\n".join(lines)
+        cells.append(cell)
+    notebook.cells = cells
+    return notebook
+
+
+def own(name: str) -> str:
+    return (TEMPLATES / name).read_text(encoding="utf-8")
+
+
+def vendored(name: str) -> str:
+    """A shipped file as text that may stand inside a page: nothing in a script may look like the end of it."""
+    text = (VENDOR / name).read_text(encoding="utf-8")
+    if name.endswith(".js"):
+        text = text.replace("<!--", "\\x3c!--").replace("<script", "\\x3cscript").replace("</script", "<\\/script")
+    return text
+
+
+def index(heading: str, pages: dict[str, str], note: str) -> str:
+    """A page that links to others: file name → title."""
+    links = "\n".join(f'<li><a href="{html.escape(file)}">{html.escape(name)}</a></li>' for file, name in pages.items())
+    return own("index.html").format(title=html.escape(heading), links=links, note=html.escape(note))

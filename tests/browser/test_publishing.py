@@ -1,0 +1,322 @@
+"""Hand-outs, slides and site of the real notebooks, opened from disk in a browser that has no network.
+
+All notebooks are run once for this file, which takes minutes: keep in it whatever needs them.
+"""
+
+import re
+from pathlib import Path
+
+import pytest
+import widgets_used
+from live_notebooks import STATE, anywidget, markdown, notebook, view
+
+from pruning_lib.reproduction import NOTEBOOKS
+from pruning_lib.reproduction.parameters import notebook_paths, read_notebook
+from pruning_lib.teaching.publishing.gather import gather
+from pruning_lib.teaching.publishing.pages import deck, handout
+
+NAMES = list(notebook_paths(NOTEBOOKS))
+every_notebook = pytest.mark.parametrize("name", NAMES)
+# All a widget drew, text included; canvases only where they have a size.
+DRAWING = """(place) => place.shadowRoot.textContent +
+  [...place.shadowRoot.querySelectorAll("canvas")].map((canvas) => canvas.toDataURL()).join()"""
+# Formulas left as text: a dollar outside of code, outputs and formulas.
+DOLLARS = """() => {
+  const found = [];
+  const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walk.nextNode()) {
+    const { parentElement: parent, textContent: text } = walk.currentNode;
+    if (text.includes("$") && parent.closest(".jp-RenderedMarkdown") && !parent.closest("pre, code, mjx-container"))
+      found.push(text.trim());
+  }
+  return found;
+}"""
+SETTLED = "window.MathJax?.startup?.promise && MathJax.startup.promise.then(() => !window.Reveal || Reveal.isReady())"
+
+
+@pytest.fixture(scope="session")
+def runs(browser, tmp_path_factory) -> Path:
+    """Every notebook executed with its smoke profile: the folder of the runs."""
+    from pruning_lib.reproduction.run import execute, plan
+
+    folder = tmp_path_factory.mktemp("runs")
+    for each in plan(["all"], "smoke", out=folder):
+        outcome = execute(each, print)
+        assert not outcome.failure, outcome.failure
+    return folder
+
+
+@pytest.fixture(scope="session")
+def built(runs, tmp_path_factory) -> Path:
+    """Hand-outs and slides of all of them."""
+    out = tmp_path_factory.mktemp("build")
+    for kind in ("handouts", "slides"):
+        gather(kind, runs, out)
+    return out
+
+
+@pytest.fixture
+def page(browser):
+    """A page without network, 1280 × 720; asking for anything over it fails the test."""
+    context = browser.new_context(viewport={"width": 1280, "height": 720}, offline=True)
+    asked = []
+    context.on("request", lambda request: asked.append(request.url))
+    page = context.new_page()
+    page.set_default_timeout(180_000)  # a busy machine is no failure
+    yield page
+    context.close()
+    assert [url for url in asked if re.match("https?:|wss?:", url)] == []
+
+
+def show(page, path: Path) -> None:
+    page.goto(path.as_uri(), wait_until="commit")
+    page.wait_for_function(SETTLED)
+
+
+def widgets_of(runs: Path, name: str) -> list[str]:
+    """The modules of the anywidgets that the executed copy holds."""
+    models = read_notebook(runs / name / "smoke" / f"{name}.ipynb").metadata.get("widgets", {}).get(STATE, {})
+    states = [model["state"] for model in models.get("state", {}).values()]
+    return [state["_anywidget_id"].split(".")[-2] for state in states if "_esm" in state]
+
+
+def move(page, place) -> None:
+    """Move each slider of a widget by one step and see that the drawing follows."""
+    sliders = place.locator("input[type=range]:not(:disabled)")
+    assert sliders.count() >= 1
+    for slider in sliders.all():
+        before = place.evaluate(DRAWING)
+        at_end = slider.evaluate("(slider) => slider.value === slider.max")
+        slider.press("ArrowLeft" if at_end else "ArrowRight")
+        page.wait_for_function(
+            "([place, before, draw]) => eval(draw)(place) !== before", arg=[place.element_handle(), before, DRAWING]
+        )
+
+
+@every_notebook
+def test_executed_copies_hold_the_widgets_that_the_notebooks_make(runs, name):
+    made = widgets_used.used(NOTEBOOKS / f"{name}.ipynb")
+    assert set(widgets_of(runs, name)) == {widgets_used.every()[one].__module__.split(".")[-1] for one in made}
+
+
+@every_notebook
+def test_handout(page, page_errors, built, runs, name):
+    show(page, built / "handouts" / f"{name}.html")
+    assert page.locator("mjx-container").count() >= 5
+    assert page.locator("[data-mml-node=merror]").count() == 0
+    assert page.evaluate(DOLLARS) == []
+    assert page.evaluate("[...document.images].filter((image) => !image.naturalWidth).length") == 0
+    assert page.evaluate("document.documentElement.scrollWidth") <= 1280
+    places = page.locator(".live-widget")
+    assert places.count() == len(widgets_of(runs, name))
+    for place in places.all():
+        move(page, place)
+    assert page_errors == []
+
+
+def test_index_of_the_handouts(page, page_errors, built):
+    page.goto((built / "handouts" / "index.html").as_uri())
+    assert page.locator("li a").count() == len(NAMES)
+    page.locator("li a").first.click()
+    page.wait_for_function(SETTLED)
+    assert page.locator("h1").first.inner_text().startswith("1 · ")
+    assert page_errors == []
+
+
+# Whether a slide shows its pictures and widgets whole. Text and code may scroll.
+WHOLE = """(slide) => {
+  const room = slide.getBoundingClientRect();
+  const inside = (box) => box.height && box.bottom <= room.bottom + 2 && box.right <= room.right + 2;
+  const parts = [...slide.querySelectorAll("img, .live-widget")];
+  return parts.every((part) => inside(part.getBoundingClientRect())) && slide.scrollWidth <= slide.clientWidth + 1;
+}"""
+
+
+@every_notebook
+def test_slides(page, page_errors, built, name):
+    from playwright.sync_api import TimeoutError
+
+    show(page, built / "slides" / f"{name}.html")
+    assert page.locator("[data-mml-node=merror]").count() == 0
+    assert page.evaluate(DOLLARS) == []
+    total = page.evaluate("Reveal.getTotalSlides()")
+    assert total >= 8
+    assert page.locator(".slide-number").inner_text().replace(" ", "") == f"1/{total}"
+    for number in range(total):
+        slide = page.evaluate_handle("Reveal.getCurrentSlide()").as_element()
+        try:
+            page.wait_for_function(WHOLE, arg=slide, timeout=30_000)
+        except TimeoutError:
+            pytest.fail(f"slide {number + 1} is cut off: {slide.inner_text().strip()[:60]}")
+        place = page.locator("section.present section.present .live-widget")
+        if place.count():
+            move(page, place.first)
+            page.keyboard.press("Escape")
+        while page.evaluate("Reveal.availableFragments().next"):
+            page.keyboard.press("Space")
+        page.keyboard.press("Space")
+    assert page.evaluate("Reveal.isLastSlide()")
+    assert page_errors == []
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_views_of_one_widget_follow_each_other_and_other_widgets_do_not(page, page_errors, tmp_path):
+    from playwright.sync_api import expect
+
+    executed = notebook(view("a"), view("b"), view("a"), a=anywidget(n=3), b=anywidget(n=9))
+    page.goto(write(tmp_path / "page.html", handout(executed)).as_uri())
+    outputs, sliders = page.locator(".live-widget output"), page.locator(".live-widget input")
+    expect(outputs).to_have_text(["3 × 0.5", "9 × 0.5", "3 × 0.5"])
+    assert outputs.first.evaluate("(output) => getComputedStyle(output).color") == "rgb(1, 2, 3)"
+    sliders.last.press("ArrowRight")
+    expect(outputs).to_have_text(["4 × 0.5", "9 × 0.5", "4 × 0.5"])
+    sliders.nth(1).press("Home")
+    expect(outputs).to_have_text(["4 × 0.5", "0 × 0.5", "4 × 0.5"])
+    assert page_errors == []
+
+
+MODEL = """
+export default async () => ({
+  initialize({ model }) { model.seen = []; },
+  render({ model, el }) {
+    const first = (self, value) => model.seen.push(`n=${value}`);
+    model.on("change:n", first);
+    model.on("change:list change", () => model.seen.push("either"));
+    model.set("n", 3); // as it is: nothing
+    model.set({ n: 4, list: [1] }); // two changes, and one of all
+    model.set("list", [1]); // equal: nothing
+    model.off("change:n", first);
+    model.set("n", 5);
+    model.off();
+    model.set("n", 6);
+    el.textContent = model.seen.join(" ") + `; ${model.get("n")}`;
+  },
+});
+"""
+
+
+def test_a_model_tells_what_changed_to_who_listens(page, page_errors, tmp_path):
+    from playwright.sync_api import expect
+
+    page.goto(write(tmp_path / "page.html", handout(notebook(view("a"), a=anywidget(module=MODEL)))).as_uri())
+    expect(page.locator(".live-widget > div, .live-widget div")).to_have_text("n=4 either either either; 6")
+    assert page_errors == []
+
+
+def test_a_widget_that_fails_says_so_and_leaves_the_others_alone(page, page_errors, tmp_path):
+    from playwright.sync_api import expect
+
+    broken = anywidget(module="export default { render() { throw new Error('no luck'); } };")
+    page.goto(write(tmp_path / "page.html", handout(notebook(view("b"), view("a"), a=anywidget(), b=broken))).as_uri())
+    expect(page.locator(".live-widget").first.locator("div")).to_have_text("This widget did not start: Error: no luck")
+    expect(page.locator(".live-widget output")).to_have_text("3 × 0.5")
+    assert [error.splitlines()[0] for error in page_errors] == ["no luck"]
+
+
+@pytest.fixture
+def tiny_deck(tmp_path) -> Path:
+    cells = [
+        view("a"),
+        markdown("Say $y$ aloud.", "notes"),
+        markdown("fragment", "fragment"),
+        markdown("# Two", "slide"),
+    ]
+    executed = notebook(*cells, markdown("\n\n".join(["A line."] * 60), "slide"), a=anywidget())
+    return write(tmp_path / "deck.html", deck(executed))
+
+
+def test_slider_and_slides_share_the_keyboard(page, page_errors, tiny_deck):
+    from playwright.sync_api import expect
+
+    show(page, tiny_deck)
+    slider, output = page.locator(".live-widget input"), page.locator(".live-widget output")
+    where = "JSON.stringify(Reveal.getIndices())"
+    start = page.evaluate(where)
+    slider.focus()
+    for key in ("ArrowRight", "ArrowUp", "PageDown", "Space"):
+        page.keyboard.press(key)
+    assert output.inner_text() != "3 × 0.5"
+    slider.press("End")
+    expect(output).to_have_text("10 × 0.5")
+    assert page.evaluate(where) == start
+    page.keyboard.press("Escape")
+    assert page.evaluate("document.activeElement === document.body && !Reveal.isOverview()")
+    page.keyboard.press("ArrowRight")
+    assert page.locator(".fragment.visible").count() == 1
+    # Whoever changes slides with the mouse has the keys at once, though the slider had them.
+    slider.focus()
+    page.evaluate("Reveal.next()")
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate("Reveal.getIndices().h") == 2
+    expect(output).to_have_text("10 × 0.5")
+    page.keyboard.press("Escape")
+    assert page.evaluate("Reveal.isOverview()")
+    assert page_errors == []
+
+
+def test_what_does_not_fit_is_made_smaller_then_scrolls(page, page_errors, tiny_deck):
+    show(page, tiny_deck)
+    zoom = "Reveal.getCurrentSlide().style.zoom"
+    assert page.evaluate(zoom) == "100%"
+    page.evaluate("Reveal.slide(2)")
+    assert page.evaluate(zoom) == "70%"
+    slide = page.locator("section.present > section.present")
+    assert slide.evaluate("(slide) => slide.getBoundingClientRect().bottom") <= 720
+    slide.evaluate("(slide) => slide.scrollTo(0, 1e6)")
+    assert slide.evaluate("(slide) => slide.scrollTop") > 100
+    assert page_errors == []
+
+
+def test_speaker_notes(page, page_errors, tiny_deck):
+    from playwright.sync_api import expect
+
+    show(page, tiny_deck)
+    with page.expect_popup() as opened:
+        page.keyboard.press("s")
+    notes = opened.value.locator(".speaker-controls-notes .value")
+    expect(notes).to_contain_text("aloud.")
+    assert notes.locator("mjx-container svg").count() == 1
+    assert page_errors == []
+
+
+@pytest.fixture(scope="session")
+def site(runs, tmp_path_factory) -> Path:
+    """The folder of the whole site."""
+    from pruning_lib.teaching.publishing.site import build
+
+    return build(runs, tmp_path_factory.mktemp("build")).parent
+
+
+@every_notebook
+def test_page_of_the_site(page, page_errors, site, runs, name):
+    show(page, site / "notebooks" / f"{name}.html")
+    assert page.locator("mjx-container").count() >= 5
+    assert page.locator("[data-mml-node=merror]").count() == 0
+    assert page.evaluate("[...document.images].filter((image) => !image.naturalWidth).length") == 0
+    assert page.evaluate("document.documentElement.scrollWidth") <= 1280
+    solution = page.locator("details").first
+    assert solution.evaluate("(details) => !details.open && details.querySelector('pre') !== null")
+    places = page.locator(".live-widget")
+    assert places.count() == len(widgets_of(runs, name))
+    move(page, places.first)
+    assert page_errors == []
+
+
+def test_search_of_the_site(page, page_errors, site):
+    from playwright.sync_api import expect
+
+    page.goto((site / "index.html").as_uri())
+    page.locator("input.sidebar-search").fill("saliency")
+    page.keyboard.press("Enter")
+    found = page.locator("#search-results li a", has_text="4 · ")
+    expect(found).to_have_count(1)
+    found.click()
+    page.wait_for_function(SETTLED)
+    assert page.url.split("?")[0].endswith("/notebooks/04_obs.html")
+    page.goto((site / "search.html").as_uri() + "?q=обрезка")
+    expect(page.locator("#search-results li a", has_text="Glossary")).to_have_count(1)
+    assert page_errors == []
