@@ -112,7 +112,7 @@ def collect(checkout: Path, copies: list[Path], source: Path) -> list[str]:
 
 
 def with_links_of_the_site(path: Path, checkout: Path) -> str:
-    """Text of a page whose links to README lead to the start page; a link to a folder, which is no page, is just text."""
+    """Text of a page: links to README lead to the start page; a folder is no page, so a link to one is just text."""
 
     def changed(link: re.Match) -> str:
         target = (path.parent / link[2]).resolve()
