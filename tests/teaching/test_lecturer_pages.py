@@ -1,0 +1,96 @@
+"""The lecturer's pages: one for each notebook, complete, and true about headings, minutes and exercises."""
+
+import re
+
+import pytest
+
+from pruning_lib.files import CHECKOUT
+from pruning_lib.reproduction.parameters import read_notebook
+
+FOLDER = CHECKOUT / "docs" / "lecturer"
+PAGES = sorted(FOLDER.glob("0*.md"))
+SECTIONS = [
+    "Goals",
+    "Before the lecture",
+    "90 minutes",
+    "45 minutes",
+    "What to show",
+    "What goes wrong",
+    "Questions and answers",
+    "Exercises",
+    "What it cannot do",
+]
+
+pages = pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+
+
+def text_of(path):
+    """All text cells of the notebook that the page is about."""
+    notebook = read_notebook(CHECKOUT / "notebooks" / f"{path.stem}.ipynb")
+    return "\n\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+
+
+def section(path, name):
+    return re.search(rf"^## {name}\n(.*?)(?=^## |\Z)", path.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)[1]
+
+
+def rows(text):
+    """The cells of the table in `text`, without its head."""
+    lines = [line.strip("|").split("|") for line in text.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line] for line in lines[2:]]
+
+
+def notebook_minutes(path):
+    return int(re.search(r"\*\*After this notebook \(about (\d+) minutes\)", text_of(path))[1])
+
+
+def exercises_of(path):
+    """Number and title → minutes."""
+    found = re.findall(r"^\*\*(\d+\.\d+ .+?)\*\* \(\w+, (\d+) minutes\)", text_of(path), flags=re.MULTILINE)
+    return {name: int(minutes) for name, minutes in found}
+
+
+def test_a_page_for_every_notebook():
+    assert [path.stem for path in PAGES] == sorted(path.stem for path in (CHECKOUT / "notebooks").glob("0*.ipynb"))
+
+
+@pages
+def test_sections(path):
+    assert re.findall(r"^## (.+)$", path.read_text(encoding="utf-8"), flags=re.MULTILINE) == SECTIONS
+
+
+@pages
+def test_headings_of_the_notebook_exist(path):
+    named = re.findall(r"\[§ (.+?)\]", " ".join(path.read_text(encoding="utf-8").split()))
+    assert len(named) >= 5
+    assert set(named) <= set(re.findall(r"^#{2,} (.+)$", text_of(path), flags=re.MULTILINE))
+
+
+@pages
+def test_plans_add_up(path):
+    for minutes in (90, 45):
+        assert sum(int(row[0]) for row in rows(section(path, f"{minutes} minutes"))) == minutes
+
+
+@pages
+def test_minutes_are_the_notebooks(path):
+    minutes = notebook_minutes(path)
+    assert f"{minutes} minutes for someone alone" in " ".join(path.read_text(encoding="utf-8").split())
+    table = (FOLDER / "README.md").read_text(encoding="utf-8")
+    row = re.search(rf"^\| \[.+?\]\({path.name}\) \| (\d+) \| (\d+) \|", table, flags=re.MULTILINE)
+    assert [int(row[1]), int(row[2])] == [minutes, sum(exercises_of(path).values())]
+    readme = (CHECKOUT / "README.md").read_text(encoding="utf-8")
+    assert re.search(rf"^\| \[{path.stem}\].*\| {minutes} \|", readme, flags=re.MULTILINE)
+
+
+@pages
+def test_exercises_are_the_notebooks(path):
+    assert {row[0]: int(row[1]) for row in rows(section(path, "Exercises"))} == exercises_of(path)
+
+
+@pytest.mark.parametrize("path", [*PAGES, FOLDER / "README.md"], ids=lambda path: path.stem)
+def test_links_lead_somewhere(path):
+    links = re.findall(r"\]\(([^)#]+)\)", path.read_text(encoding="utf-8"))
+    assert links
+    for link in links:
+        assert (path.parent / link).exists(), link
