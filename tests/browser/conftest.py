@@ -65,6 +65,11 @@ class Lab:
         )
 
 
+def pytest_addoption(parser) -> None:
+    """Known where this folder or a file in it is named on the command line."""
+    parser.addoption("--record-widgets", action="store_true", help="write figures/measured/widgets.json")
+
+
 @pytest.fixture(scope="session")
 def browser() -> Iterator:
     """Chromium without a window; the tests are skipped where there is none."""

@@ -1,28 +1,11 @@
 """Surgery and Taylor in a real browser without a kernel: keyboard, texts, pictures, themes; Surgery in JupyterLab."""
 
-import json
-import statistics
-
 import nbformat
+from widget_page import PIXELS, all_drawn_anew, check_page, show
 
 from pruning_lib.teaching.widgets.surgery import Surgery
 from pruning_lib.teaching.widgets.taylor import Taylor
 
-STUB = """
-const state = STATE;
-const model = { get: (name) => state[name], set: (name, value) => (state[name] = value), on() {}, save_changes() {} };
-"""
-PIXELS = "[...document.querySelectorAll('.charts canvas')].map((canvas) => canvas.toDataURL())"
-# From the key's event to the end of the event in which everything is drawn, and to the next frame.
-MEASURE = """() => {
-  let pressed;
-  window.timings = { redraw: [], frame: [] };
-  window.addEventListener("keydown", () => (pressed = performance.now()), true);
-  window.addEventListener("input", () => {
-    window.timings.redraw.push(performance.now() - pressed);
-    requestAnimationFrame(() => window.timings.frame.push(performance.now() - pressed));
-  });
-}"""
 KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
 CELLS = [
     "from pathlib import Path\nfrom pruning_lib.teaching.widgets.surgery import Surgery\nsurgery = Surgery()\nsurgery",
@@ -35,41 +18,7 @@ CELLS = [
 ]
 
 
-def show(page, widget) -> None:
-    names = [name for name, trait in widget.traits(sync=True).items() if not name.startswith("_") and trait.metadata]
-    state = {name: getattr(widget, name) for name in names if name not in ("layout", "tabbable", "tooltip", "comm")}
-    script = widget._esm.replace("export default", "const widget =")
-    page.set_viewport_size({"width": 700, "height": 900})
-    page.set_content(
-        f"<meta name='color-scheme' content='light dark'><style>{widget._css}</style><div id='here'></div>"
-        f"<script type='module'>{script}{STUB.replace('STATE', json.dumps(state))}"
-        "widget.render({ model, el: document.getElementById('here') });</script>"
-    )
-
-
-def check_page(page, page_errors) -> None:
-    """Nothing sticks out, every picture has words, dark is drawn too, and nobody complained."""
-    assert page.evaluate("document.documentElement.scrollWidth") <= 700
-    assert all(canvas.get_attribute("aria-label") for canvas in page.locator("canvas").all())
-    assert all(slider.get_attribute("aria-valuetext") for slider in page.locator("input").all())
-    light = page.evaluate(PIXELS)
-    page.emulate_media(color_scheme="dark")
-    page.wait_for_function(f"(light) => {PIXELS}.every((url, i) => url !== light[i])", arg=light)
-    assert page_errors == []
-
-
-def measure(page, slider: str, record_property) -> None:
-    page.locator(slider).focus()
-    page.evaluate(MEASURE)
-    for key in ("ArrowLeft", "ArrowRight") * 10:
-        page.keyboard.press(key)
-    page.wait_for_function("window.timings.frame.length === 20")
-    for what, times in page.evaluate("window.timings").items():
-        record_property(f"key press to {what}, median in ms", statistics.median(times))
-        print(f"key press to {what}: median {statistics.median(times):.1f} ms, longest {max(times):.1f} ms")
-
-
-def test_surgery(page, page_errors, record_property):
+def test_surgery(page, page_errors):
     from playwright.sync_api import expect
 
     show(page, Surgery())
@@ -87,7 +36,7 @@ def test_surgery(page, page_errors, record_property):
         page.keyboard.press("ArrowLeft")
         expect(preset).to_have_value("")
         assert page.evaluate(PIXELS) != seen
-    assert all(old != new for old, new in zip(before, page.evaluate(PIXELS), strict=True))
+    assert all_drawn_anew(page, before)
     expect(page.locator(".w1 + output")).to_have_text("1.15")
     expect(page.locator(".ratio + output")).to_have_text("0.21")
     for _ in range(4):  # the examples by keyboard, to the last
@@ -105,8 +54,6 @@ def test_surgery(page, page_errors, record_property):
     page.locator(".correlation").focus()
     page.keyboard.press("End")
     expect(text).to_contain_text("moves w₂ from −2 to −3.9")
-    page.keyboard.press("ArrowLeft")  # off the end
-    measure(page, ".correlation", record_property)
     check_page(page, page_errors)
 
 
@@ -124,7 +71,7 @@ def line(scale: float, slope: float) -> dict[str, list[float]]:
     }
 
 
-def test_taylor(page, page_errors, record_property):
+def test_taylor(page, page_errors):
     from playwright.sync_api import expect
 
     early, late = ({"random": line(2.0, slope), "one weight": line(-1.0, slope)} for slope in (-0.5, 0.0))
@@ -140,7 +87,7 @@ def test_taylor(page, page_errors, record_property):
     page.locator(".index").focus()
     page.keyboard.press("ArrowRight")
     expect(text).to_contain_text("At t = 0.3, ΔE = 0.234")
-    assert all(old != new for old, new in zip(before, page.evaluate(PIXELS), strict=True))
+    assert all_drawn_anew(page, before)
     page.keyboard.press("ArrowUp")
     expect(text).to_contain_text("At t = 1, ΔE = 4")
     page.keyboard.press("Home")
@@ -154,8 +101,7 @@ def test_taylor(page, page_errors, record_property):
     expect(text).to_contain_text("At t = 0.1, ΔE = −0.028: first term −0.05, second 0.02.")
     page.locator(".direction").select_option("one weight")
     expect(text).to_contain_text("At t = 0.1, ΔE = −0.061")
-    assert all(old != new for old, new in zip(before, page.evaluate(PIXELS), strict=True))
-    measure(page, ".index", record_property)
+    assert all_drawn_anew(page, before)
     check_page(page, page_errors)
 
 

@@ -1,36 +1,11 @@
 """The SparseGPT stepper on a page without a kernel: forms, steps, keyboard, texts, pictures, both themes."""
 
-import json
-import statistics
-
 import pytest
 import torch
+from widget_page import PIXELS, all_drawn_anew, check_page, show
 
 from pruning_lib.teaching.widgets.sparsegpt_forms import example, pruned, states
 from pruning_lib.teaching.widgets.sparsegpt_stepper import SparseGPTStepper
-
-STUB = """
-const state = STATE;
-const model = { get: (name) => state[name], set: (name, value) => (state[name] = value), on() {}, save_changes() {} };
-"""
-PIXELS = "[...document.querySelectorAll('canvas')].map((canvas) => canvas.toDataURL())"
-# From the key's event to the end of the event in which everything is drawn.
-MEASURE = """() => {
-  let pressed;
-  window.timings = [];
-  window.addEventListener("keydown", () => (pressed = performance.now()), true);
-  window.addEventListener("input", () => window.timings.push(performance.now() - pressed));
-}"""
-
-
-def show(page, stepper: SparseGPTStepper) -> None:
-    state = {name: getattr(stepper, name) for name in ("states", "mask_block", "palette", "form", "step")}
-    script = stepper._esm.replace("export default", "const widget =")
-    page.set_content(
-        f"<!doctype html><meta name='color-scheme' content='light dark'><style>{stepper._css}</style>"
-        f"<div id='here'></div><script type='module'>{script}{STUB.replace('STATE', json.dumps(state))}"
-        "widget.render({ model, el: document.getElementById('here') });</script>"
-    )
 
 
 def costs(page) -> list[list[str]]:
@@ -42,8 +17,7 @@ def test_steps_forms_and_themes(page, page_errors, width):
     from playwright.sync_api import expect
 
     made = states(*example())
-    page.set_viewport_size({"width": width, "height": 900})
-    show(page, SparseGPTStepper(*example(), form="exact", step=1))
+    show(page, SparseGPTStepper(*example(), form="exact", step=1), width)
     text, output = page.locator("[role=status]"), page.locator("output")
     expect(output).to_have_text("1 of 4")
     chosen = ", ".join(f"row {i + 1}: x{'₁₂₃₄₅₆₇₈'[q]}" for i, q in enumerate(made["exact"][1].columns))
@@ -52,7 +26,7 @@ def test_steps_forms_and_themes(page, page_errors, width):
     page.locator(".next").focus()
     page.keyboard.press("Enter")
     expect(output).to_have_text("2 of 4")
-    assert all(old != new for old, new in zip(before, page.evaluate(PIXELS), strict=True))
+    assert all_drawn_anew(page, before)
     page.keyboard.press("ArrowRight")
     page.keyboard.press("ArrowRight")
     expect(output).to_have_text("4 of 4")
@@ -94,16 +68,11 @@ def test_steps_forms_and_themes(page, page_errors, width):
     page.locator("[value=exact]").click()  # has fewer steps: its last
     expect(output).to_have_text("4 of 4")
 
-    labels = [canvas.get_attribute("aria-label") for canvas in page.locator("canvas").all()]
-    assert all(labels) and "24 of 48 pruned" in labels[0]
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    light = page.evaluate(PIXELS)
-    page.emulate_media(color_scheme="dark")
-    page.wait_for_function(f"(light) => {PIXELS}.every((url, i) => url !== light[i])", arg=light)
-    assert page_errors == []
+    assert "24 of 48 pruned" in page.locator("canvas").first.get_attribute("aria-label")
+    check_page(page, page_errors)
 
 
-def test_largest_and_smallest_layer_and_latency(page, page_errors, record_property):
+def test_largest_and_smallest_layer(page, page_errors):
     from playwright.sync_api import expect
 
     generator = torch.Generator().manual_seed(0)
@@ -112,12 +81,8 @@ def test_largest_and_smallest_layer_and_latency(page, page_errors, record_proper
     small = SparseGPTStepper(torch.tensor([[1.0, -3.0]]), torch.eye(2), sparsity=0.0, mask_block=2, form="synchronized")
     for stepper, last in ((small, 2), (large, 10)):
         show(page, stepper)
-        page.evaluate(MEASURE)
         page.locator(".step").focus()
         for _ in range(last):
             page.keyboard.press("ArrowRight")
         expect(page.locator("output")).to_have_text(f"{last} of {last}")
-    times = page.evaluate("window.timings")
-    record_property("key press to redraw, median in ms", statistics.median(times))
-    print(f"key press to redraw: median {statistics.median(times):.1f} ms, longest {max(times):.1f} ms")
     assert page_errors == []

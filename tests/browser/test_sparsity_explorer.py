@@ -1,12 +1,9 @@
 """The sparsity explorer in a real browser: in JupyterLab, without its kernel, and on a page that never had one."""
 
-import base64
-import json
-import statistics
-
 import nbformat
 import pytest
 import torch
+from widget_page import PIXELS, all_drawn_anew, check_page, show
 
 from pruning_lib.teaching.widgets.sparsity_choice import choose_masks
 from pruning_lib.teaching.widgets.sparsity_explorer import SparsityExplorer
@@ -29,22 +26,6 @@ CELLS = [
     'explorer.observe(follow, "sparsity")',
 ]
 KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
-PIXELS = "[...document.querySelectorAll('.sparsity-explorer canvas')].map((canvas) => canvas.toDataURL())"
-STUB = """
-const state = STATE;
-state.values = new DataView(Uint8Array.from(atob(state.values), (c) => c.charCodeAt(0)).buffer);
-const model = { get: (name) => state[name], set: (name, value) => (state[name] = value), on() {}, save_changes() {} };
-"""
-# From the key's event to the end of the event in which everything is drawn, and to the next frame.
-MEASURE = """() => {
-  let pressed;
-  window.timings = { redraw: [], frame: [] };
-  window.addEventListener("keydown", () => (pressed = performance.now()), true);
-  window.addEventListener("input", () => {
-    window.timings.redraw.push(performance.now() - pressed);
-    requestAnimationFrame(() => window.timings.frame.push(performance.now() - pressed));
-  });
-}"""
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +43,7 @@ def sentence(weights, layer: str, *how) -> str:
     return f"{part} All 3 layers: kept {masks.kept:,} of {masks.total:,}, sparsity {100 * masks.sparsity:.1f} %."
 
 
-def test_explorer_in_jupyterlab(lab, page, page_errors, weights, record_property):
+def test_explorer_in_jupyterlab(lab, page, page_errors, weights):
     from playwright.sync_api import expect
 
     cells = [nbformat.v4.new_code_cell(source) for source in CELLS]
@@ -78,7 +59,7 @@ def test_explorer_in_jupyterlab(lab, page, page_errors, weights, record_property
     slider.focus()
     page.keyboard.press("ArrowRight")
     expect(counts).to_have_text(sentence(weights, "fc", 0.71))
-    assert all(old != new for old, new in zip(before, page.evaluate(PIXELS), strict=True))
+    assert all_drawn_anew(page, before)
     page.keyboard.press("ArrowUp")
     expect(counts).to_have_text(sentence(weights, "fc", 0.72))
     page.keyboard.press("ArrowDown")
@@ -120,35 +101,20 @@ def test_explorer_in_jupyterlab(lab, page, page_errors, weights, record_property
     page.wait_for_function(f"(light) => {PIXELS}.every((url, i) => url !== light[i])", arg=light, timeout=60_000)
     assert page_errors == []
 
-    # No message to a kernel is waited for: it goes on without one, and is measured there.
+    # No message to a kernel is waited for: it goes on without one.
     lab.shut_down_kernels()
     widget.locator(".layer").select_option("fc")
     slider.focus()
-    page.evaluate(MEASURE)
     for _ in range(40):
         page.keyboard.press("ArrowRight")
     expect(counts).to_have_text(sentence(weights, "fc", 0.4))
-    for what, times in page.evaluate("window.timings").items():
-        record_property(f"key press to {what}, median in ms", statistics.median(times))
-        print(f"key press to {what}: median {statistics.median(times):.1f} ms, longest {max(times):.1f} ms")
 
 
 def test_page_without_a_kernel(page, page_errors, weights):
-    explorer = SparsityExplorer(weights, sparsity=0.9, layer="conv2")
-    names = ("layers", "structures", "palette", "sparsity", "structure", "scope", "layer")
-    state = {name: getattr(explorer, name) for name in names}
-    state["values"] = base64.b64encode(explorer.values).decode()
-    script = explorer._esm.replace("export default", "const widget =")
-    stub = STUB.replace("STATE", json.dumps(state))
-    page.set_viewport_size({"width": 700, "height": 900})
-    page.set_content(
-        f"<style>{explorer._css}</style><div id='here'></div>"
-        f"<script type='module'>{script}{stub}widget.render({{ model, el: document.getElementById('here') }});</script>"
-    )
+    show(page, SparsityExplorer(weights, sparsity=0.9, layer="conv2"))
     counts = page.locator(".counts")
     counts.get_by_text(sentence(weights, "conv2", 0.9)).wait_for()
     page.locator(".sparsity").focus()
     page.keyboard.press("PageDown")
     counts.get_by_text(sentence(weights, "conv2", 0.8)).wait_for()
-    assert page.evaluate("document.documentElement.scrollWidth") <= 700
-    assert page_errors == []
+    check_page(page, page_errors)

@@ -1,17 +1,11 @@
 """The group of four and the roofline explorer in a browser: keyboard, texts, pictures, themes; both in JupyterLab."""
 
-import json
-
 import nbformat
+from widget_page import PIXELS, all_drawn_anew, check_page, show
 
 from pruning_lib.teaching.widgets.roofline_explorer import RooflineExplorer
 from pruning_lib.teaching.widgets.two_four_group import PRESETS, TwoFourGroup
 
-STUB = """
-const state = STATE;
-const model = { get: (name) => state[name], set: (name, value) => (state[name] = value), on() {}, save_changes() {} };
-"""
-PIXELS = "[...document.querySelectorAll('.charts canvas')].map((canvas) => canvas.toDataURL())"
 KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
 CELLS = [
     "from pathlib import Path\n"
@@ -27,33 +21,6 @@ CELLS = [
     'group.observe(follow, "weights")\n'
     'roofline.observe(follow, "tokens")',
 ]
-
-
-def show(page, widget) -> None:
-    names = [name for name, trait in widget.traits(sync=True).items() if not name.startswith("_") and trait.metadata]
-    state = {name: getattr(widget, name) for name in names if name not in ("layout", "tabbable", "tooltip", "comm")}
-    script = widget._esm.replace("export default", "const widget =")
-    page.set_viewport_size({"width": 700, "height": 900})
-    page.set_content(
-        f"<meta name='color-scheme' content='light dark'><style>{widget._css}</style><div id='here'></div>"
-        f"<script type='module'>{script}{STUB.replace('STATE', json.dumps(state))}"
-        "widget.render({ model, el: document.getElementById('here') });</script>"
-    )
-
-
-def check_page(page, page_errors) -> None:
-    """Nothing sticks out, every picture has words, dark is drawn too, and nobody complained."""
-    for width in (700, 340):
-        page.set_viewport_size({"width": width, "height": 900})
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
-    assert all(canvas.get_attribute("aria-label") for canvas in page.locator("canvas").all())
-    assert all(slider.get_attribute("aria-valuetext") for slider in page.locator("input").all())
-    page.set_viewport_size({"width": 700, "height": 900})
-    page.wait_for_timeout(100)
-    light = page.evaluate(PIXELS)
-    page.emulate_media(color_scheme="dark")
-    page.wait_for_function(f"(light) => {PIXELS}.every((url, i) => url !== light[i])", arg=light)
-    assert page_errors == []
 
 
 def test_group(page, page_errors):
@@ -73,7 +40,7 @@ def test_group(page, page_errors):
     expect(text).to_contain_text("values 9 and −3, indices 0 and 1, nibble 0100")
     expect(preset).to_have_value("")
     expect(page.locator(".w3")).to_have_attribute("aria-valuetext", "2, becomes zero")
-    assert all(old != new for old, new in zip(before, page.evaluate(PIXELS), strict=True))
+    assert all_drawn_anew(page, before)
     preset.select_option("four of unlike size")
     assert page.evaluate(PIXELS) == before
     for name in PRESETS:  # each can be chosen, also the one without a weight
@@ -98,7 +65,7 @@ def test_roofline(page, page_errors):
     page.locator(".tokens").focus()
     page.keyboard.press("ArrowRight")
     expect(page.locator(".tokens + output")).to_have_text("32")
-    assert all(old != new for old, new in zip(before, page.evaluate(PIXELS), strict=True))
+    assert all_drawn_anew(page, before)
     page.keyboard.press("End")
     expect(page.locator(".tokens + output")).to_have_text("16,384")
     expect(text).to_contain_text("bound by computing")

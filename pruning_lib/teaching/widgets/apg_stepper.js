@@ -2,16 +2,12 @@
 
 import { chart, short, stage } from "./charts.js";
 import { follow } from "./follow.js";
+import { STEP_BUTTONS, stepper } from "./stepper.js";
 
 const PAGE = `
   <div class="controls">
     <label>Details of <select class="method"><option value="apg">APG</option><option value="ista">ISTA</option></select></label>
-    <span role="group" aria-label="Steps">
-      <button class="start" aria-label="To the start">start</button>
-      <button class="back" aria-label="One step back">◀ back</button>
-      <button class="play" aria-pressed="false">play</button>
-      <button class="next" aria-label="One step on">step ▶</button>
-    </span>
+    ${STEP_BUTTONS}
     <label class="slide">t <input class="t" type="range" min="0" step="1"><output></output></label>
   </div>
   <p role="status" aria-live="polite"></p>
@@ -91,20 +87,12 @@ function render({ model, el }) {
   const root = stage(el, "apg-stepper", PAGE, palette);
   const find = (selector) => root.querySelector(selector);
   const last = paths.apg.length - 1;
-  find(".t").max = last;
-  let timer = null;
 
   function draw() {
     const [t, method] = [model.get("t"), model.get("method")];
     const state = paths[method][t];
-    find(".t").value = t;
+    steps.show();
     find(".method").value = method;
-    find("output").textContent = `${t} of ${last}`;
-    find(".t").setAttribute("aria-valuetext", `iteration ${t} of ${last}`);
-    find(".start").disabled = find(".back").disabled = t === 0;
-    find(".next").disabled = t === last;
-    find(".play").textContent = timer === null ? "play" : "pause";
-    find(".play").setAttribute("aria-pressed", String(timer !== null));
     const gaps = `F − minimum: APG ${short(paths.apg[t].gap)}, ISTA ${short(paths.ista[t].gap)}.`;
     find("p").textContent = t
       ? `${method.toUpperCase()}, t = ${t}: momentum ${short(state.momentum)}, look-ahead d = ${pair(state.look_ahead)}, ` +
@@ -118,55 +106,12 @@ function render({ model, el }) {
     find(".gaps canvas").setAttribute("aria-label", `Distance from the minimum over the iterations. ${gaps}`);
   }
 
-  function set(name, value) {
-    model.set(name, value);
-    draw(); // before the message: what is seen waits for nothing
-    model.save_changes();
-  }
-  const go = (t) => set("t", Math.max(0, Math.min(last, t)));
-  function stop() {
-    clearInterval(timer);
-    timer = null;
-  }
-  function play() {
-    if (model.get("t") === last) go(0);
-    timer = setInterval(() => {
-      if (model.get("t") >= last - 1) stop();
-      go(model.get("t") + 1);
-    }, 500);
-  }
-  const actions = {
-    start: () => go(0),
-    back: () => go(model.get("t") - 1),
-    next: () => go(model.get("t") + 1),
-  };
-  for (const [name, action] of Object.entries(actions))
-    find(`.${name}`).addEventListener("click", () => {
-      stop();
-      action();
-    });
-  find(".play").addEventListener("click", () => {
-    timer === null ? play() : stop();
-    draw();
-  });
-  find(".t").addEventListener("input", () => {
-    stop();
-    go(Number(find(".t").value));
-  });
-  find(".method").addEventListener("input", () => set("method", find(".method").value));
-  root.addEventListener("keydown", (event) => {
-    const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-    if (!by || event.target.tagName !== "BUTTON") return; // the slider and the list have their own arrow keys
-    event.preventDefault();
-    stop();
-    go(model.get("t") + by);
-    if (event.target.disabled) find(".t").focus(); // a disabled button loses the keyboard
-  });
-  for (const name of ["t", "method"]) model.on(`change:${name}`, () => root.clientWidth && draw());
-  const unfollow = follow(root, draw);
+  const { set, end } = follow(model, ["t", "method"], root, draw);
+  const steps = stepper(root, find(".t"), { at: () => model.get("t"), last: () => last, go: (t) => set({ t }), word: "iteration", pause: 500 });
+  find(".method").addEventListener("input", () => set({ method: find(".method").value }));
   return () => {
-    stop();
-    unfollow();
+    steps.stop();
+    end();
   };
 }
 

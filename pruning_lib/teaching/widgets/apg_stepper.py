@@ -14,7 +14,7 @@ from torch import Tensor
 from pruning_lib.checks import check_choice
 from pruning_lib.during_training.proximal import State, apg, ista, soft_threshold
 from pruning_lib.teaching import palette
-from pruning_lib.teaching.widgets.javascript import HERE, bundle
+from pruning_lib.teaching.widgets.javascript import bundle, styles
 from pruning_lib.teaching.widgets.still import still_figure
 
 METHODS = {"apg": apg, "ista": ista}
@@ -116,7 +116,7 @@ class APGStepper(anywidget.AnyWidget):
     """
 
     _esm = bundle("apg_stepper.js")
-    _css = (HERE / "charts.css").read_text(encoding="utf-8")
+    _css = styles()
 
     t = traitlets.Int().tag(sync=True)
     method = traitlets.Unicode().tag(sync=True)

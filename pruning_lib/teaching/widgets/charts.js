@@ -1,11 +1,8 @@
-// Line charts on a canvas, and a redraw whenever the size or the theme changes.
+// Line charts on a canvas, and the element that a widget lives in.
 
 import { axisTitles, compact, sheet, tick, ticks } from "./canvas.js";
 
 export const short = (x) => (x !== 0 && Math.abs(x) < 1e-3 ? x.toExponential(1) : compact(x)).replaceAll("-", "−");
-
-// Widgets import this module only: a bundle may hold canvas.js once.
-export const blank = (canvas, height) => sheet(canvas, height);
 
 const power = (exponent) => `10${[...String(exponent)].map((c) => (c === "-" ? "⁻" : "⁰¹²³⁴⁵⁶⁷⁸⁹"[c])).join("")}`;
 
@@ -24,7 +21,17 @@ export function chart(canvas, height, { x, y, xTitle, yTitle, names, log = false
   g.globalAlpha = 1;
   const below = names ? names.map((_, i) => i) : ticks(scaledX[0], scaledX[1], Math.max(2, box.width / 70));
   const label = names ? (at) => names[at] : logX ? power : short;
-  for (const at of below) if (!logX || Number.isInteger(at)) tick(paper, X(logX ? 10 ** at : at), box.top + box.height + 1, label(at), "below");
+  const wide = () => names && Math.max(...names.map((name) => g.measureText(name).width)) + 3 > X(1) - X(0);
+  const { font } = g;
+  if (wide()) g.font = font.replace("12px", "10px");
+  const lower = wide(); // still: every other name goes a line deeper
+  for (const at of below) {
+    const [left, top] = [X(logX ? 10 ** at : at), box.top + box.height + 1];
+    const deep = lower && at % 2;
+    if (!logX || Number.isInteger(at)) tick(paper, left, top, deep ? "" : label(at), "below");
+    if (deep) g.fillText(label(at), left, top + 18);
+  }
+  g.font = font;
   for (const at of ticks(scaled[0], scaled[1], Math.max(2, box.height / 40)))
     if (!log || Number.isInteger(at)) tick(paper, box.left - 1, Y(log ? 10 ** at : at), log ? power(at) : short(at), "left");
   axisTitles(paper, box, xTitle, yTitle);
@@ -37,16 +44,17 @@ export function chart(canvas, height, { x, y, xTitle, yTitle, names, log = false
     action();
     g.restore();
   };
-  /** A line through the points; `dash` as in setLineDash. */
-  function line(points, color, { width = 2, dash = [], alpha = 1 } = {}) {
+  /** A line through each of several lists of points, drawn as one; `dash` as in setLineDash. */
+  function lines(lists, color, { width = 2, dash = [], alpha = 1 } = {}) {
     inside(() => {
       Object.assign(g, { strokeStyle: color, lineWidth: width, globalAlpha: alpha, lineJoin: "round" });
       g.setLineDash(dash);
       g.beginPath();
-      points.forEach(([px, py], i) => (i ? g.lineTo(X(px), Y(py)) : g.moveTo(X(px), Y(py))));
+      for (const points of lists) points.forEach(([px, py], i) => (i ? g.lineTo(X(px), Y(py)) : g.moveTo(X(px), Y(py))));
       g.stroke();
     });
   }
+  const line = (points, ...look) => lines([points], ...look);
   /** A marker: "circle", "square", "diamond" or "triangle", filled or empty. */
   function marker([px, py], color, { shape = "circle", size = 4, filled = true, alpha = 1 } = {}) {
     g.save();
@@ -65,7 +73,7 @@ export function chart(canvas, height, { x, y, xTitle, yTitle, names, log = false
     g.stroke();
     g.restore();
   }
-  return { ...paper, box, X, Y, inside, line, marker };
+  return { ...paper, box, X, Y, inside, line, lines, marker };
 }
 
 /** The widget's element inside `el`, with the page's text and the palette as CSS variables. */

@@ -1,7 +1,22 @@
-// When to draw anew though nobody touched the widget.
+// When to draw anew: the model has changed, here or in Python; the page has changed its width or its colors.
 
-/** Call `draw` when `root` changes its width and when the page changes its colors; returns what ends that. */
-export function follow(root, draw) {
+/**
+ * Calls `draw` when one of the traits `names` changes, and when `root` changes its width or the page its colors.
+ * Gives `set`, which changes traits from the page: it draws first and then tells Python, so that what is seen waits for
+ * nothing; and `end`, which ends it all.
+ */
+export function follow(model, names, root, draw) {
+  let own = false; // a change from the page is drawn once, not once more for each trait
+  const changed = () => own || !root.clientWidth || draw();
+  for (const name of names) model.on(`change:${name}`, changed);
+  function set(changes) {
+    own = true;
+    for (const [name, value] of Object.entries(changes)) model.set(name, value);
+    own = false;
+    draw();
+    model.save_changes();
+  }
+
   let width = 0;
   const sizes = new ResizeObserver(() => {
     if (root.clientWidth && root.clientWidth !== width) {
@@ -19,8 +34,10 @@ export function follow(root, draw) {
       draw();
     }
   }, 300);
-  return () => {
+  function end() {
+    for (const name of names) model.off?.(`change:${name}`, changed); // a stub of a model may have nothing to switch off
     sizes.disconnect();
     clearInterval(theme);
-  };
+  }
+  return { set, end };
 }

@@ -1,6 +1,7 @@
 // λ paths explorer: recorded runs under a slider over γ. Everything is here already, so no kernel is needed.
 
-import { blank, chart, short, stage } from "./charts.js";
+import { sheet } from "./canvas.js";
+import { chart, short, stage } from "./charts.js";
 import { follow } from "./follow.js";
 
 const PAGE = `
@@ -38,20 +39,24 @@ function drawPaths(canvas, run, unit, palette) {
   for (const name of names) {
     const alpha = unit ? (name === unit ? 1 : 0.15) : many ? 0.5 : 0.9;
     const width = name === unit ? 2.5 : many ? 1 : 2;
+    const [open, closed] = [[], []];
     for (let k = 0; k < run.scales[name][0].length; k++) {
       const path = run.scales[name].map((row) => row[k]);
       const end = closing(path);
       const points = path.slice(0, end < 0 ? epochs : end + 1).map((value, epoch) => [epoch, value]);
-      c.line(points, end < 0 ? palette.kept : palette.accent, { alpha, width, dash: end < 0 ? [] : [5, 3] });
-      if (end >= 0) c.marker([end, 0], palette.accent, { shape: "square", filled: false, size: many ? 2 : 4, alpha });
+      (end < 0 ? open : closed).push(points);
     }
+    c.lines(open, palette.kept, { alpha, width });
+    c.lines(closed, palette.accent, { alpha, width, dash: [5, 3] });
+    const ends = new Set(closed.map((points) => points.length - 1)); // one mark where many end together
+    for (const end of ends) c.marker([end, 0], palette.accent, { shape: "square", filled: false, size: many ? 2 : 4, alpha });
   }
 }
 
 function drawUnits(canvas, run, unit, palette) {
   const names = Object.keys(run.scales);
   const line = Math.max(15, Math.min(26, 240 / names.length));
-  const c = blank(canvas, Math.round(line * names.length + 34));
+  const c = sheet(canvas, Math.round(line * names.length + 34));
   const { g } = c;
   const room = Math.max(...names.map((name) => g.measureText(name).width)) + 10;
   const wide = c.width - room - 84;
@@ -124,16 +129,11 @@ function render({ model, el }) {
     find(".macs canvas").setAttribute("aria-label", `MACs over γ; at γ = ${gamma}: ${((100 * run.macs) / dense.macs).toFixed(1)} % of dense`);
   }
 
-  function set(name, value) {
-    model.set(name, value);
-    draw(); // before the message: what is seen waits for nothing
-    model.save_changes();
-  }
-  find(".gamma").addEventListener("input", () => set("gamma", gammas[Number(find(".gamma").value)]));
-  find(".seed").addEventListener("input", () => set("seed", Number(find(".seed").value)));
+  const { set, end } = follow(model, ["gamma", "seed"], root, draw);
+  find(".gamma").addEventListener("input", () => set({ gamma: gammas[Number(find(".gamma").value)] }));
+  find(".seed").addEventListener("input", () => set({ seed: Number(find(".seed").value) }));
   find(".unit").addEventListener("input", draw);
-  for (const name of ["gamma", "seed"]) model.on(`change:${name}`, () => root.clientWidth && draw());
-  return follow(root, draw);
+  return end;
 }
 
 export default { render };

@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from pruning_lib.checks import check_choice
 from pruning_lib.teaching import palette
-from pruning_lib.teaching.widgets.javascript import HERE, bundle
+from pruning_lib.teaching.widgets.javascript import bundle, styles
 from pruning_lib.teaching.widgets.still import still_figure
 
 COLORS = {"kept": palette.KEPT, "updated": palette.UPDATED, "accent": palette.ACCENT, "muted": palette.MUTED}
@@ -38,7 +38,7 @@ class LambdaPaths(anywidget.AnyWidget):
     """
 
     _esm = bundle("lambda_paths.js")
-    _css = (HERE / "charts.css").read_text(encoding="utf-8")
+    _css = styles()
 
     gamma = traitlets.Float().tag(sync=True)
     seed = traitlets.Int().tag(sync=True)

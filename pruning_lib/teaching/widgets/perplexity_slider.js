@@ -1,6 +1,7 @@
 // Perplexity slider: recorded runs of a pruned language model. Everything is here already, so no kernel is needed.
 
-import { blank, chart, stage } from "./charts.js";
+import { sheet } from "./canvas.js";
+import { chart, stage } from "./charts.js";
 import { follow } from "./follow.js";
 
 const PAGE = `
@@ -39,7 +40,7 @@ function drawCurves(canvas, runs, pattern, looks, palette) {
 }
 
 function drawBars(canvas, runs, dense, looks) {
-  const c = blank(canvas, 290);
+  const c = sheet(canvas, 290);
   const { g } = c;
   const names = runs.map((run) => run.method);
   const room = Math.max(...names.map((name) => g.measureText(name).width)) + 8;
@@ -89,14 +90,10 @@ function render({ model, el }) {
     find(".bars canvas").setAttribute("aria-label", `Perplexity at ${pattern}: ${told.join(", ")}`);
   }
 
-  slider.addEventListener("input", () => {
-    model.set("pattern", patterns[Number(slider.value)]);
-    draw(); // before the message: what is seen waits for nothing
-    model.save_changes();
-  });
+  const { set, end } = follow(model, ["pattern"], root, draw);
+  slider.addEventListener("input", () => set({ pattern: patterns[Number(slider.value)] }));
   find("select").addEventListener("input", draw);
-  model.on("change:pattern", () => root.clientWidth && draw());
-  return follow(root, draw);
+  return end;
 }
 
 export default { render };

@@ -11,8 +11,8 @@ from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 
 from pruning_lib.checks import check_choice
 from pruning_lib.teaching import palette
-from pruning_lib.teaching.figures.style import new_figure
-from pruning_lib.teaching.widgets.javascript import HERE, bundle
+from pruning_lib.teaching.widgets.javascript import bundle, styles
+from pruning_lib.teaching.widgets.still import still_figure
 
 COLORS = {"kept": palette.KEPT, "accent": palette.ACCENT, "muted": palette.MUTED}
 NEEDED = ("pattern", "method", "sparsity", "perplexity")
@@ -35,7 +35,7 @@ class PerplexitySlider(anywidget.AnyWidget):
     """
 
     _esm = bundle("perplexity_slider.js")
-    _css = (HERE / "charts.css").read_text(encoding="utf-8")
+    _css = styles()
 
     pattern = traitlets.Unicode().tag(sync=True)
     runs = traitlets.List(read_only=True).tag(sync=True)
@@ -88,24 +88,26 @@ def static_figure(runs: Runs, most: float | None = None) -> Figure:
     """Perplexity over sparsity for every method, n:m patterns beside it; `most` ends the axis."""
     runs = check_runs(runs)
     dense = runs[0]["perplexity"]
-    figure = new_figure(10, 3.8)
-    curves, groups = figure.subplots(1, 2, sharey=True, width_ratios=(1.5, 1))
-    of_group = [pattern for pattern in patterns(runs) if ":" in pattern]
-    for method, color, (_, mark) in zip(methods(runs), palette.SERIES, MARKS, strict=False):
-        mine = {run["pattern"]: run for run in runs if run["method"] == method}
-        points = [(0, dense)]
-        points += [(100 * run["sparsity"], run["perplexity"]) for name, run in mine.items() if ":" not in name]
-        curves.plot(*zip(*points, strict=True), color=color, marker=mark, markersize=5, label=method)
-        groups.plot(of_group, [mine[name]["perplexity"] for name in of_group], mark, color=color, label=method)
-    for panel in (curves, groups):
-        panel.axhline(dense, color=palette.MUTED, linestyle="--", linewidth=1, label="dense")
-        panel.spines[["top", "right"]].set_visible(False)
-    curves.set_yscale("log", base=2)
-    highest = most or 1.1 * max(run["perplexity"] for run in runs)
-    curves.set(ylim=(0.9 * dense, highest), xlabel="sparsity, %", ylabel="perplexity per byte")
-    curves.yaxis.set_major_locator(FixedLocator([value for value in (4, 5, 6, 8, 11, 16, 32, 64) if value < highest]))
-    curves.yaxis.set_major_formatter(ScalarFormatter())
-    curves.yaxis.set_minor_locator(NullLocator())
-    groups.set(xlabel="n of every m stay: 50 % each", xlim=(-0.5, len(of_group) - 0.5))
-    curves.legend(frameon=False, fontsize="small")
+    with still_figure(10, 3.8) as figure:
+        curves, groups = figure.subplots(1, 2, sharey=True, width_ratios=(1.5, 1))
+        of_group = [pattern for pattern in patterns(runs) if ":" in pattern]
+        for method, color, (_, mark) in zip(methods(runs), palette.SERIES, MARKS, strict=False):
+            mine = {run["pattern"]: run for run in runs if run["method"] == method}
+            points = [(0, dense)]
+            points += [(100 * run["sparsity"], run["perplexity"]) for name, run in mine.items() if ":" not in name]
+            curves.plot(*zip(*points, strict=True), color=color, marker=mark, markersize=5, label=method)
+            groups.plot(of_group, [mine[name]["perplexity"] for name in of_group], mark, color=color, label=method)
+        for panel in (curves, groups):
+            panel.axhline(dense, color=palette.MUTED, linestyle="--", linewidth=1, label="dense")
+            panel.spines[["top", "right"]].set_visible(False)
+        curves.set_yscale("log", base=2)
+        highest = most or 1.1 * max(run["perplexity"] for run in runs)
+        curves.set(ylim=(0.9 * dense, highest), xlabel="sparsity, %", ylabel="perplexity per byte")
+        curves.yaxis.set_major_locator(
+            FixedLocator([value for value in (4, 5, 6, 8, 11, 16, 32, 64) if value < highest])
+        )
+        curves.yaxis.set_major_formatter(ScalarFormatter())
+        curves.yaxis.set_minor_locator(NullLocator())
+        groups.set(xlabel="n of every m stay: 50 % each", xlim=(-0.5, len(of_group) - 0.5))
+        curves.legend(frameon=False, fontsize="small")
     return figure

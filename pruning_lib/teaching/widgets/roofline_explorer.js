@@ -88,16 +88,10 @@ function render({ model, el }) {
     find(".gain canvas").setAttribute("aria-label", `Speed-up over the number of tokens; at ${values.tokens} tokens ${promise}`);
   }
 
-  function set(name, value) {
-    model.set(name, value);
-    draw(); // before the message: what is seen waits for nothing
-    model.save_changes();
-  }
-  for (const name of names) {
-    find(`.${name}`).addEventListener("input", (event) => set(name, name in limits ? 2 ** event.target.value : event.target.value));
-    model.on(`change:${name}`, () => root.clientWidth && draw());
-  }
-  return follow(root, draw);
+  const { set, end } = follow(model, names, root, draw);
+  for (const name of names)
+    find(`.${name}`).addEventListener("input", ({ target }) => set({ [name]: name in limits ? 2 ** target.value : target.value }));
+  return end;
 }
 
 export default { render };

@@ -12,7 +12,7 @@ from pruning_lib.acceleration import two_four
 from pruning_lib.acceleration.two_four import GPUS, Roofline
 from pruning_lib.checks import check_choice
 from pruning_lib.teaching import palette
-from pruning_lib.teaching.widgets.javascript import HERE, bundle
+from pruning_lib.teaching.widgets.javascript import bundle, styles
 from pruning_lib.teaching.widgets.still import still_figure
 
 COLORS = {"kept": palette.KEPT, "updated": palette.UPDATED, "accent": palette.ACCENT, "muted": palette.MUTED}
@@ -83,7 +83,7 @@ class RooflineExplorer(anywidget.AnyWidget):
     """
 
     _esm = bundle("roofline_explorer.js")
-    _css = (HERE / "charts.css").read_text(encoding="utf-8")
+    _css = styles()
 
     gpu = traitlets.Unicode().tag(sync=True)
     width = traitlets.Int().tag(sync=True)

@@ -1,10 +1,7 @@
 // What the SparseGPT stepper draws: weights, inverses or the factor, errors.
 
-import { blank, chart, short, stage } from "./charts.js";
-
-// The widget imports this module only: a bundle may hold charts.js once.
-export const rounded = (value) => short(value);
-export const framed = (...parts) => stage(...parts);
+import { sheet } from "./canvas.js";
+import { chart } from "./charts.js";
 
 const STYLES = { exact: ["kept", "circle", []], synchronized: ["updated", "square", []], cholesky: ["good", "diamond", [2, 4]] };
 
@@ -50,7 +47,7 @@ function bracket(c, left, right, y, turn, text, color, bold) {
 export function drawWeights(canvas, before, state, scale, form, maskBlock, palette) {
   const [rows, columns] = [state.weight.length, state.weight[0].length];
   const [left, top, high, pitch] = [46, 56, 42, 57];
-  const c = blank(canvas, top + rows * pitch + 28);
+  const c = sheet(canvas, top + rows * pitch + 28);
   const { g, width } = c;
   const wide = Math.min(66, (width - left - 4) / columns);
   const [size, small] = [Math.min(15, wide / 3.9), Math.min(12, wide / 4.8)];
@@ -130,7 +127,7 @@ function drawArrows(g, center, source, targets, y, palette) {
 
 /** (H_{U_j})⁻¹ as it shrinks, or the factor that stays, and below them what step j takes from each. */
 export function drawShared(canvas, height, state, same, form, palette) {
-  const c = blank(canvas, height);
+  const c = sheet(canvas, height);
   const [{ g, width }, matrix, from] = [c, state.inverses[0], state.columns[0] ?? 0];
   const n = matrix.length;
   const left = 30;
@@ -172,7 +169,7 @@ export function drawShared(canvas, height, state, same, form, palette) {
 
 /** One small inverse for each row of W: squares only, the darker the larger. */
 export function drawPerRow(canvas, height, state, palette) {
-  const c = blank(canvas, height);
+  const c = sheet(canvas, height);
   const [rows, scale] = [state.inverses.length, largest(state.inverses)];
   const across = rows <= 4 ? 2 : rows <= 6 ? 3 : 4;
   const down = Math.ceil(rows / across);

@@ -1,7 +1,9 @@
 // SparseGPT stepper: all states come ready from Python, this draws them, so that it also works without a kernel.
 
-import { below, drawErrors, drawPerRow, drawShared, drawWeights, fixed, framed, gone, largest, pruned, rounded, x } from "./sparsegpt_drawing.js";
+import { short, stage } from "./charts.js";
 import { follow } from "./follow.js";
+import { below, drawErrors, drawPerRow, drawShared, drawWeights, fixed, gone, largest, pruned, x } from "./sparsegpt_drawing.js";
+import { STEP_BUTTONS, stepper } from "./stepper.js";
 
 const NAMES = { exact: "exact OBS per row", synchronized: "synchronized", cholesky: "Cholesky" };
 const PAGE = `
@@ -9,12 +11,7 @@ const PAGE = `
     <form role="radiogroup" aria-label="Form of the method">${Object.entries(NAMES)
       .map(([form, name]) => `<label><input type="radio" name="form" value="${form}">${name}</label>`)
       .join("")}</form>
-    <span role="group" aria-label="Steps">
-      <button class="start" aria-label="To the start">start</button>
-      <button class="back" aria-label="One step back">◀ back</button>
-      <button class="play" aria-pressed="false">play</button>
-      <button class="next" aria-label="One step on">step ▶</button>
-    </span>
+    ${STEP_BUTTONS}
     <label class="slide">step <input class="step" type="range" min="0" step="1"><output></output></label>
   </div>
   <p role="status" aria-live="polite"></p>
@@ -62,12 +59,11 @@ function story(form, state, step, last, maskBlock, same) {
 
 function render({ model, el }) {
   const [states, maskBlock, palette] = ["states", "mask_block", "palette"].map((name) => model.get(name));
-  const root = framed(el, "sparsegpt-stepper", PAGE, palette);
+  const root = stage(el, "sparsegpt-stepper", PAGE, palette);
   const find = (selector) => root.querySelector(selector);
   const scale = largest(Object.values(states).flatMap((form) => form.map(({ weight }) => weight))) || 1;
   const last = () => states[model.get("form")].length - 1;
   const shown = () => Math.min(model.get("step"), last()); // the exact form has fewer steps
-  let timer = null;
 
   function draw() {
     const [form, step] = [model.get("form"), shown()];
@@ -79,14 +75,7 @@ function render({ model, el }) {
       reached[other] = alike ? step : states[other].findLastIndex((one) => pruned(one) <= done);
     }
     find(`[value=${form}]`).checked = true;
-    find(".step").max = last();
-    find(".step").value = step;
-    find("output").textContent = `${step} of ${last()}`;
-    find(".step").setAttribute("aria-valuetext", `step ${step} of ${last()}`);
-    find(".start").disabled = find(".back").disabled = step === 0;
-    find(".next").disabled = step === last();
-    find(".play").textContent = timer === null ? "play" : "pause";
-    find(".play").setAttribute("aria-pressed", String(timer !== null));
+    steps.show();
     // In-order forms are at the same step: the inverse and the factor that belong together.
     const same = { B: states.synchronized[form === "exact" ? 0 : step].inverses[0], U: states.cholesky[0].inverses[0] };
     find("p").textContent = story(form, state, step, last(), maskBlock, same);
@@ -99,7 +88,7 @@ function render({ model, el }) {
     const j = below((state.columns[0] ?? 0) + 1);
     const title = { exact: "H⁻¹ of each row, each its own: empty = gone", synchronized: `One (H_U${j})⁻¹ for all rows, updated after each column`, cholesky: "Factor U of H⁻¹: computed once, never updated" };
     find(".inverse figcaption").textContent = title[form];
-    const error = (other) => `${rounded(states[other][reached[other]].error)} (${pruned(states[other][reached[other]])})`;
+    const error = (other) => `${short(states[other][reached[other]].error)} (${pruned(states[other][reached[other]])})`;
     find(".errors figcaption").innerHTML = `<i class="first"></i> exact ${error("exact")}, <i class="second"></i> synchronized ${error("synchronized")}, <i class="target"></i> Cholesky ${error("cholesky")}`;
     const held = { exact: state.weight.length, synchronized: 1, cholesky: "1 factor" };
     find("tbody").innerHTML = Object.keys(NAMES)
@@ -113,54 +102,15 @@ function render({ model, el }) {
     find(".errors canvas").setAttribute("aria-label", `Error (weights pruned): ${Object.keys(NAMES).map((other) => `${NAMES[other]} ${error(other)}`).join(", ")}`);
   }
 
-  function set(name, value) {
-    model.set(name, value);
-    draw(); // before the message: what is seen waits for nothing
-    model.save_changes();
-  }
-  const go = (step) => set("step", Math.max(0, Math.min(last(), step)));
-  function stop() {
-    clearInterval(timer);
-    timer = null;
-  }
-  function play() {
-    if (shown() === last()) go(0);
-    timer = setInterval(() => {
-      if (shown() >= last() - 1) stop();
-      go(shown() + 1);
-    }, 1000);
-  }
-  const actions = { start: () => go(0), back: () => go(shown() - 1), next: () => go(shown() + 1) };
-  for (const [name, action] of Object.entries(actions))
-    find(`.${name}`).addEventListener("click", () => {
-      stop();
-      action();
-    });
-  find(".play").addEventListener("click", () => {
-    timer === null ? play() : stop();
-    draw();
-  });
-  find(".step").addEventListener("input", () => {
-    stop();
-    go(Number(find(".step").value));
-  });
+  const { set, end } = follow(model, ["form", "step"], root, draw);
+  const steps = stepper(root, find(".step"), { at: shown, last, go: (step) => set({ step }), word: "step", pause: 1000 });
   find("form").addEventListener("input", (event) => {
-    stop();
-    set("form", event.target.value);
+    steps.stop();
+    set({ form: event.target.value });
   });
-  root.addEventListener("keydown", (event) => {
-    const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-    if (!by || event.target.tagName !== "BUTTON") return; // the slider and the radio buttons have their own arrow keys
-    event.preventDefault();
-    stop();
-    go(shown() + by);
-    if (event.target.disabled) find(".step").focus(); // a disabled button loses the keyboard
-  });
-  for (const name of ["form", "step"]) model.on(`change:${name}`, () => root.clientWidth && draw());
-  const unfollow = follow(root, draw);
   return () => {
-    stop();
-    unfollow();
+    steps.stop();
+    end();
   };
 }
 

@@ -10,9 +10,10 @@ from torch import Tensor
 
 from pruning_lib.checks import check_choice
 from pruning_lib.teaching import palette
-from pruning_lib.teaching.figures.style import INK, new_figure
-from pruning_lib.teaching.widgets.javascript import HERE, bundle
+from pruning_lib.teaching.figures.style import INK, PAPER
+from pruning_lib.teaching.widgets.javascript import bundle, styles
 from pruning_lib.teaching.widgets.sparsegpt_forms import FORMS, State, pruned, states
+from pruning_lib.teaching.widgets.still import still_figure
 
 COLORS = {"kept": palette.KEPT, "updated": palette.UPDATED, "accent": palette.ACCENT, "muted": palette.MUTED}
 COLORS |= {"good": palette.GOOD, "pruned": palette.PRUNED}
@@ -30,7 +31,7 @@ class SparseGPTStepper(anywidget.AnyWidget):
     """
 
     _esm = bundle("sparsegpt_stepper.js")
-    _css = "".join((HERE / name).read_text(encoding="utf-8") for name in ("charts.css", "sparsegpt_stepper.css"))
+    _css = styles("sparsegpt_stepper.css")
 
     form = traitlets.Unicode().tag(sync=True)
     step = traitlets.Int().tag(sync=True)
@@ -84,21 +85,22 @@ def static_figure(
     check_step(step, made)
     step = min(step, len(made[form]) - 1)
     state = made[form][step]
-    figure = new_figure(10, 6.4)
-    axes = figure.subplot_mosaic("WI;EI", width_ratios=(1.2, 1), height_ratios=(1.55, 1))
-    draw_weights(axes["W"], made[form][max(step - 1, 0)], state)
-    axes["W"].set_title(f"{form}, step {step} of {len(made[form]) - 1}: W", fontsize="medium")
-    if form == "exact":
-        draw_row_inverses(axes["I"], state)
-    else:
-        draw_shared(axes["I"], state, form)
-    draw_errors(axes["E"], made, pruned(state))
+    with still_figure(10, 6.4) as figure:
+        axes = figure.subplot_mosaic("WI;EI", width_ratios=(1.2, 1), height_ratios=(1.55, 1))
+        draw_weights(axes["W"], made[form][max(step - 1, 0)], state)
+        axes["W"].set_title(f"{form}, step {step} of {len(made[form]) - 1}: W", fontsize="medium")
+        if form == "exact":
+            draw_row_inverses(axes["I"], state)
+        else:
+            draw_shared(axes["I"], state, form)
+        draw_errors(axes["E"], made, pruned(state))
     return figure
 
 
 def cell(panel: Axes, row: int, column: int, share: float, color: str, text: str) -> Rectangle:
     """A square with a number, the stronger in color the larger `share` is; returns its outline."""
     place = (column + 0.06, row + 0.06), 0.88, 0.88
+    panel.add_patch(Rectangle(*place, facecolor=PAPER if text else "none", linewidth=0))  # read on dark pages too
     panel.add_patch(Rectangle(*place, facecolor=color, alpha=0.6 * share, linewidth=0))
     panel.text(column + 0.5, row + 0.52, text, ha="center", va="center", fontsize=8.5, color=INK)
     return panel.add_patch(Rectangle(*place, fill=False, edgecolor=palette.PRUNED, linewidth=0.7))

@@ -120,8 +120,12 @@ export function chooser(layers) {
         kept: (low * layer.total) / rank.length,
         threshold: partly ? scores[order[limit - 1]] : null,
         keep() {
-          const unit = UNITS[structure](layer);
           const keep = new Uint8Array(layer.total);
+          if (structure === "unstructured") {
+            for (let i = 0; i < keep.length; i++) keep[i] = rank[i] < limit ? 1 : 0;
+            return keep;
+          }
+          const unit = UNITS[structure](layer);
           for (let row = 0, i = 0; row < layer.rows; row++)
             for (let col = 0; col < layer.cols; col++, i++) keep[i] = rank[unit.of(row, col)] < limit ? 1 : 0;
           return keep;

@@ -2,6 +2,7 @@
 // The page only has to give a model with get, set, on and save_changes; without a kernel a small stub will do.
 
 import { axisTitles, compact, number, percent, rgb, sheet, tick, ticks } from "./canvas.js";
+import { stage } from "./charts.js";
 import { follow } from "./follow.js";
 import { chooser, parseNOfM, unpack } from "./sparsity_choice.js";
 
@@ -26,21 +27,24 @@ function drawMatrix(canvas, layer, keep, palette) {
   const { g } = paper;
   const faintest = paper.dark ? 0.55 : 0.3; // a kept weight near zero is still not an empty cell
 
-  const kept = new Float64Array(rows * cols);
-  const sizes = new Float64Array(rows * cols);
-  for (let row = 0, i = 0; row < layer.rows; row++)
-    for (let col = 0; col < layer.cols; col++, i++) {
-      const cell = Math.floor(row / block[0]) * cols + Math.floor(col / block[1]);
-      kept[cell] += keep[i];
-      sizes[cell]++;
-    }
+  const kept = new Uint32Array(rows * cols);
+  const across = Uint16Array.from({ length: layer.cols }, (_, col) => Math.floor(col / block[1]));
+  for (let row = 0, i = 0; row < layer.rows; row++) {
+    const start = Math.floor(row / block[0]) * cols;
+    for (let col = 0; col < layer.cols; col++, i++) kept[start + across[col]] += keep[i];
+  }
   const image = new ImageData(cols, rows);
   const [positive, negative] = [rgb(palette.kept), rgb(palette.negative)];
-  for (let cell = 0; cell < kept.length; cell++) {
-    if (!kept[cell]) continue;
-    const depth = plain ? Math.abs(layer.values[cell]) / (layer.largest || 1) : kept[cell] / sizes[cell];
-    image.data.set(plain && layer.values[cell] < 0 ? negative : positive, 4 * cell);
-    image.data[4 * cell + 3] = Math.round(255 * (faintest + (1 - faintest) * depth));
+  for (let row = 0, cell = 0; row < rows; row++) {
+    const high = Math.min(block[0], layer.rows - row * block[0]); // blocks at the far edges may be smaller
+    for (let col = 0; col < cols; col++, cell++) {
+      if (!kept[cell]) continue;
+      const size = high * Math.min(block[1], layer.cols - col * block[1]);
+      const depth = plain ? Math.abs(layer.values[cell]) / (layer.largest || 1) : kept[cell] / size;
+      const color = plain && layer.values[cell] < 0 ? negative : positive;
+      for (let part = 0; part < 3; part++) image.data[4 * cell + part] = color[part];
+      image.data[4 * cell + 3] = Math.round(255 * (faintest + (1 - faintest) * depth));
+    }
   }
   const small = new OffscreenCanvas(cols, rows);
   small.getContext("2d").putImageData(image, 0, 0);
@@ -76,11 +80,10 @@ function drawHistogram(canvas, layer, keep, threshold, quantity, palette) {
   const high = layer.largest || 1;
   const low = layer.signed ? -high : 0;
   const bins = 40;
+  const bin = (value) => Math.min(bins - 1, Math.floor(((value - low) / (high - low)) * bins));
+  layer.bins ??= Uint8Array.from(layer.values, bin); // the weights stay as they are, only the choice changes
   const counts = [new Uint32Array(bins), new Uint32Array(bins)]; // pruned, kept
-  for (let i = 0; i < layer.total; i++) {
-    const bin = Math.floor(((layer.values[i] - low) / (high - low)) * bins);
-    counts[keep[i]][Math.min(bins - 1, bin)]++;
-  }
+  for (let i = 0; i < layer.total; i++) counts[keep[i]][layer.bins[i]]++;
   const most = Math.max(...counts[0].map((count, bin) => count + counts[1][bin]));
   const x = (value) => box.left + ((value - low) / (high - low)) * box.width;
   const y = (count) => box.top + box.height * (1 - count / most);
@@ -116,7 +119,8 @@ function drawBars(canvas, layers, choice, shown, palette) {
   const paper = sheet(canvas, line * layers.length + 46);
   const { g, ink } = paper;
   const family = g.font.slice(5);
-  const names = Math.min(170, paper.width / 3, 14 + Math.max(...layers.map(({ name }) => g.measureText(name).width + 12)));
+  g.font = `bold 12px ${family}`;
+  const names = Math.min(170, paper.width / 3, 20 + Math.max(...layers.map(({ name }) => g.measureText(name).width)));
   const box = { left: names, top: 4, width: paper.width - names - 62, height: line * layers.length };
   layers.forEach((layer, i) => {
     const sparsity = 1 - choice[i].kept / layer.total;
@@ -152,20 +156,16 @@ const PAGE = `
   <p class="counts" role="status" aria-live="polite"></p>
   <p class="note"></p>
   <div class="panels">
-    <figure class="matrix"><figcaption></figcaption><canvas role="img"></canvas></figure>
+    <figure class="matrix tall"><figcaption></figcaption><canvas role="img"></canvas></figure>
     <figure class="histogram"><figcaption></figcaption><canvas role="img"></canvas></figure>
-    <figure class="bars"><figcaption><i class="filled"></i> kept, <i class="empty"></i> pruned share of each layer</figcaption>
+    <figure class="bars"><figcaption><i class="kept"></i> kept, <i class="pruned"></i> pruned share of each layer</figcaption>
       <canvas role="img"></canvas></figure>
   </div>`;
 
 function render({ model, el }) {
-  const root = document.createElement("div");
-  root.className = "sparsity-explorer";
-  root.innerHTML = PAGE;
-  el.append(root);
-  const find = (selector) => root.querySelector(selector);
   const palette = model.get("palette");
-  for (const [name, color] of Object.entries(palette)) root.style.setProperty(`--${name}`, color);
+  const root = stage(el, "sparsity-explorer", PAGE, palette);
+  const find = (selector) => root.querySelector(selector);
 
   const structures = model.get("structures");
   const layers = unpack(model.get("layers"), model.get("values"));
@@ -178,10 +178,7 @@ function render({ model, el }) {
   const output = find("output");
   const note = find(".note");
   note.id = `note-${Math.random().toString(36).slice(2)}`;
-  for (const control of Object.values(controls)) {
-    control.setAttribute("aria-describedby", note.id);
-    control.dataset.lmSuppressShortcuts = "true"; // else JupyterLab takes the arrow keys to move between cells
-  }
+  for (const control of Object.values(controls)) control.setAttribute("aria-describedby", note.id);
   for (const layer of layers) controls.layer.add(new Option(`${layer.name} (${layer.shape.join(" × ")})`, layer.name));
   for (const structure of Object.keys(structures)) controls.structure.add(new Option("", structure));
 
@@ -194,13 +191,8 @@ function render({ model, el }) {
     return found.join(" ");
   }
 
-  let drawn = "";
   function draw() {
-    if (!root.clientWidth) return; // not on the page yet, or hidden: the size observer will call again
     const [structure, scope, sparsity] = ["structure", "scope", "sparsity"].map((name) => model.get(name));
-    const { color, backgroundColor } = getComputedStyle(root);
-    const state = [structure, scope, sparsity, model.get("layer"), root.clientWidth, window.devicePixelRatio, color, backgroundColor];
-    if (drawn === (drawn = state.join("|"))) return; // an own change comes back as an event
     const shown = layers.findIndex(({ name }) => name === model.get("layer"));
     const layer = layers[shown];
     const [n, m] = parseNOfM(structure);
@@ -236,11 +228,11 @@ function render({ model, el }) {
     drawBars(find(".bars canvas"), layers, choice, layer, palette);
     find(".matrix figcaption").innerHTML =
       block[0] * block[1] === 1
-        ? `<i class="filled"></i> positive, <i class="filled negative"></i> negative, the stronger the larger; <i class="empty"></i> pruned: left empty`
-        : `A cell is ${block[0]} × ${block[1]} weights: <i class="filled"></i> the stronger the more are kept; empty: none`;
+        ? `<i class="kept"></i> positive, <i class="negative"></i> negative, the stronger the larger; <i class="pruned"></i> pruned: left empty`
+        : `A cell is ${block[0]} × ${block[1]} weights: <i class="kept"></i> the stronger the more are kept; empty: none`;
     find(".histogram figcaption").innerHTML =
-      `<i class="filled"></i> kept, <i class="empty"></i> pruned` +
-      (threshold !== null ? `; <i class="dashed"></i> threshold: |${quantity}| = ${compact(threshold)}` : "") +
+      `<i class="kept"></i> kept, <i class="pruned"></i> pruned` +
+      (threshold !== null ? `; <i class="threshold"></i> threshold: |${quantity}| = ${compact(threshold)}` : "") +
       (structure !== "unstructured" ? "; chosen by group, so no single threshold" : "");
     const what = `${layer.name}, ${structures[structure]}: ${count(kept, layer.total)}`;
     find(".matrix canvas").setAttribute("aria-label", `Matrix of weights of ${what}; pruned weights are empty cells`);
@@ -251,15 +243,10 @@ function render({ model, el }) {
     );
   }
 
-  for (const [name, control] of Object.entries(controls)) {
-    control.addEventListener("input", () => {
-      model.set(name, name === "sparsity" ? Number(control.value) / 100 : control.value);
-      draw(); // before the message: what is seen waits for nothing
-      model.save_changes();
-    });
-    model.on(`change:${name}`, () => draw());
-  }
-  return follow(root, draw);
+  const { set, end } = follow(model, Object.keys(controls), root, draw);
+  for (const [name, control] of Object.entries(controls))
+    control.addEventListener("input", () => set({ [name]: name === "sparsity" ? Number(control.value) / 100 : control.value }));
+  return end;
 }
 
 export default { render };

@@ -14,7 +14,7 @@ from torch import Tensor
 from pruning_lib.checks import check_choice, check_sparsity
 from pruning_lib.structure import Masks
 from pruning_lib.teaching import palette
-from pruning_lib.teaching.widgets.javascript import HERE, bundle
+from pruning_lib.teaching.widgets.javascript import bundle, styles
 from pruning_lib.teaching.widgets.sparsity_choice import (
     STRUCTURES,
     check_structure,
@@ -44,7 +44,7 @@ class SparsityExplorer(anywidget.AnyWidget):
     """
 
     _esm = bundle("sparsity_explorer.js")
-    _css = (HERE / "sparsity_explorer.css").read_text(encoding="utf-8")
+    _css = styles("sparsity_explorer.css")
 
     sparsity = traitlets.Float().tag(sync=True)
     structure = traitlets.Unicode().tag(sync=True)

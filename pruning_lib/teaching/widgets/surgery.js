@@ -163,18 +163,13 @@ function render({ model, el }) {
     find(".scores canvas").setAttribute("aria-label", `Scores of w₁ and w₂: ${each(({ scores }) => at(scores))}`);
   }
 
-  function set(changes) {
-    for (const [name, value] of Object.entries(changes)) model.set(name, value);
-    draw(); // before the message: what is seen waits for nothing
-    model.save_changes();
-  }
+  const { set, end } = follow(model, names, root, draw);
   for (const name of names) {
     const slider = find(`.${name}`);
     slider.addEventListener("input", () => set({ [name]: name === "ratio" ? 2 ** slider.value : Number(slider.value) }));
-    model.on(`change:${name}`, () => root.clientWidth && draw());
   }
   find(".preset").addEventListener("input", () => find(".preset").value && set(presets[find(".preset").value]));
-  return follow(root, draw);
+  return end;
 }
 
 export default { render };

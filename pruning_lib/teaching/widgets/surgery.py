@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pruning_lib.after_training import obs
 from pruning_lib.teaching import palette
-from pruning_lib.teaching.widgets.javascript import HERE, bundle
+from pruning_lib.teaching.widgets.javascript import bundle, styles
 from pruning_lib.teaching.widgets.still import still_figure
 
 COLORS = {"kept": palette.KEPT, "updated": palette.UPDATED, "accent": palette.ACCENT, "muted": palette.MUTED}
@@ -107,7 +107,7 @@ class Surgery(anywidget.AnyWidget):
     """
 
     _esm = bundle("surgery.js")
-    _css = (HERE / "charts.css").read_text(encoding="utf-8")
+    _css = styles()
 
     w1 = traitlets.Float().tag(sync=True)
     w2 = traitlets.Float().tag(sync=True)

@@ -160,16 +160,11 @@ function render({ model, el }) {
     find(".terms canvas").setAttribute("aria-label", `Terms ${here}: ${entries.map(({ name, value }) => `${name} ${short(value)}`).join(", ")}`);
   }
 
-  function set(name, value) {
-    model.set(name, value);
-    draw(); // before the message: what is seen waits for nothing
-    model.save_changes();
-  }
-  find(".index").addEventListener("input", () => set("index", Number(find(".index").value)));
-  find(".point").addEventListener("input", () => set("point", names[Number(find(".point").value)]));
-  find(".direction").addEventListener("input", () => set("direction", find(".direction").value));
-  for (const name of ["index", "point", "direction"]) model.on(`change:${name}`, () => root.clientWidth && draw());
-  return follow(root, draw);
+  const { set, end } = follow(model, ["index", "point", "direction"], root, draw);
+  find(".index").addEventListener("input", () => set({ index: Number(find(".index").value) }));
+  find(".point").addEventListener("input", () => set({ point: names[Number(find(".point").value)] }));
+  find(".direction").addEventListener("input", () => set({ direction: find(".direction").value }));
+  return end;
 }
 
 export default { render };

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from pruning_lib.checks import check_choice
 from pruning_lib.teaching import palette
-from pruning_lib.teaching.widgets.javascript import HERE, bundle
+from pruning_lib.teaching.widgets.javascript import bundle, styles
 from pruning_lib.teaching.widgets.still import still_figure
 
 NEEDED = ("t", "true", "first", "second", "diagonal")
@@ -52,7 +52,7 @@ class Taylor(anywidget.AnyWidget):
     """
 
     _esm = bundle("taylor.js")
-    _css = (HERE / "charts.css").read_text(encoding="utf-8")
+    _css = styles()
 
     point = traitlets.Unicode().tag(sync=True)
     direction = traitlets.Unicode().tag(sync=True)

@@ -1,6 +1,7 @@
 // One group of 2:4: four weights, the two that stay, and the multiplexers. All is computed here: sliders need no kernel.
 
-import { blank, chart, short, stage } from "./charts.js";
+import { sheet } from "./canvas.js";
+import { chart, short, stage } from "./charts.js";
 import { follow } from "./follow.js";
 
 const NAMES = ["₀", "₁", "₂", "₃"];
@@ -56,7 +57,7 @@ function drawGroup(canvas, weights, { keep }, palette) {
 }
 
 function drawMultiplexer(canvas, operands, { values, indices, selected, sparse, dense }, palette) {
-  const { g, width, height, ink } = blank(canvas, 270);
+  const { g, width, height, ink } = sheet(canvas, 270);
   const at = { operand: 0.11 * width, gate: 0.42 * width, product: 0.67 * width, sum: 0.9 * width };
   const half = { operand: 0.09 * width, gate: 0.1 * width, product: 0.09 * width, sum: 0.085 * width };
   const row = (i) => 34 + (i * (height - 68)) / 3;
@@ -144,16 +145,11 @@ function render({ model, el }) {
     find(".multiplexer canvas").setAttribute("aria-label", `Index 0 selects x${NAMES[indices[0]]}, index 1 selects x${NAMES[indices[1]]}; the sum is ${short(sparse)}, dense ${short(dense)}`);
   }
 
-  function set(weights) {
-    model.set("weights", weights);
-    draw(); // before the message: what is seen waits for nothing
-    model.save_changes();
-  }
+  const { set, end } = follow(model, ["weights", "operands"], root, draw);
   for (let i = 0; i < 4; i++)
-    find(`.w${i}`).addEventListener("input", (event) => set(model.get("weights").map((w, j) => (j === i ? Number(event.target.value) : w))));
-  find(".preset").addEventListener("input", () => find(".preset").value && set([...presets[find(".preset").value]]));
-  for (const name of ["weights", "operands"]) model.on(`change:${name}`, () => root.clientWidth && draw());
-  return follow(root, draw);
+    find(`.w${i}`).addEventListener("input", (event) => set({ weights: model.get("weights").map((w, j) => (j === i ? Number(event.target.value) : w)) }));
+  find(".preset").addEventListener("input", () => find(".preset").value && set({ weights: [...presets[find(".preset").value]] }));
+  return end;
 }
 
 export default { render };

@@ -12,7 +12,7 @@ from matplotlib.patches import Polygon, Rectangle
 
 from pruning_lib.acceleration import two_four
 from pruning_lib.teaching import palette
-from pruning_lib.teaching.widgets.javascript import HERE, bundle
+from pruning_lib.teaching.widgets.javascript import bundle, styles
 from pruning_lib.teaching.widgets.still import still_figure
 
 COLORS = {"kept": palette.KEPT, "pruned": palette.PRUNED, "updated": palette.UPDATED, "accent": palette.ACCENT}
@@ -91,7 +91,7 @@ class TwoFourGroup(anywidget.AnyWidget):
     """
 
     _esm = bundle("two_four_group.js")
-    _css = (HERE / "charts.css").read_text(encoding="utf-8")
+    _css = styles()
 
     weights = traitlets.List(traitlets.Float()).tag(sync=True)
     operands = traitlets.List(traitlets.Float()).tag(sync=True)

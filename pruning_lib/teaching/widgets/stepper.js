@@ -1,0 +1,60 @@
+// Steps forth and back: four buttons, a slider and a film. What the steps are, the widget knows.
+
+export const STEP_BUTTONS = `
+  <span role="group" aria-label="Steps">
+    <button class="start" aria-label="To the start">start</button>
+    <button class="back" aria-label="One step back">◀ back</button>
+    <button class="play" aria-pressed="false">play</button>
+    <button class="next" aria-label="One step on">step ▶</button>
+  </span>`;
+
+/**
+ * Ties the buttons and the `slider` in `root` to the steps 0, …, last(). `at` says where the widget stands, `go` takes it
+ * elsewhere and draws. Gives `show`, which the drawing calls so that the controls agree, and `stop`, which ends the film.
+ */
+export function stepper(root, slider, { at, last, go, word, pause }) {
+  const button = (name) => root.querySelector(`.${name}`);
+  let timer = null;
+
+  function show() {
+    const words = `${at()} of ${last()}`;
+    slider.max = last();
+    slider.value = at();
+    slider.setAttribute("aria-valuetext", `${word} ${words}`);
+    slider.nextElementSibling.textContent = words;
+    const { activeElement } = document;
+    button("start").disabled = button("back").disabled = at() === 0;
+    button("next").disabled = at() === last();
+    if (root.contains(activeElement) && activeElement.disabled) slider.focus(); // a disabled button loses the keyboard
+    button("play").textContent = timer === null ? "play" : "pause";
+    button("play").setAttribute("aria-pressed", String(timer !== null));
+  }
+  function stop() {
+    clearInterval(timer);
+    timer = null;
+  }
+  function to(step) {
+    stop();
+    go(Math.max(0, Math.min(last(), step)));
+  }
+  function play() {
+    if (at() === last()) go(0);
+    timer = setInterval(() => {
+      if (at() >= last() - 1) stop();
+      go(at() + 1);
+    }, pause);
+    show();
+  }
+  button("start").addEventListener("click", () => to(0));
+  button("back").addEventListener("click", () => to(at() - 1));
+  button("next").addEventListener("click", () => to(at() + 1));
+  button("play").addEventListener("click", () => (timer === null ? play() : to(at())));
+  slider.addEventListener("input", () => to(Number(slider.value)));
+  root.addEventListener("keydown", (event) => {
+    const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if (!by || event.target.tagName !== "BUTTON") return; // the slider and lists have their own arrow keys
+    event.preventDefault();
+    to(at() + by);
+  });
+  return { show, stop };
+}

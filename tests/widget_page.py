@@ -1,0 +1,52 @@
+"""A widget on a page that never had a kernel, as in a hand-out: how it is put there and what must hold of each."""
+
+import base64
+import json
+
+import anywidget
+
+# In place of JupyterLab's model: keeps what is set, tells nobody.
+STUB = """
+const state = STATE;
+for (const name of BYTES) state[name] = new DataView(Uint8Array.from(atob(state[name]), (c) => c.charCodeAt(0)).buffer);
+const model = { get: (name) => state[name], set: (name, value) => (state[name] = value), on() {}, save_changes() {} };
+"""
+PIXELS = "[...document.querySelectorAll('canvas')].map((canvas) => canvas.toDataURL())"
+
+
+def state_of(widget) -> dict:
+    """The traits of a widget's own that the page gets, the bytes among them as they are."""
+    own = widget.traits(sync=True).keys() - anywidget.AnyWidget.class_traits(sync=True).keys()
+    return {name: getattr(widget, name) for name in own if not name.startswith("_")}
+
+
+def show(page, widget, width: int = 700) -> None:
+    """Put `widget` alone on a page of that width, in the colors that the browser prefers."""
+    state = state_of(widget)
+    sent = [name for name, value in state.items() if isinstance(value, bytes)]
+    state |= {name: base64.b64encode(state[name]).decode() for name in sent}
+    stub = STUB.replace("STATE", json.dumps(state)).replace("BYTES", json.dumps(sent))
+    script = widget._esm.replace("export default", "const widget =")
+    page.set_viewport_size({"width": width, "height": 900})
+    page.set_content(
+        f"<!doctype html><meta name='color-scheme' content='light dark'><style>{widget._css}</style>"
+        f"<div id='here'></div><script type='module'>{script}{stub}"
+        "widget.render({ model, el: document.getElementById('here') });</script>"
+    )
+
+
+def check_page(page, page_errors: list[str], widths: tuple[int, ...] = (1100, 700, 340)) -> None:
+    """Nothing sticks out at any of the `widths`, dark is drawn too, and nobody complained."""
+    for width in widths:
+        page.set_viewport_size({"width": width, "height": 900})
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.wait_for_timeout(100)  # drawn at the last width
+    light = page.evaluate(PIXELS)
+    page.emulate_media(color_scheme="dark")
+    page.wait_for_function(f"(light) => {PIXELS}.every((url, i) => url !== light[i])", arg=light)
+    assert page_errors == []
+
+
+def all_drawn_anew(page, before: list[str]) -> bool:
+    """Whether every picture differs from what it was."""
+    return all(old != new for old, new in zip(before, page.evaluate(PIXELS), strict=True))
