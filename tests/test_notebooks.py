@@ -21,6 +21,7 @@ IDS = {
     "04_obs": [f"OBS-{i}" for i in range(1, 13)] + ["PAT-1"],
     "05_sparsegpt": [f"GPT-{i}" for i in range(1, 9)],
     "06_two_four": [f"TF-{i}" for i in range(1, 9)],
+    "07_comparison": [f"CMP-{i}" for i in range(1, 7)],
 }
 
 notebooks = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)

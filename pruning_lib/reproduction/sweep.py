@@ -100,7 +100,7 @@ def local(workers: int) -> Iterator[Any]:
         n_workers=workers,
         threads_per_worker=1,
         processes=True,
-        dashboard_address=None,
+        dashboard_address="127.0.0.1:0",  # any free port, for this machine only
         memory_limit=0,  # the memory is in the kernels, which are other processes
         silence_logs=logging.CRITICAL,
     )

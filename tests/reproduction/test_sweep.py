@@ -101,7 +101,7 @@ def test_an_interrupt_stops_and_says_how_to_go_on(folder):
     process.send_signal(signal.SIGINT)
     code, text = end(process)
     assert code == 130, text
-    assert text.endswith("stopped; the same command goes on where it stopped\n")
+    assert "\nstopped; the same command goes on where it stopped\n" in text
     assert "Traceback" not in text
     until(lambda: not any(alive(number) for line in started(folder) for number in line[3:]), "all processes end")
     assert finished(folder) == set()

@@ -1,11 +1,17 @@
 """Checks of the notebooks' exercises: `check("top_k", my_function)`."""
 
 from pruning_lib.checks import check_choice
-from pruning_lib.teaching.exercises import obs, snip, sparsegpt, sss, taxonomy, two_four
+from pruning_lib.teaching.exercises import comparison, obs, snip, sparsegpt, sss, taxonomy, two_four
 from pruning_lib.teaching.exercises.exercise import Exercise, Function, Mistake, Verdict, judge
 
 EXERCISES: dict[str, Exercise] = (
-    taxonomy.EXERCISES | snip.EXERCISES | sss.EXERCISES | obs.EXERCISES | sparsegpt.EXERCISES | two_four.EXERCISES
+    taxonomy.EXERCISES
+    | snip.EXERCISES
+    | sss.EXERCISES
+    | obs.EXERCISES
+    | sparsegpt.EXERCISES
+    | two_four.EXERCISES
+    | comparison.EXERCISES
 )
 
 

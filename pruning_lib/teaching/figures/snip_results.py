@@ -10,15 +10,16 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
 from pruning_lib.files import CHECKOUT
-from pruning_lib.reproduction import results
+from pruning_lib.reproduction import gather
 from pruning_lib.teaching.figures.style import FONT_SIZE, INK, WIDTH, new_figure, plain_axes
 from pruning_lib.teaching.palette import ACCENT, GOOD, KEPT, MUTED, SERIES
 
 MEASURED = CHECKOUT / "figures" / "measured"
 RECORDS = (  # those that are there are drawn, one below the other
     "02_snip.lecture.json",
-    "02_snip.paper.json",
-    "02_snip.paper_lenet5.json",
+    "02_snip_mnist_unshifted.json",
+    "02_snip_mnist.json",
+    "02_snip_mnist_lenet5.json",
 )
 NETS = {"lenet_300_100": "LeNet-300-100", "lenet5": "LeNet-5"}
 OURS = {  # color, marker
@@ -32,14 +33,14 @@ PERCENT = [0.5, 0.7, 1, 2, 3, 5, 10, 20, 30, 50, 90]
 
 
 def snip_results(folder: Path = MEASURED) -> Figure:
-    """Test errors of each run of notebook 02 in `folder`, and what the number of samples that are scored does to them.
+    """Test errors of each recorded run or sweep of notebook 02, and what the number of samples scored does to them.
 
     Raises
     ------
     ValueError
         If `folder` has none of the `RECORDS`.
     """
-    records = [results.read(folder / name) for name in RECORDS if (folder / name).exists()]
+    records = [mean_run(folder / name) for name in RECORDS if (folder / name).exists()]
     if not records:
         raise ValueError(f"folder is {folder}, must hold one of {', '.join(RECORDS)}: runs of notebook 02")
     figure = new_figure(WIDTH, 0.7 + 2.6 * len(records))
@@ -61,11 +62,20 @@ def snip_results(folder: Path = MEASURED) -> Figure:
     return figure
 
 
+def mean_run(path: Path) -> dict[str, Any]:
+    """The recorded run in a file, or the mean of a sweep's runs, which differ in their seeds."""
+    rows = gather.rows_of(gather.read_records([path]))
+    runs = [record.results for record in rows[0].records]
+    headline = [{"name": row.quantity, "value": row.mean, "paper": row.paper} for row in rows]
+    seeds = sum(len(run["parameters"]["seeds"]) for run in runs)
+    return {"parameters": runs[0]["parameters"], "seeds": seeds, "date": runs[0]["date"], "headline": headline}
+
+
 def draw_record(part: SubFigure, record: dict[str, Any]) -> None:
     """On the left the test errors of one run, on the right what the size of the scoring batch does, if it was tried."""
-    used, headline = record["parameters"], record["headline"]
-    seeds = len(used["seeds"])
-    setting = f"ours: {used['epochs']} epochs, {seeds} seed{'s' * (seeds > 1)}, run on {record['date'][:10]}"
+    used, headline, seeds = record["parameters"], record["headline"], record["seeds"]
+    shifted = ", images shifted" if used.get("shift") else ""
+    setting = f"ours: {used['epochs']} epochs, {seeds} seed{'s' * (seeds > 1)}{shifted}, run on {record['date'][:10]}"
     part.suptitle(
         f"SNIP on {used['data'].upper()}, {NETS[used['model_name']]}, by our own runs\n"
         f"{setting}; paper: 250 epochs, 20 runs",

@@ -1,0 +1,172 @@
+"""Exercises of notebook 07."""
+
+import math
+import statistics
+
+import torch
+
+from pruning_lib.teaching.exercises.exercise import Exercise, Mistake
+
+T95 = {2: 4.303, 3: 3.182, 4: 2.776}
+
+
+def accuracies(generator: torch.Generator) -> tuple[list[float], list[float], float]:
+    """Of two methods over the same 3 to 5 seeds, which move both, and Student's t for as many."""
+    n = int(torch.randint(3, 6, (1,), generator=generator))
+    seeds, noise, more = 3 * torch.randn(n, generator=generator), torch.randn(2, n, generator=generator) / 2, 1.5
+    one, other = (95 + more + seeds + noise[0]).tolist(), (95 + seeds + noise[1]).tolist()
+    return one, other, T95[n - 1]
+
+
+def interval(differences: list[float], t: float, deviation=statistics.stdev, root: bool = True) -> tuple[float, float]:
+    mean, n = statistics.fmean(differences), len(differences)
+    half = t * deviation(differences) / (math.sqrt(n) if root else 1)
+    return mean - half, mean + half
+
+
+def pairs(one: list[float], other: list[float]) -> list[float]:
+    return [a - b for a, b in zip(one, other, strict=True)]
+
+
+def unpaired(one: list[float], other: list[float], t: float) -> tuple[float, float]:
+    mean = statistics.fmean(one) - statistics.fmean(other)
+    half = t * math.sqrt((statistics.variance(one) + statistics.variance(other)) / len(one))
+    return mean - half, mean + half
+
+
+DIFFERENCE = Exercise(
+    accuracies,
+    lambda one, other, t: interval(pairs(one, other), t),
+    (
+        Mistake(
+            unpaired,
+            "You compare two clouds. Both methods ran with the same seeds: take the difference of each pair first, "
+            "then what a seed does to both cancels.",
+        ),
+        Mistake(
+            lambda one, other, t: interval(pairs(one, other), t, statistics.pstdev),
+            "You divide the squares by n. With so few seeds the sample deviation needs n − 1.",
+        ),
+        Mistake(
+            lambda one, other, t: interval(pairs(one, other), t, root=False),
+            "That is where single differences lie. The mean of n is √n times surer: divide by √n.",
+        ),
+        Mistake(
+            lambda one, other, t: interval(pairs(one, other), 1.96),
+            "1.96 is for many seeds. With three to five the deviation itself is unsure: use the t that is given.",
+        ),
+        Mistake(
+            lambda one, other, t: interval(pairs(other, one), t),
+            "The sign is turned: asked for is what `one` has more than `other`.",
+        ),
+    ),
+)
+
+
+def points(generator: torch.Generator) -> tuple[list[tuple[int, int]]]:
+    """(cost, accuracy), all different, with equal costs and equal accuracies among them."""
+    drawn = torch.randint(0, 6, (12, 2), generator=generator).tolist()
+    extremes = [(0, 3), (5, 5), (5, 2), (3, 3)]
+    return (list(dict.fromkeys([*extremes, *map(tuple, drawn)])),)
+
+
+def front(points: list[tuple[int, int]], beats) -> list[tuple[int, int]]:
+    return sorted(p for p in points if not any(beats(q, p) for q in points))
+
+
+FRONT = Exercise(
+    points,
+    lambda points: front(points, lambda q, p: q[0] <= p[0] and q[1] >= p[1] and q != p),
+    (
+        Mistake(
+            lambda points: front(points, lambda q, p: q[0] < p[0] and q[1] > p[1]),
+            "You ask for strictly better in both. A point is beaten too if another costs as much and is more accurate, "
+            "or is as accurate and costs less.",
+        ),
+        Mistake(
+            lambda points: front(points, lambda q, p: q[0] >= p[0] and q[1] >= p[1] and q != p),
+            "You look for a high cost. Little cost is good, much accuracy is good.",
+        ),
+        Mistake(
+            lambda points: [max(points, key=lambda p: (p[1], -p[0]))],
+            "That is only the most accurate point. The front has every trade-off that nothing beats.",
+        ),
+        Mistake(
+            lambda points: front(points, lambda q, p: q[0] <= p[0] and q[1] >= p[1]),
+            "Every point is at least as good as itself: leave a point out when you ask what beats it.",
+        ),
+    ),
+)
+
+
+def stored(generator: torch.Generator) -> tuple[int, int, int]:
+    """rows, columns and the bytes of a float32 matrix as CSR with int32 indices."""
+    rows, columns = (50 * torch.randint(2, 20, (2,), generator=generator)).tolist()
+    kept = int(rows * columns * (0.02 + 0.4 * torch.rand(1, generator=generator).item()))
+    return rows, columns, 8 * kept + 4 * (rows + 1)
+
+
+SPARSITY = Exercise(
+    stored,
+    lambda rows, columns, size: 1 - (size - 4 * (rows + 1)) / 8 / (rows * columns),
+    (
+        Mistake(
+            lambda rows, columns, size: 1 - size / (4 * rows * columns),
+            "You take the share of bytes for the share of weights. A stored weight brings its column along: 8 bytes, "
+            "not 4.",
+        ),
+        Mistake(
+            lambda rows, columns, size: 1 - size / 8 / (rows * columns),
+            "You forget where the rows start: rows + 1 numbers of 4 bytes, whatever the sparsity.",
+        ),
+        Mistake(
+            lambda rows, columns, size: 1 - (size - 4 * (rows + 1)) / 12 / (rows * columns),
+            "12 bytes would be right with 64-bit column numbers. Here they have 32 bits: 4 + 4.",
+        ),
+        Mistake(
+            lambda rows, columns, size: (size - 4 * (rows + 1)) / 8 / (rows * columns),
+            "That is the share that is kept. Sparsity is the share of zeros.",
+        ),
+    ),
+)
+
+
+def parts(generator: torch.Generator) -> tuple[float, float]:
+    """Share of the time that gets faster, and how many times."""
+    share, times = torch.rand(2, generator=generator).tolist()
+    return 0.1 + 0.8 * share, 1.5 + 8 * times
+
+
+SPEED = Exercise(
+    parts,
+    lambda share, times: 1 / (1 - share + share / times),
+    (
+        Mistake(
+            lambda share, times: share * times + 1 - share,
+            "You average the speeds. Times add up, speeds do not: add the new times, then divide.",
+        ),
+        Mistake(
+            lambda share, times: times,
+            "Only a share of the time gets faster; the rest takes as long as before.",
+        ),
+        Mistake(
+            lambda share, times: 1 / (share + (1 - share) / times),
+            "You speed up the other part: `share` is the part that gets faster.",
+        ),
+        Mistake(
+            lambda share, times: 1 - share + share / times,
+            "That is the new time as a share of the old. A speed-up is old over new.",
+        ),
+        Mistake(
+            lambda share, times: 1 / (share / times),
+            "You forget the part that stays as it is: 1 − share.",
+        ),
+    ),
+)
+
+EXERCISES = {
+    "comparison_difference": DIFFERENCE,
+    "comparison_front": FRONT,
+    "comparison_sparsity": SPARSITY,
+    "comparison_speed": SPEED,
+}

@@ -1,0 +1,177 @@
+// Decision helper: methods ranked by recorded numbers. Everything is here already, so no kernel is needed.
+
+import { sheet } from "./canvas.js";
+import { stage } from "./charts.js";
+import { follow } from "./follow.js";
+
+const PAGE = `
+  <div class="controls">
+    <label>I have <select class="hardware"></select></label>
+    <label>and <select class="budget"></select></label>
+    <label>and <select class="data"></select></label>
+    <label>and want <select class="goal"></select></label>
+    <label>giving up at most <select class="loss"></select></label>
+    <label class="slide">Sparsity <input class="sparsity" type="range" min="0" step="1"><output></output></label>
+  </div>
+  <p role="status" aria-live="polite"></p>
+  <div class="panels">
+    <figure class="accuracy"><figcaption>Accuracy, mean ± standard deviation; dashed: dense; squares lose too much</figcaption><canvas role="img"></canvas></figure>
+    <figure class="gain"><figcaption></figcaption><canvas role="img"></canvas></figure>
+  </div>
+  <div class="lists">
+    <div><h4>Ranked</h4><ol></ol></div>
+    <div><h4>Dropped out</h4><ul></ul></div>
+  </div>
+  <p class="about"></p>`;
+
+const out = (name, why) => ({ name, place: "out", why, accuracy: null, gain: null, basis: "" });
+
+/** How many times less than dense, and how it is known. */
+function gainOf(structure, point, { hardware, goal }, published) {
+  if (goal !== "latency") return [point[goal], "counted"];
+  if (structure === "structured") return [point.latency, hardware === "cpu" ? "measured" : "measured on a CPU"];
+  if (hardware === "kernels") return [point.macs, "at most"];
+  if (structure === "unstructured" && hardware === "cpu") return [point.latency, "measured"];
+  if (hardware === "ampere" && String(point.setting) === "2,4") return [published.low, "published"];
+  return [1, "no kernel"];
+}
+
+function ofMethod(method, near, published, chosen) {
+  const { budget, data, goal, sparsity } = chosen;
+  const { name } = method;
+  if (method.time !== "after" && budget !== "full") return out(name, `prunes ${method.time} training: needs a training from the start`);
+  if (data === "none" && method.data !== "none") return out(name, `needs ${method.data} samples to choose what goes`);
+  const away = (point) => Math.abs(point.sparsity - sparsity);
+  const point = method.points.reduce((best, one) => (away(one) < away(best) ? one : best));
+  if (away(point) > near) return out(name, method.only);
+  const accuracy = point[budget === "none" ? "cut" : "retrained"];
+  if (accuracy === null) return out(name, "prunes in rounds of training: needs a budget for it");
+  const [gain, basis] = goal === "accuracy" ? [accuracy[0], "measured"] : gainOf(method.structure, point, chosen, published);
+  return { name, place: "fits", why: "", accuracy, gain, basis };
+}
+
+/** All methods, the advisable first: see `advise` in decision_rules.py. */
+export function advise(evidence, published, chosen) {
+  if (chosen.data !== "train") chosen = { ...chosen, budget: "none" };
+  const found = evidence.methods.map((method) => ofMethod(method, evidence.near, published, chosen));
+  const able = found.filter((one) => one.place !== "out");
+  const best = Math.max(0, ...able.map((one) => one.accuracy[0]));
+  for (const one of able) if (!(one.accuracy[0] >= best - chosen.loss - 1e-9)) one.place = "loses";
+  const fits = able.filter((one) => one.place === "fits").sort((a, b) => b.gain - a.gain || b.accuracy[0] - a.accuracy[0]);
+  const loses = able.filter((one) => one.place === "loses").sort((a, b) => b.accuracy[0] - a.accuracy[0]);
+  return [...fits, ...loses, ...found.filter((one) => one.place === "out")];
+}
+
+const LINE = 22;
+const heightOf = (ranked) => 44 + LINE * Math.max(1, ranked.length);
+const lookOf = (one, palette) => (one.place === "fits" ? palette.kept : palette.updated);
+
+/** A dashed line down the sheet, for the dense network. */
+function dashed(g, x, bottom, color) {
+  g.save();
+  g.strokeStyle = color;
+  g.setLineDash([4, 3]);
+  g.beginPath();
+  g.moveTo(x, 2);
+  g.lineTo(x, bottom);
+  g.stroke();
+  g.restore();
+}
+
+function drawAccuracy(canvas, ranked, labels, dense, palette) {
+  const c = sheet(canvas, heightOf(ranked));
+  const { g } = c;
+  const room = Math.max(0, ...ranked.map((one) => g.measureText(labels[one.name]).width)) + 12;
+  const ends = ranked.flatMap(({ accuracy: [mean, sd] }) => [mean - sd, mean + sd]).concat(dense);
+  const [low, high] = [Math.min(...ends) - 0.4, Math.max(...ends) + 0.4];
+  const X = (value) => room + ((c.width - room - 14) * (value - low)) / (high - low);
+  const bottom = 6 + LINE * Math.max(1, ranked.length);
+  Object.assign(g, { strokeStyle: palette.muted, fillStyle: c.ink, textBaseline: "middle", textAlign: "left" });
+  dashed(g, X(dense), bottom, palette.muted);
+  g.strokeRect(room, bottom, c.width - room - 14, 0);
+  for (const [value, align] of [[low, "left"], [high, "right"]]) {
+    g.textAlign = align;
+    g.fillText(`${value.toFixed(1)} %`, X(value), bottom + 14);
+  }
+  ranked.forEach((one, row) => {
+    const [[mean, sd], y] = [one.accuracy, 6 + LINE * (row + 0.5)];
+    Object.assign(g, { fillStyle: c.ink, textAlign: "left" });
+    g.fillText(labels[one.name], 0, y);
+    g.fillStyle = g.strokeStyle = lookOf(one, palette);
+    g.lineWidth = 2;
+    g.strokeRect(X(mean - sd), y, X(mean + sd) - X(mean - sd), 0);
+    g.lineWidth = 1;
+    g.beginPath();
+    if (one.place === "fits") g.arc(X(mean), y, 5, 0, 2 * Math.PI);
+    else g.rect(X(mean) - 4, y - 4, 8, 8);
+    g.fill();
+  });
+}
+
+function drawGain(canvas, ranked, labels, palette) {
+  const c = sheet(canvas, heightOf(ranked));
+  const { g } = c;
+  const words = ranked.map((one) => `${one.gain} ${one.basis}`);
+  const room = Math.max(0, ...words.map((text) => g.measureText(text).width)) + 12;
+  const most = Math.max(1, ...ranked.map((one) => one.gain));
+  const scale = (c.width - room) / most;
+  g.textBaseline = "middle";
+  ranked.forEach((one, row) => {
+    const y = 6 + LINE * (row + 0.5);
+    g.fillStyle = g.strokeStyle = lookOf(one, palette);
+    g.strokeRect(0.5, y - 6.5, scale * one.gain, 13);
+    if (one.basis === "measured" || one.basis === "counted") g.fillRect(0, y - 7, scale * one.gain, 14);
+    g.fillStyle = c.ink;
+    g.fillText(words[row], scale * one.gain + 6, y);
+  });
+  dashed(g, scale, 6 + LINE * ranked.length, palette.muted);
+}
+
+function render({ model, el }) {
+  const [evidence, rules, palette] = ["evidence", "rules", "palette"].map((name) => model.get(name));
+  const root = stage(el, "decision-helper", PAGE, palette);
+  const find = (selector) => root.querySelector(selector);
+  const labels = Object.fromEntries(evidence.methods.map((method) => [method.name, method.label]));
+  const names = [...Object.keys(rules.choices), "loss", "sparsity"];
+  for (const [name, options] of Object.entries(rules.choices)) for (const [key, text] of Object.entries(options)) find(`.${name}`).add(new Option(text, key));
+  for (const points of rules.losses) find(".loss").add(new Option(`${points} ${points === 1 ? "point" : "points"}`, points));
+  find(".sparsity").max = evidence.sparsities.length - 1;
+  find(".about").textContent = `Measured: ${evidence.about}. Counted: from the stored tensors. Published: 2:4 on a GPU, ${rules.published.low} to ${rules.published.high} times as fast, remembered and not measured here. At most: if every skipped zero cost nothing.`;
+
+  const told = ({ accuracy: [mean, sd, n] }) => `${mean.toFixed(2)} ± ${sd.toFixed(2)} % over ${n} seeds`;
+
+  function draw() {
+    const chosen = Object.fromEntries(names.map((name) => [name, model.get(name)]));
+    const found = advise(evidence, rules.published, chosen);
+    const ranked = found.filter((one) => one.place !== "out");
+    const unit = rules.timesLess[chosen.goal];
+    const gain = (one) => (chosen.goal === "accuracy" ? "" : `, ${one.gain} ${unit} (${one.basis})`);
+    for (const name of [...Object.keys(rules.choices), "loss"]) find(`.${name}`).value = chosen[name];
+    const percent = `${Math.round(100 * chosen.sparsity)} %`;
+    find(".sparsity").value = evidence.sparsities.indexOf(chosen.sparsity);
+    find(".sparsity").setAttribute("aria-valuetext", percent);
+    find("output").textContent = percent;
+    const untrained = chosen.data !== "train" && chosen.budget !== "none" ? " Without the training set nothing can be trained: as with no training." : "";
+    const first = ranked[0];
+    find("p").textContent = first
+      ? `First at ${percent}: ${labels[first.name]}, ${told(first)}${gain(first)}; dense ${evidence.dense[0].toFixed(2)} %.${untrained}`
+      : `Nothing fits at ${percent}.${untrained}`;
+    const items = (list, texts) => find(list).replaceChildren(...texts.map((text) => Object.assign(document.createElement("li"), { textContent: text })));
+    items("ol", ranked.map((one) => `${labels[one.name]}: ${told(one)}${gain(one)}${one.place === "loses" ? "; loses too much" : ""}`));
+    items("ul", found.filter((one) => one.place === "out").map((one) => `${labels[one.name]}: ${one.why}`));
+    find(".gain").hidden = chosen.goal === "accuracy";
+    find(".gain figcaption").textContent = `Against dense (dashed), ${unit ?? ""}; hollow: not measured here`;
+    drawAccuracy(find(".accuracy canvas"), ranked, labels, evidence.dense[0], palette);
+    if (chosen.goal !== "accuracy") drawGain(find(".gain canvas"), ranked, labels, palette);
+    find(".accuracy canvas").setAttribute("aria-label", `Accuracy at ${percent}: ${ranked.map((one) => `${labels[one.name]} ${one.accuracy[0]} %`).join(", ") || "none"}`);
+    find(".gain canvas").setAttribute("aria-label", `Gain at ${percent}: ${ranked.map((one) => `${labels[one.name]}${gain(one)}`).join("; ") || "none"}`);
+  }
+
+  const { set, end } = follow(model, names, root, draw);
+  for (const name of Object.keys(rules.choices)) find(`.${name}`).addEventListener("input", ({ target }) => set({ [name]: target.value }));
+  find(".loss").addEventListener("input", ({ target }) => set({ loss: Number(target.value) }));
+  find(".sparsity").addEventListener("input", ({ target }) => set({ sparsity: evidence.sparsities[Number(target.value)] }));
+  return end;
+}
+
+export default { render };

@@ -1,0 +1,54 @@
+"""The decision helper in a browser: keyboard, texts, pictures, themes."""
+
+from pruning_lib.teaching.widgets.decision_helper import DecisionHelper
+from pruning_lib.teaching.widgets.decision_rules import advise
+from tests.comparison_runs import made_up
+from tests.widget_page import PIXELS, all_drawn_anew, check_page, show
+
+EVIDENCE = made_up()
+LABELS = {method["name"]: method["label"] for method in EVIDENCE["methods"]}
+
+
+def lists(page) -> tuple[list[str], list[str]]:
+    return tuple([text.split(":")[0] for text in page.locator(f"{kind} li").all_inner_texts()] for kind in ("ol", "ul"))
+
+
+def expected(**chosen) -> tuple[list[str], list[str]]:
+    """Names as the page has them before a colon."""
+    found = advise(EVIDENCE, **chosen)
+    names = [(LABELS[advice.name].split(":")[0], advice.place == "out") for advice in found]
+    return [name for name, out in names if not out], [name for name, out in names if out]
+
+
+def test_helper(page, page_errors):
+    from playwright.sync_api import expect
+
+    show(page, DecisionHelper(EVIDENCE))
+    text = page.locator("[role=status]")
+    expect(text).to_contain_text("First at 90 %: filters and neurons, ")
+    expect(text).to_contain_text("× as fast (measured); dense ")
+    assert lists(page) == expected()
+
+    before = page.evaluate(PIXELS)
+    page.locator(".sparsity").focus()
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("output")).to_have_text("95 %")
+    assert page.locator(".sparsity").get_attribute("aria-valuetext") == "95 %"
+    assert all_drawn_anew(page, before)
+    assert lists(page) == expected(sparsity=0.95)
+    page.keyboard.press("Home")
+    page.locator(".hardware").select_option("ampere")
+    assert lists(page) == expected(sparsity=0.5, hardware="ampere")
+    expect(page.locator("ol")).to_contain_text("1.1 × as fast (published)")
+    page.locator(".budget").select_option("full")
+    page.locator(".data").select_option("few")
+    expect(text).to_contain_text("Without the training set nothing can be trained")
+    assert lists(page) == expected(sparsity=0.5, hardware="ampere", budget="full", data="few")
+    page.locator(".goal").select_option("accuracy")
+    expect(page.locator("figure.gain")).to_be_hidden()
+    page.locator(".goal").select_option("bytes")
+    expect(page.locator("figure.gain figcaption")).to_contain_text("× smaller")
+    page.locator(".loss").select_option("5")
+    assert lists(page) == expected(sparsity=0.5, hardware="ampere", budget="full", data="few", goal="bytes", loss=5.0)
+    assert all(canvas.get_attribute("aria-label") for canvas in page.locator("canvas").all())
+    check_page(page, page_errors)

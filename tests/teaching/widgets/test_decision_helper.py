@@ -1,0 +1,132 @@
+"""The decision helper: its rules, that the page computes the same, its state and its figure."""
+
+import itertools
+import json
+import shutil
+import subprocess
+
+import pytest
+
+from pruning_lib.teaching.widgets.decision_helper import DecisionHelper, static_figure
+from pruning_lib.teaching.widgets.decision_rules import CHOICES, LOSSES, PUBLISHED, START, advise
+from pruning_lib.teaching.widgets.javascript import bundle
+from tests.comparison_runs import made_up
+
+EVIDENCE = made_up()
+ALL = [
+    dict(zip(START, values, strict=True))
+    for values in itertools.product(*CHOICES.values(), EVIDENCE["sparsities"], LOSSES[1:3])
+]
+
+
+def named(found, place):
+    return [advice.name for advice in found if advice.place == place]
+
+
+def why(name, **chosen):
+    return next(advice.why for advice in advise(EVIDENCE, **START | chosen) if advice.name == name)
+
+
+@pytest.mark.parametrize("chosen", ALL[::29])
+def test_ranking(chosen):
+    found = advise(EVIDENCE, **chosen)
+    assert sorted(advice.name for advice in found) == sorted(method["name"] for method in EVIDENCE["methods"])
+    assert [advice.place for advice in found] == sorted((a.place for a in found), key=["fits", "loses", "out"].index)
+    able = [advice for advice in found if advice.place != "out"]
+    best = max((advice.accuracy[0] for advice in able), default=0)
+    for advice in able:
+        assert (advice.place == "fits") == (advice.accuracy[0] >= best - chosen["loss"] - 1e-9)
+    gains = [advice.gain for advice in able if advice.place == "fits"]
+    assert gains == sorted(gains, reverse=True)
+    assert all(bool(advice.why) == (advice.place == "out") for advice in found)
+
+
+def test_who_drops_out_and_why():
+    assert why("snip") == "prunes before training: needs a training from the start"
+    assert why("snip", budget="full") == ""
+    assert why("snip", budget="full", data="few").startswith("prunes before training")  # nothing to train on
+    assert why("sparsegpt", data="none") == "needs a few unlabeled samples to choose what goes"
+    assert why("iterative", data="few") == "prunes in rounds of training: needs a budget for it"
+    assert why("n_of_m") == "exists at 50 % only"
+    assert why("n_of_m", sparsity=0.5) == ""
+    assert why("sss", budget="full", sparsity=0.9) == "measured at 30, 40, 50, 60, 70 % only"
+
+
+def test_without_training_the_accuracy_before_it_counts():
+    (cut,) = (a for a in advise(EVIDENCE, **START | {"budget": "none"}) if a.name == "magnitude")
+    (trained,) = (a for a in advise(EVIDENCE, **START) if a.name == "magnitude")
+    assert cut.accuracy[0] == pytest.approx(trained.accuracy[0] - 27, abs=0.011)
+
+
+def test_latency_depends_on_the_hardware():
+    at_half = START | {"sparsity": 0.5, "goal": "latency"}
+    basis = {
+        hardware: {a.name: (a.gain, a.basis) for a in advise(EVIDENCE, **at_half | {"hardware": hardware})}
+        for hardware in CHOICES["hardware"]
+    }
+    assert basis["cpu"]["filters"][1] == "measured" and basis["ampere"]["filters"][1] == "measured on a CPU"
+    assert basis["cpu"]["n_of_m"] == (1.0, "no kernel")
+    assert basis["ampere"]["n_of_m"] == (PUBLISHED["low"], "published")
+    assert basis["ampere"]["magnitude"] == (1.0, "no kernel")
+    assert basis["kernels"]["magnitude"] == (2.0, "at most")
+
+
+def test_nothing_fits_without_data_training_or_a_point():
+    few = EVIDENCE | {"methods": [method for method in EVIDENCE["methods"] if method["name"] in ("n_of_m", "snip")]}
+    assert {advice.place for advice in advise(few, **START)} == {"out"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("hardware", "TPU"), ("budget", "much"), ("data", "all"), ("goal", "fame"), ("sparsity", 0.6), ("loss", 3.0)],
+)
+def test_bad_values_are_refused_at_the_start_and_later(name, value):
+    for call in (DecisionHelper, static_figure, advise):
+        with pytest.raises(ValueError, match=f"{name} is {value!r}, must be one of"):
+            call(EVIDENCE, **{name: value})
+    widget = DecisionHelper(EVIDENCE)
+    with pytest.raises(ValueError, match=f"{name} is {value!r}"):
+        setattr(widget, name, value)
+    assert {key: getattr(widget, key) for key in START} == START
+
+
+def test_state_follows_the_traits():
+    widget = DecisionHelper(EVIDENCE, goal="bytes")
+    assert widget.advice() == advise(EVIDENCE, goal="bytes")
+    widget.budget, widget.sparsity = "full", 0.98
+    assert widget.advice() == advise(EVIDENCE, goal="bytes", budget="full", sparsity=0.98)
+
+
+@pytest.mark.parametrize("chosen", [{}, {"budget": "full", "goal": "accuracy"}, {"data": "none", "sparsity": 0.99}])
+def test_figure_shows_the_ranking(chosen):
+    able = [advice for advice in advise(EVIDENCE, **chosen) if advice.place != "out"]
+    left, right = static_figure(EVIDENCE, **chosen).axes
+    labels = {method["name"]: method["label"] for method in EVIDENCE["methods"]}
+    assert [tick.get_text() for tick in left.get_yticklabels()] == [labels[advice.name] for advice in able]
+    means = [container.lines[0].get_xdata()[0] for container in left.containers]
+    assert means == [advice.accuracy[0] for advice in able]
+    widths = [patch.get_width() for patch in right.patches]
+    assert widths == ([] if chosen.get("goal") == "accuracy" else [advice.gain for advice in able])
+
+
+NODE = """
+import { readFileSync } from "node:fs";
+import { advise } from "./decision_helper.mjs";
+const { evidence, published, settings } = JSON.parse(readFileSync(0));
+console.log(JSON.stringify(settings.map((chosen) => advise(evidence, published, chosen))));
+"""
+
+
+def test_javascript_gives_the_same_advice(tmp_path):
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("node is not installed: the browser test compares the texts only")
+    (tmp_path / "decision_helper.mjs").write_text(bundle("decision_helper.js"), encoding="utf-8")
+    (tmp_path / "compare.mjs").write_text(NODE, encoding="utf-8")
+    given = json.dumps({"evidence": EVIDENCE, "published": PUBLISHED, "settings": ALL})
+    command = [node, "compare.mjs"]
+    answered = subprocess.run(
+        command, input=given, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60
+    )
+    for chosen, found in zip(ALL, json.loads(answered.stdout), strict=True):
+        assert found == [advice._asdict() for advice in advise(EVIDENCE, **chosen)], chosen
