@@ -24,29 +24,11 @@ from torch import Tensor, nn
 from pruning_lib.after_training import sparsegpt, wanda
 from pruning_lib.after_training.reconstruction import check_target
 from pruning_lib.files import CHECKOUT
-from pruning_lib.reproduction import records
+from pruning_lib.reproduction import measured, records
 from pruning_lib.structure import keep_largest, keep_n_of_m
 from pruning_lib.workbench import huggingface
 
 METHODS = ("magnitude", "wanda", "sparsegpt", "sparsegpt+refit")
-# Perplexity on raw WikiText2 in the SparseGPT paper (Frantar and Alistarh 2023), by pattern and method. All were read
-# there [R], none is quoted from memory [M]; a case that is not here was not looked up.
-PAPER = {
-    "facebook/opt-125m": {"dense": {"dense": 27.66}, "50 %": {"magnitude": 193, "sparsegpt": 36.85}},
-    "facebook/opt-1.3b": {"dense": {"dense": 14.62}, "50 %": {"magnitude": 1.7e4, "sparsegpt": 17.46}},
-    "facebook/opt-2.7b": {
-        "dense": {"dense": 12.47},
-        "50 %": {"magnitude": 265, "sparsegpt": 13.48},
-        "4:8": {"sparsegpt": 14.98},
-        "2:4": {"sparsegpt": 17.18},
-    },
-    "facebook/opt-6.7b": {
-        "dense": {"dense": 10.86},
-        "50 %": {"magnitude": 969, "sparsegpt": 11.55},
-        "4:8": {"sparsegpt": 12.56},
-        "2:4": {"sparsegpt": 14.20},
-    },
-}
 PAPER_SEGMENTS = 128
 CALIBRATION_SHARE = 0.9  # of a text given instead of the paper's two; the rest of it is measured on
 
@@ -87,11 +69,19 @@ def prepare(given: argparse.Namespace) -> tuple[nn.Module, Any, str, list[Tensor
     if given.text:
         text = given.text.read_text(encoding="utf-8")
         end = int(CALIBRATION_SHARE * len(text))
-        documents, measured = [text[:end]], text[end:]
+        documents, unseen = [text[:end]], text[end:]
     else:
-        documents, measured = None, huggingface.wikitext()
+        documents, unseen = None, huggingface.wikitext()
     batches = huggingface.calibration(tokenizer, documents, given.segments, length)
-    return model, tokenizer, measured, [batch.to(given.device) for batch in batches]
+    return model, tokenizer, unseen, [batch.to(given.device) for batch in batches]
+
+
+def paper_value(model: str, pattern: str, method: str) -> dict[str, Any] | None:
+    """The paper's perplexity on raw WikiText2, with its mark (R: read there, M: from memory), if it was looked up."""
+    method = {"sparsegpt": "SparseGPT"}.get(method, method)
+    case = "dense" if method == "dense" else f"{method} {pattern}"
+    name = model.removeprefix("facebook/opt-")
+    return None if name == model else measured.paper_values("05_sparsegpt").get(f"OPT-{name.upper()}, {case}")
 
 
 def digest(tensors: Iterable[Tensor]) -> str:
@@ -102,7 +92,7 @@ def digest(tensors: Iterable[Tensor]) -> str:
     return found.hexdigest()
 
 
-def measure(given: argparse.Namespace) -> None:
+def make(given: argparse.Namespace) -> None:
     """Make the cases that the file does not hold yet, and print all."""
     wanted = [("dense", "dense", {})]
     for pattern, target in patterns(given.sparsity, given.n_m).items():
@@ -121,7 +111,7 @@ def measure(given: argparse.Namespace) -> None:
     runs = records.finished(given.out, settings)
     found = {(run["pattern"], run["method"]): run for run in runs}
     # Another text or fewer segments are another setting than the paper's.
-    paper = {} if given.text or given.segments != PAPER_SEGMENTS else PAPER.get(given.model, {})
+    as_in_paper = not given.text and given.segments == PAPER_SEGMENTS
     for number, (pattern, method, target) in enumerate(wanted, 1):
         if (pattern, method) not in found:
             print(f"{number} of {len(wanted)}: {pattern} {method}", file=sys.stderr, flush=True)
@@ -129,12 +119,14 @@ def measure(given: argparse.Namespace) -> None:
             model, sparsity = pruned(dense, method, target, batches) if target else (dense, 0.0)
             perplexity = huggingface.wikitext_perplexity(model, tokenizer, text)
             run = {"pattern": pattern, "method": method, "sparsity": sparsity, "perplexity": perplexity}
-            run |= {"paper": paper.get(pattern, {}).get(method), "seconds": time.perf_counter() - start}
+            run["paper"] = paper_value(given.model, pattern, method) if as_in_paper else None
+            run["seconds"] = time.perf_counter() - start
             found[pattern, method] = run
             runs.append(run)
             records.save(given.out, __doc__.split("\n")[0], settings, runs)
         run = found[pattern, method]
-        beside = "" if run["paper"] is None else f", paper {run['paper']:g} [R]"
+        paper = run["paper"]
+        beside = f", paper {paper['value']:g} [{paper['mark']}]" if paper else ""
         print(f"{pattern:>5} {method:16} {run['perplexity']:9.2f}{beside}", flush=True)
 
 
@@ -153,7 +145,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         for package in ("transformers",) if given.text else ("transformers", "datasets"):
             importlib.import_module(package)
-        measure(given)
+        make(given)
     except ModuleNotFoundError as error:
         sys.exit(f"{error.name} is not installed; to install the extra llm: python -m pip install -e .[llm]")
     except (ValueError, OSError) as error:  # what the hub's clients raise without a network is an OSError

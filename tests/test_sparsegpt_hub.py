@@ -149,8 +149,22 @@ def test_the_papers_numbers_stand_beside_its_own_setting_only(
     record = recorded(arguments)
     assert record["settings"]["model"] == "facebook/opt-125m"
     paper = [27.66, 193, None, 36.85, None] if beside else [None] * 5
-    assert [run["paper"] for run in record["runs"]] == paper
+    assert [run["paper"] and run["paper"]["value"] for run in record["runs"]] == paper
     assert ("paper 36.85 [R]" in capsys.readouterr().out) == beside
+
+
+@pytest.mark.parametrize(
+    ("model", "pattern", "method", "value"),
+    [
+        ("facebook/opt-2.7b", "4:8", "sparsegpt", 14.98),
+        ("facebook/opt-6.7b", "2:4", "sparsegpt", 14.20),
+        ("facebook/opt-1.3b", "50 %", "magnitude", 1.7e4),
+    ],
+)
+def test_the_papers_numbers_are_found_by_model_and_pattern(bench, model, pattern, method, value):
+    assert bench.paper_value(model, pattern, method) == {
+        "value": value, "unit": "perplexity", "source": "Frantar and Alistarh 2023", "mark": "R",
+    }  # fmt: skip
 
 
 def test_without_a_network_one_line_says_so(bench, arguments, monkeypatch):
