@@ -35,6 +35,7 @@ $(READY): requirements.txt pyproject.toml
 $(HOMEWORK_READY): requirements-homework.txt $(READY)
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(HOMEWORK)
 	$(BIN)/uv pip install --quiet --python $(HOMEWORK)/bin/python -r requirements-homework.txt
+	rm -rf $(HOMEWORK)/share/jupyter/kernels/python3  # a hard link to uv's cache: written in place, it changes for all
 	JUPYTER_PATH=$(CURDIR)/$(HOMEWORK)/share/jupyter \
 		$(BIN)/python -m ipykernel install --prefix $(HOMEWORK) --name python3 --display-name "Python 3"
 	touch $@
