@@ -16,7 +16,7 @@ from pruning_lib.teaching.figures import FIGURES, OF_NOTEBOOK, draw_all
 from pruning_lib.teaching.figures.hessian_synchronization import COLUMNS, ROWS, shared_inverses, small_layer
 from pruning_lib.teaching.figures.obs_surgery import two_weights
 from pruning_lib.teaching.figures.pipelines import SIZE, SPARSITY, STAGES
-from pruning_lib.teaching.figures.snip_results import MEASURED, RECORDS, draw_errors, draw_sizes, snip_results
+from pruning_lib.teaching.figures.snip_results import MEASURED, RECORDS, draw_errors, draw_sizes, mean_run, snip_results
 from pruning_lib.teaching.figures.sparsegpt_algorithm import BLOCK, chosen, lazy, within
 from pruning_lib.teaching.figures.style import SYMBOLS, new_figure
 
@@ -186,13 +186,19 @@ def test_surgery_shows_three_different_ends():
 
 @pytest.mark.parametrize("name", [name for name in RECORDS if (MEASURED / name).exists()])
 def test_snip_shows_the_values_of_the_record(name):
-    headline = json.loads((MEASURED / name).read_text(encoding="utf-8"))["headline"]
-    shown = [entry for entry in headline if entry["name"].startswith("test error, ")]
+    content = json.loads((MEASURED / name).read_text(encoding="utf-8"))
+    runs = content.get("runs", [content])
+    values, papers = {}, {}
+    for entry in (entry for run in runs for entry in run["headline"] if entry["name"].startswith("test error, ")):
+        values.setdefault(entry["name"], []).append(entry["value"])
+        papers[entry["name"]] = entry["paper"]
+    record = mean_run(MEASURED / name)
+    assert record["seeds"] == sum(len(run["parameters"]["seeds"]) for run in runs)
     ax = new_figure(4, 3).subplots()
-    draw_errors(ax, headline)
+    draw_errors(ax, record["headline"])
     points = sorted(float(line.get_xdata()[0]) for line in ax.lines)
-    expected = [entry[key] for entry in shown for key in ("value", "paper") if entry[key] is not None]
-    assert points == sorted(expected) and len(shown) >= 3
+    expected = [sum(found) / len(runs) for found in values.values()] + [p for p in papers.values() if p is not None]
+    assert points == pytest.approx(sorted(expected)) and len(values) >= 3
 
 
 def test_snip_orders_and_names_the_scoring_sizes():
