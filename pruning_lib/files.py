@@ -9,6 +9,14 @@ from pathlib import Path
 CHECKOUT = Path(__file__).resolve().parents[1]  # the folder that holds pruning_lib, notebooks and figures
 
 
+def make_writable(folder: Path) -> Path:
+    """Make `folder` where it is missing and see that files can be written there; OSError if not."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder):
+        pass
+    return folder
+
+
 @contextmanager
 def written_whole(path: str | os.PathLike) -> Iterator[Path]:
     """Give a temporary path beside `path`; on success it replaces `path`, on any error it vanishes and `path` stays.

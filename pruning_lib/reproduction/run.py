@@ -1,14 +1,13 @@
 """Run notebooks with papermill: check everything first, then leave a copy, a web page and the numbers of each."""
 
 import logging
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pruning_lib.files import written_whole
+from pruning_lib.files import make_writable, written_whole
 from pruning_lib.reproduction import NOTEBOOKS, results
 from pruning_lib.reproduction.parameters import (
     check,
@@ -101,9 +100,7 @@ def plan(
         runs.append(Run(paths[name].resolve(), profile, parameters, Path(out).resolve() / name / profile))
     for run in runs:
         try:
-            run.folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=run.folder):
-                pass
+            make_writable(run.folder)
         except OSError as error:
             raise ValueError(f"out is {str(out)!r}, must be writable: {run.folder}: {error.strerror}") from None
     return runs

@@ -4,13 +4,13 @@ import json
 import logging
 import os
 import shutil
-import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from pruning_lib.files import make_writable
 from pruning_lib.reproduction import results
 from pruning_lib.reproduction.attempt import attempt, complete
 from pruning_lib.reproduction.progress import Progress
@@ -58,9 +58,7 @@ def opened(sweep: Sweep, threads: int = 1, mix: bool = False) -> Iterator[dict[s
 
     folder, state = sweep.folder, state_of(sweep.source, threads)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
+        make_writable(folder)
     except OSError as error:
         raise ValueError(f"out is {str(folder)!r}, must be a writable folder: {error.strerror}") from None
     if not (folder / PLAN).exists() and any(path.name != LOCK for path in folder.iterdir()):

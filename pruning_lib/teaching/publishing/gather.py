@@ -1,12 +1,11 @@
 """Hand-outs and slides of all notebooks, from the copies that running them left, into one folder."""
 
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from nbformat import NotebookNode
 
-from pruning_lib.files import written_whole
+from pruning_lib.files import make_writable, written_whole
 from pruning_lib.reproduction import NOTEBOOKS
 from pruning_lib.reproduction.parameters import chosen, notebook_paths, read_notebook
 from pruning_lib.teaching.publishing.pages import deck, handout, index, title
@@ -85,9 +84,6 @@ def executed(runs: str | Path, name: str, profile: str = "smoke") -> Path:
 
 def writable(folder: Path) -> Path:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
+        return make_writable(folder)
     except OSError as error:
         raise ValueError(f"out is {str(folder)!r}, must be writable: {error.strerror}") from None
-    return folder
