@@ -46,7 +46,8 @@ def load(name: str = "digits", root: str | os.PathLike | None = None, download: 
 
     Parameters
     ----------
-    name : one of `NAMES`, or "imagefolder:PATH" with PATH/train/CLASS/*.jpg and PATH/test/CLASS/*.jpg of one size
+    name : one of `NAMES`, or "imagefolder:PATH" with PATH/train/CLASS/*.jpg and PATH/test/CLASS/*.jpg of one size; the
+        classes are mixed, in an order that is the same each time
     root : folder of the torchvision sets; left out, PRUNING_LIB_DATA from the environment, else data/ here
     download : fetch a missing torchvision set into `root`
 
@@ -162,7 +163,9 @@ def load_imagefolder(path: Path) -> Data:
                     f"{files.samples[len(images) - 1][0]} has shape {tuple(images[-1].shape)}, must be "
                     f"{tuple(images[0].shape)} as the first image"
                 )
-        pairs.append((torch.stack(images), torch.tensor(targets)))
+        # ImageFolder reads class by class: the first thousand would hold one or two classes only.
+        order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))
+        pairs.append((torch.stack(images)[order], torch.tensor(targets)[order]))
         classes.append(tuple(files.classes))
     if classes[0] != classes[1]:
         raise ValueError(

@@ -114,12 +114,22 @@ def test_imagefolder(tmp_path):
     pets = data.load(f"imagefolder:{tmp_path}")
     assert pets.shape == (3, 5, 6)
     assert pets.classes == ("cat", "dog")
-    assert pets.train[1].tolist() == [0, 0, 0, 1, 1, 1]
-    assert pets.train[0][0, 0].mean() > 0 > pets.train[0][5, 0].mean()
+    assert pets.train[1].bincount().tolist() == [3, 3]
+    assert (pets.train[0][pets.train[1] == 0, 0] > 0).all() and (pets.train[0][pets.train[1] == 1, 0] < 0).all()
     assert (pets.train[0][:, 1] == 0).all()  # green never changes
     save_image(tmp_path / "test" / "cat" / "9.png", (0, 0, 0), size=(7, 5))
     with pytest.raises(ValueError, match=r"9\.png has shape \(3, 5, 7\), must be \(3, 5, 6\)"):
         data.load(f"imagefolder:{tmp_path}")
+
+
+def test_the_first_images_of_an_imagefolder_are_of_all_classes_and_the_same_each_time(tmp_path):
+    for part, count in (("train", 20), ("test", 1)):
+        for label, color in (("cat", (250, 10, 10)), ("dog", (10, 10, 250))):
+            for index in range(count):
+                save_image(tmp_path / part / label / f"{index}.png", color)
+    once, again = (data.load(f"imagefolder:{tmp_path}").train[1] for _ in range(2))
+    assert torch.equal(once, again)
+    assert set(once[:20].tolist()) == {0, 1}
 
 
 def test_imagefolder_that_is_not_one(tmp_path):

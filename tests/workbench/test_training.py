@@ -1,3 +1,6 @@
+from contextlib import nullcontext
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -139,3 +142,24 @@ def test_bad_options():
 def test_divergence_is_an_error():
     with pytest.raises(ValueError, match="loss is nan in epoch .* is lr = 1e\\+20 too large"):
         training.fit(models.lenet_300_100((1, 2, 2), 3), blobs(), 5, lr=1e20, progress=False)
+
+
+def test_layout_comes_back_after_an_error():
+    model = models.lenet5((1, 8, 8))
+    model.conv2.to(memory_format=torch.channels_last)
+    with pytest.raises(RuntimeError, match="stop"), training.channels_last(model):
+        assert model.conv1.weight.is_contiguous(memory_format=torch.channels_last)
+        raise RuntimeError("stop")
+    assert model.conv1.weight.is_contiguous()
+    assert model.conv2.weight.is_contiguous(memory_format=torch.channels_last)  # it was before
+
+
+def test_layout_changes_no_training(digits, monkeypatch):
+    plain, faster = (models.lenet5(digits.shape) for _ in range(2))
+    few = replace(digits, train=tuple(part[:200] for part in digits.train))
+    training.fit(faster, few, 1, lr=0.05, progress=False)
+    assert faster.conv2.weight.is_contiguous()
+    monkeypatch.setattr(training, "channels_last", lambda model: nullcontext())
+    training.fit(plain, few, 1, lr=0.05, progress=False)
+    for one, other in zip(plain.parameters(), faster.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)

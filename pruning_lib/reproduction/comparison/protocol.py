@@ -4,25 +4,12 @@ Whatever the variant, its network sees `dense_epochs + retrain_epochs` epochs in
 masked, after training the first part dense (one dense network per seed, shared), during training both in one go.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import nn
 
 from pruning_lib.workbench import data, models, training
-
-
-@contextmanager
-def channels_last(model: nn.Module) -> Iterator[None]:
-    """Lay the weights out for the faster convolutions of a CPU (training takes a third less), then as they were."""
-    model.to(memory_format=torch.channels_last)
-    try:
-        yield
-    finally:
-        model.to(memory_format=torch.contiguous_format)
 
 
 @dataclass(frozen=True)
@@ -50,10 +37,9 @@ class Protocol:
     def fit(self, model: nn.Module, images: data.Data, epochs: int, seed: int, fall: str = "cosine") -> None:
         """Train in place; the learning rate falls to 0, or stays with `fall="constant"`."""
         chosen = {"lr": self.lr, "momentum": self.momentum, "weight_decay": self.weight_decay}
-        with channels_last(model):
-            training.fit(
-                model, images, epochs, schedule=fall, batch_size=self.batch_size, seed=seed, progress=False, **chosen
-            )
+        training.fit(
+            model, images, epochs, schedule=fall, batch_size=self.batch_size, seed=seed, progress=False, **chosen
+        )
 
     def dense(self, images: data.Data, seed: int) -> nn.Module:
         """The network of a seed after its dense epochs, from which all variants after training start."""
@@ -73,8 +59,7 @@ class Case:
     seed: int
 
     def accuracy(self, model: nn.Module) -> float:
-        with channels_last(model):
-            return training.evaluate(model, self.images.test, batch_size=200)[0]
+        return training.evaluate(model, self.images.test, batch_size=200)[0]
 
     def sample(self, size: int) -> data.Pair:
         """The first `size` training images in an order of the seed."""

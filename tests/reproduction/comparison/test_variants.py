@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from pruning_lib.reproduction import comparison
-from pruning_lib.reproduction.comparison import protocol as protocols
 from pruning_lib.reproduction.comparison import variants
 from pruning_lib.reproduction.comparison.variants import weights
 from pruning_lib.structure import prunable
@@ -91,10 +90,3 @@ def test_smaller_takes_no_more_than_it_must(dense, images):
 def test_unknown_variant_is_refused(images, dense):
     with pytest.raises(ValueError, match="name is 'lottery', must be one of 'random'"):
         comparison.run("lottery", 0.5, 0, images, PROTOCOL, dense)
-
-
-def test_layout_comes_back_after_an_error(dense):
-    with pytest.raises(RuntimeError, match="stop"), protocols.channels_last(dense):
-        assert dense.conv2.weight.is_contiguous(memory_format=torch.channels_last)
-        raise RuntimeError("stop")
-    assert dense.conv2.weight.is_contiguous()
