@@ -51,15 +51,21 @@ def number(value: float) -> str:
 
 
 def setting(row: Row, rows: Sequence[Row]) -> str:
-    """Return the note, the parameters in which `row` differs from others of its quantity, and how from the paper's."""
+    """Return the note, what it leaves out of how `row` differs from its like, and how from the paper's."""
     same = [other.parameters for other in rows if (other.notebook, other.quantity) == (row.notebook, row.quantity)]
     varied = [
         f"{name} {value}"
         for name, value in row.parameters.items()
-        if any(other.get(name, value) != value for other in same)
+        if any(other.get(name, value) != value for other in same) and not told(row.note, name, value)
     ]
     differs = [f"unlike the paper: {row.differs}"] if row.differs else []
     return "; ".join(filter(None, [row.note, ", ".join(varied), *differs]))
+
+
+def told(note: str, name: str, value: object) -> bool:
+    """Whether a part of `note`, between commas, is the value alone or holds it and the parameter's name as words do."""
+    parts = note.split(", ")
+    return any(part == str(value) or (name in part and str(value) in part.split()) for part in parts)
 
 
 def links(row: Row, base: Path) -> list[tuple[str, str]]:

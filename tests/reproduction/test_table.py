@@ -57,6 +57,19 @@ def test_a_row_is_the_mean_and_the_sample_deviation_over_seeds(tmp_path):
     assert lines[3].startswith("| 02\\_snip | error | mnist, 12 epochs, seeds \\[0\\]; lr 0.2 | 1.6 % | 4 % | 1 |")
 
 
+def test_the_setting_says_nothing_twice(tmp_path):
+    runs = [
+        {"model": "lenet5", "epochs": 20, "lr": 0.1, "shift": 0},
+        {"model": "mlp", "epochs": 60, "lr": 0.2, "shift": 1},
+    ]
+    for place, given in enumerate(runs):
+        note = f"{given['model']}, {given['epochs']} epochs, shifted by up to 1 px"
+        put(tmp_path / str(place) / "results.json", Headline("error", 1.5, "%", 1.6, note), **given)
+    lines = render(rows_of(read_records([tmp_path])), "csv").splitlines()
+    assert "lenet5, 20 epochs, shifted by up to 1 px; lr 0.1, shift 0" in lines[1]
+    assert "mlp, 60 epochs, shifted by up to 1 px; lr 0.2" in lines[2] and "shift 1" not in lines[2]
+
+
 @pytest.mark.parametrize(
     ("values", "tolerance", "verdict"),
     [
