@@ -20,6 +20,7 @@ RECORDS = (  # those that are there are drawn, one below the other
     "02_snip_mnist_unshifted.json",
     "02_snip_mnist.json",
     "02_snip_mnist_lenet5.json",
+    "02_snip_mnist_scoring.json",
 )
 NETS = {"lenet_300_100": "LeNet-300-100", "lenet5": "LeNet-5"}
 OURS = {  # color, marker
@@ -34,6 +35,8 @@ PERCENT = [0.5, 0.7, 1, 2, 3, 5, 10, 20, 30, 50, 90]
 
 def snip_results(folder: Path = MEASURED) -> Figure:
     """Test errors of each recorded run or sweep of notebook 02, and what the number of samples scored does to them.
+
+    Of a sweep the means over its seeds; a line through a mean is one standard deviation long to either side.
 
     Raises
     ------
@@ -66,7 +69,7 @@ def mean_run(path: Path) -> dict[str, Any]:
     """The recorded run in a file, or the mean of a sweep's runs, which differ in their seeds."""
     rows = gather.rows_of(gather.read_records([path]))
     runs = [record.results for record in rows[0].records]
-    headline = [{"name": row.quantity, "value": row.mean, "paper": row.paper} for row in rows]
+    headline = [{"name": row.quantity, "value": row.mean, "sd": row.sd, "paper": row.paper} for row in rows]
     seeds = sum(len(run["parameters"]["seeds"]) for run in runs)
     return {"parameters": runs[0]["parameters"], "seeds": seeds, "date": runs[0]["date"], "headline": headline}
 
@@ -75,7 +78,8 @@ def draw_record(part: SubFigure, record: dict[str, Any]) -> None:
     """On the left the test errors of one run, on the right what the size of the scoring batch does, if it was tried."""
     used, headline, seeds = record["parameters"], record["headline"], record["seeds"]
     shifted = ", images shifted" if used.get("shift") else ""
-    setting = f"ours: {used['epochs']} epochs, {seeds} seed{'s' * (seeds > 1)}{shifted}, run on {record['date'][:10]}"
+    over = f"{seeds} seeds, mean ± sd" if seeds > 1 else "1 seed"
+    setting = f"ours: {used['epochs']} epochs, {over}{shifted}, run on {record['date'][:10]}"
     part.suptitle(
         f"SNIP on {used['data'].upper()}, {NETS[used['model_name']]}, by our own runs\n"
         f"{setting}; paper: 250 epochs, 20 runs",
@@ -101,6 +105,8 @@ def draw_errors(ax: Axes, headline: list[dict[str, Any]]) -> None:
         for method, entry in entries:
             color, marker = OURS[method]
             ax.plot(entry["value"], y, marker, color=color, markersize=8, zorder=3)
+            if entry.get("sd"):
+                ax.hlines(y, entry["value"] - entry["sd"], entry["value"] + entry["sd"], color=color, linewidth=2)
             if entry["paper"] is not None:
                 ax.plot(entry["paper"], y, markersize=7, zorder=4, **PAPER)
     ax.set_yticks(range(len(rows)), list(rows))
@@ -116,6 +122,9 @@ def draw_sizes(ax: Axes, sizes: list[tuple[int, dict[str, Any]]]) -> None:
     """Test error at one sparsity over the number of training samples that were scored."""
     color, marker = OURS["SNIP"]
     ax.plot(*zip(*[(n, entry["value"]) for n, entry in sizes], strict=True), "-" + marker, color=color, markersize=8)
+    for n, entry in sizes:
+        if entry.get("sd"):
+            ax.vlines(n, entry["value"] - entry["sd"], entry["value"] + entry["sd"], color=color, linewidth=2)
     paper = [(n, entry["paper"]) for n, entry in sizes if entry["paper"] is not None]
     if paper:
         ax.plot(*zip(*paper, strict=True), markersize=7, zorder=4, **PAPER)
