@@ -25,7 +25,7 @@ from pruning_lib.workbench import data, models
 
 MEASURED = CHECKOUT / "figures" / "measured"
 MASKED = "magnitude"  # its recorded zeros per layer stand for all unstructured variants
-REMOVED = ("filters", "sss")
+REMOVED = ("filters", "small", "sss")
 Shape = tuple[int, int, int]
 
 

@@ -42,7 +42,7 @@ def record(name, setting, seed, sparsity, accuracy, variant, in_rounds) -> dict:
 def latency() -> dict[str, list[float]]:
     """Removed structure is faster the more is gone; CSR from 90 % on."""
     found = {"dense": [0.002, 0.001]}
-    for name in ("filters", "sss"):
+    for name in ("filters", "small", "sss"):
         for setting in VARIANTS[name].settings:
             found[f"{name} {setting}"] = [0.005, 0.001 * (1 - setting / 2)]
     for setting in VARIANTS["magnitude"].settings:

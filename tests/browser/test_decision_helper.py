@@ -14,9 +14,15 @@ def lists(page) -> tuple[list[str], list[str]]:
 
 
 def expected(**chosen) -> tuple[list[str], list[str]]:
-    """Names as the page has them before a colon."""
+    """Names as the page has them before a colon, with the sparsity that each stands at if any is asked for."""
     found = advise(EVIDENCE, **chosen)
-    names = [(LABELS[advice.name].split(":")[0], advice.place == "out") for advice in found]
+
+    def name(advice) -> str:
+        anywhere = advice.place != "out" and "sparsity" not in chosen
+        at = f" at {round(100 * advice.sparsity, 1):g} %" if anywhere else ""
+        return (LABELS[advice.name] + at).split(":")[0]
+
+    names = [(name(advice), advice.place == "out") for advice in found]
     return [name for name, out in names if not out], [name for name, out in names if out]
 
 
@@ -25,18 +31,22 @@ def test_helper(page, page_errors):
 
     show(page, DecisionHelper(EVIDENCE))
     text = page.locator("[role=status]")
-    expect(text).to_contain_text("First at 90 %: filters and neurons, ")
+    expect(text).to_contain_text("First at any sparsity: filters and neurons at ")
     expect(text).to_contain_text("× as fast (measured); dense ")
+    assert page.locator(".sparsity").get_attribute("aria-valuetext") == "any sparsity"
     assert lists(page) == expected()
 
     before = page.evaluate(PIXELS)
     page.locator(".sparsity").focus()
-    page.keyboard.press("ArrowRight")
-    expect(page.locator("output")).to_have_text("95 %")
-    assert page.locator(".sparsity").get_attribute("aria-valuetext") == "95 %"
+    page.keyboard.press("End")
+    page.keyboard.press("ArrowLeft")
+    expect(page.locator("output")).to_have_text("98 %")
+    assert page.locator(".sparsity").get_attribute("aria-valuetext") == "98 %"
     assert all_drawn_anew(page, before)
-    assert lists(page) == expected(sparsity=0.95)
+    assert lists(page) == expected(sparsity=0.98)
+    expect(text).to_contain_text("Nothing at 98 % stays within 1 point of dense. The closest: ")
     page.keyboard.press("Home")
+    page.keyboard.press("ArrowRight")
     page.locator(".hardware").select_option("ampere")
     assert lists(page) == expected(sparsity=0.5, hardware="ampere")
     expect(page.locator("ol")).to_contain_text("1.1 × as fast (published)")

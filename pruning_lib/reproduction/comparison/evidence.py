@@ -7,7 +7,7 @@ from pruning_lib.reproduction.comparison.statistics import Runs, by_seed, same, 
 from pruning_lib.reproduction.comparison.variants import SPARSITIES, VARIANTS
 
 DENSE = "dense"
-NEAR = 0.05  # a measured point stands for sparsities that far from it
+NEAR = 1.25  # a measured point stands for sparsities at which up to so many times more or fewer weights are left
 LEFT_OUT = (DENSE, "dense_twice")
 
 

@@ -8,12 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from pruning_lib.after_training import magnitude, retraining, sparsegpt, wanda
+from pruning_lib.after_training.calibration import prune_in_order
+from pruning_lib.after_training.reconstruction import Hessian, refit
 from pruning_lib.before_training import snip
 from pruning_lib.checks import check_sparsity
 from pruning_lib.during_training import sss
 from pruning_lib.reproduction.comparison.protocol import Case
 from pruning_lib.structure import Masks, choose_units, keep_largest, keep_n_of_m, prunable, remove, score_units
-from pruning_lib.workbench import data
+from pruning_lib.workbench import data, models
 
 SPARSITIES = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
 GAMMAS = (0.01, 0.015, 0.02, 0.03, 0.045)
@@ -112,6 +114,13 @@ def filters(case: Case) -> tuple[nn.Module, float]:
     return small, pruned
 
 
+def built_small(case: Case) -> tuple[nn.Module, None]:
+    """What `filters` leaves, but built that small and trained from the start: does removing beat building?"""
+    model = smaller(case.protocol.fresh(case.images, case.seed), case.images.test[0][:2], case.setting)
+    case.fit(models.initialize_(model, case.seed), case.protocol.epochs, 0)
+    return model, None
+
+
 def smaller(model: nn.Module, example_inputs: Tensor, sparsity: float) -> nn.Module:
     """`model` without the smallest share of its filters and neurons that takes at least `sparsity` of its weights."""
     check_sparsity(sparsity)
@@ -146,6 +155,16 @@ def random_scores(model: nn.Module, case: Case) -> Masks:
 def calibrated(prune: Callable, model: nn.Module, case: Case, **target: Any) -> Masks:
     inputs = case.sample(case.protocol.calibration)[0]
     return prune(model, list(inputs.split(128)), progress=False, **target)
+
+
+def magnitude_refitted(model: nn.Module, batches: list[Tensor], sparsity: float, progress: bool) -> Masks:
+    """The mask of magnitude per layer, then exact least squares on it (GPT-2): compensation and nothing else."""
+
+    def prune_layer(matrix: Tensor, gathered: Hessian) -> tuple[Tensor, Tensor]:
+        keep = keep_largest({"layer": matrix.abs()}, sparsity)["layer"]
+        return refit(matrix, gathered.matrix, keep, damping=0.01), keep
+
+    return prune_in_order(model, batches, prune_layer, Hessian, progress=progress)
 
 
 def fitting(model: nn.Module, m: int) -> list[str]:
@@ -195,6 +214,15 @@ VARIANTS = {
             SPARSITIES,
             trained(lambda model, case: magnitude.prune(model, case.setting, scope="layer")),
         ),
+        Variant(
+            "magnitude_refit",
+            "magnitude per layer, refitted",
+            "after",
+            "unstructured",
+            FEW,
+            SPARSITIES,
+            trained(lambda model, case: calibrated(magnitude_refitted, model, case, sparsity=case.setting)),
+        ),
         Variant("iterative", "iterative magnitude", "after", "unstructured", FREE, SPARSITIES, in_rounds("iterative")),
         Variant(
             "wanda",
@@ -215,6 +243,7 @@ VARIANTS = {
             trained(lambda model, case: calibrated(sparsegpt.prune_model, model, case, sparsity=case.setting)),
         ),
         Variant("filters", "filters and neurons", "after", "structured", FREE, SPARSITIES, filters),
+        Variant("small", "built small", "before", "structured", FREE, SPARSITIES, built_small),
         Variant("n_of_m", "n:m magnitude", "after", "semi-structured", FREE, PATTERNS, trained(largest_of_m)),
         Variant(
             "n_of_m_sparsegpt", "n:m SparseGPT", "after", "semi-structured", FEW, PATTERNS, trained(compensated_n_of_m)

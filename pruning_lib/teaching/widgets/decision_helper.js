@@ -15,7 +15,7 @@ const PAGE = `
   </div>
   <p role="status" aria-live="polite"></p>
   <div class="panels">
-    <figure class="accuracy"><figcaption>Accuracy, mean ± standard deviation; dashed: dense; squares lose too much</figcaption><canvas role="img"></canvas></figure>
+    <figure class="accuracy"><figcaption></figcaption><canvas role="img"></canvas></figure>
     <figure class="gain"><figcaption></figcaption><canvas role="img"></canvas></figure>
   </div>
   <div class="lists">
@@ -24,41 +24,57 @@ const PAGE = `
   </div>
   <p class="about"></p>`;
 
-const out = (name, why) => ({ name, place: "out", why, accuracy: null, gain: null, basis: "" });
+const ANY = 0; // as sparsity: each method at the one that gains most within the loss
+const out = (name, why) => ({ name, place: "out", why, sparsity: null, accuracy: null, gain: null, basis: "" });
+
+/** How many times more weights are left at one of two sparsities than at the other. */
+function apart(one, other) {
+  const [less, more] = [1 - one, 1 - other].sort((a, b) => a - b);
+  return less > 0 ? more / less : Infinity;
+}
 
 /** How many times less than dense, and how it is known. */
 function gainOf(structure, point, { hardware, goal }, published) {
   if (goal !== "latency") return [point[goal], "counted"];
   if (structure === "structured") return [point.latency, hardware === "cpu" ? "measured" : "measured on a CPU"];
   if (hardware === "kernels") return [point.macs, "at most"];
-  if (structure === "unstructured" && hardware === "cpu") return [point.latency, "measured"];
+  if (structure === "unstructured" && hardware === "cpu") return [point.latency, point.latency > 1 ? "measured" : "runs as dense"];
   if (hardware === "ampere" && String(point.setting) === "2,4") return [published.low, "published"];
   return [1, "no kernel"];
 }
 
-function ofMethod(method, near, published, chosen) {
+function ofMethod(method, near, floor, published, chosen) {
   const { budget, data, goal, sparsity } = chosen;
   const { name } = method;
   if (method.time !== "after" && budget !== "full") return out(name, `prunes ${method.time} training: needs a training from the start`);
   if (data === "none" && method.data !== "none") return out(name, `needs ${method.data} samples to choose what goes`);
-  const away = (point) => Math.abs(point.sparsity - sparsity);
-  const point = method.points.reduce((best, one) => (away(one) < away(best) ? one : best));
-  if (away(point) > near) return out(name, method.only);
-  const accuracy = point[budget === "none" ? "cut" : "retrained"];
-  if (accuracy === null) return out(name, "prunes in rounds of training: needs a budget for it");
-  const [gain, basis] = goal === "accuracy" ? [accuracy[0], "measured"] : gainOf(method.structure, point, chosen, published);
-  return { name, place: "fits", why: "", accuracy, gain, basis };
+  let { points } = method;
+  if (sparsity !== ANY) {
+    const away = (point) => apart(point.sparsity, sparsity);
+    const nearest = points.reduce((best, one) => (away(one) < away(best) ? one : best));
+    points = away(nearest) <= near ? [nearest] : [];
+  }
+  if (!points.length) return out(name, method.only);
+  const moment = budget === "none" ? "cut" : "retrained";
+  if (points.some((point) => point[moment] === null)) return out(name, "prunes in rounds of training: needs a budget for it");
+  const found = points.map((point) => {
+    const accuracy = point[moment];
+    const [gain, basis] = goal === "accuracy" ? [accuracy[0], "measured"] : gainOf(method.structure, point, chosen, published);
+    return { name, place: accuracy[0] >= floor ? "fits" : "loses", why: "", sparsity: point.sparsity, accuracy, gain, basis };
+  });
+  const fits = found.filter((one) => one.place === "fits");
+  const more = (a, b) => a.gain - b.gain || a.accuracy[0] - b.accuracy[0];
+  if (fits.length) return fits.reduce((best, one) => (more(one, best) > 0 ? one : best));
+  return found.reduce((best, one) => (one.accuracy[0] > best.accuracy[0] ? one : best));
 }
 
 /** All methods, the advisable first: see `advise` in decision_rules.py. */
 export function advise(evidence, published, chosen) {
   if (chosen.data !== "train") chosen = { ...chosen, budget: "none" };
-  const found = evidence.methods.map((method) => ofMethod(method, evidence.near, published, chosen));
-  const able = found.filter((one) => one.place !== "out");
-  const best = Math.max(0, ...able.map((one) => one.accuracy[0]));
-  for (const one of able) if (!(one.accuracy[0] >= best - chosen.loss - 1e-9)) one.place = "loses";
-  const fits = able.filter((one) => one.place === "fits").sort((a, b) => b.gain - a.gain || b.accuracy[0] - a.accuracy[0]);
-  const loses = able.filter((one) => one.place === "loses").sort((a, b) => b.accuracy[0] - a.accuracy[0]);
+  const floor = evidence.dense[0] - chosen.loss - 1e-9;
+  const found = evidence.methods.map((method) => ofMethod(method, evidence.near, floor, published, chosen));
+  const fits = found.filter((one) => one.place === "fits").sort((a, b) => b.gain - a.gain || b.accuracy[0] - a.accuracy[0]);
+  const loses = found.filter((one) => one.place === "loses").sort((a, b) => b.accuracy[0] - a.accuracy[0]);
   return [...fits, ...loses, ...found.filter((one) => one.place === "out")];
 }
 
@@ -135,9 +151,11 @@ function render({ model, el }) {
   const names = [...Object.keys(rules.choices), "loss", "sparsity"];
   for (const [name, options] of Object.entries(rules.choices)) for (const [key, text] of Object.entries(options)) find(`.${name}`).add(new Option(text, key));
   for (const points of rules.losses) find(".loss").add(new Option(`${points} ${points === 1 ? "point" : "points"}`, points));
-  find(".sparsity").max = evidence.sparsities.length - 1;
-  find(".about").textContent = `Measured: ${evidence.about}. Counted: from the stored tensors. Published: 2:4 on a GPU, ${rules.published.low} to ${rules.published.high} times as fast, remembered and not measured here. At most: if every skipped zero cost nothing.`;
+  const stops = [ANY, ...evidence.sparsities];
+  find(".sparsity").max = stops.length - 1;
+  find(".about").textContent = `Measured: ${evidence.about}. Counted: from the stored tensors. Published: 2:4 on a GPU, ${rules.published.low} to ${rules.published.high} times as fast for large layers in half precision, remembered and not measured here (notebook 06); so small a network may get slower. At most: if every skipped zero cost nothing.`;
 
+  const percentOf = (share) => `${Number((100 * share).toFixed(1))} %`;
   const told = ({ accuracy: [mean, sd, n] }) => `${mean.toFixed(2)} ± ${sd.toFixed(2)} % over ${n} seeds`;
 
   function draw() {
@@ -147,30 +165,34 @@ function render({ model, el }) {
     const unit = rules.timesLess[chosen.goal];
     const gain = (one) => (chosen.goal === "accuracy" ? "" : `, ${one.gain} ${unit} (${one.basis})`);
     for (const name of [...Object.keys(rules.choices), "loss"]) find(`.${name}`).value = chosen[name];
-    const percent = `${Math.round(100 * chosen.sparsity)} %`;
-    find(".sparsity").value = evidence.sparsities.indexOf(chosen.sparsity);
-    find(".sparsity").setAttribute("aria-valuetext", percent);
+    const percent = chosen.sparsity === ANY ? "any" : percentOf(chosen.sparsity);
+    const where = chosen.sparsity === ANY ? "any sparsity" : percent;
+    const at = (one) => `${labels[one.name]}${chosen.sparsity === ANY ? ` at ${percentOf(one.sparsity)}` : ""}`;
+    find(".sparsity").value = stops.indexOf(chosen.sparsity);
+    find(".sparsity").setAttribute("aria-valuetext", where);
     find("output").textContent = percent;
     const untrained = chosen.data !== "train" && chosen.budget !== "none" ? " Without the training set nothing can be trained: as with no training." : "";
     const first = ranked[0];
-    find("p").textContent = first
-      ? `First at ${percent}: ${labels[first.name]}, ${told(first)}${gain(first)}; dense ${evidence.dense[0].toFixed(2)} %.${untrained}`
-      : `Nothing fits at ${percent}.${untrained}`;
+    const dense = `${evidence.dense[0].toFixed(2)} %`;
+    const points = `${chosen.loss} ${chosen.loss === 1 ? "point" : "points"}`;
+    const opening = !first ? `Nothing is left at ${where}.` : first.place === "fits" ? `First at ${where}:` : `Nothing at ${where} stays within ${points} of dense. The closest:`;
+    find("p").textContent = first ? `${opening} ${at(first)}, ${told(first)}${gain(first)}; dense ${dense}.${untrained}` : `${opening}${untrained}`;
+    find(".accuracy figcaption").textContent = `Accuracy, mean ± standard deviation; dashed: dense; squares lose more than ${points}`;
     const items = (list, texts) => find(list).replaceChildren(...texts.map((text) => Object.assign(document.createElement("li"), { textContent: text })));
-    items("ol", ranked.map((one) => `${labels[one.name]}: ${told(one)}${gain(one)}${one.place === "loses" ? "; loses too much" : ""}`));
+    items("ol", ranked.map((one) => `${at(one)}: ${told(one)}${gain(one)}${one.place === "loses" ? `; loses more than ${points}` : ""}`));
     items("ul", found.filter((one) => one.place === "out").map((one) => `${labels[one.name]}: ${one.why}`));
     find(".gain").hidden = chosen.goal === "accuracy";
     find(".gain figcaption").textContent = `Against dense (dashed), ${unit ?? ""}; hollow: not measured here`;
     drawAccuracy(find(".accuracy canvas"), ranked, labels, evidence.dense[0], palette);
     if (chosen.goal !== "accuracy") drawGain(find(".gain canvas"), ranked, labels, palette);
-    find(".accuracy canvas").setAttribute("aria-label", `Accuracy at ${percent}: ${ranked.map((one) => `${labels[one.name]} ${one.accuracy[0]} %`).join(", ") || "none"}`);
-    find(".gain canvas").setAttribute("aria-label", `Gain at ${percent}: ${ranked.map((one) => `${labels[one.name]}${gain(one)}`).join("; ") || "none"}`);
+    find(".accuracy canvas").setAttribute("aria-label", `Accuracy at ${where}: ${ranked.map((one) => `${labels[one.name]} ${one.accuracy[0]} %`).join(", ") || "none"}`);
+    find(".gain canvas").setAttribute("aria-label", `Gain at ${where}: ${ranked.map((one) => `${labels[one.name]}${gain(one)}`).join("; ") || "none"}`);
   }
 
   const { set, end } = follow(model, names, root, draw);
   for (const name of Object.keys(rules.choices)) find(`.${name}`).addEventListener("input", ({ target }) => set({ [name]: target.value }));
   find(".loss").addEventListener("input", ({ target }) => set({ loss: Number(target.value) }));
-  find(".sparsity").addEventListener("input", ({ target }) => set({ sparsity: evidence.sparsities[Number(target.value)] }));
+  find(".sparsity").addEventListener("input", ({ target }) => set({ sparsity: stops[Number(target.value)] }));
   return end;
 }
 

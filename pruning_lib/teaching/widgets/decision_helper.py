@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from pruning_lib.teaching import palette
 from pruning_lib.teaching.widgets.decision_rules import (
+    ANY,
     CHOICES,
     LOSSES,
     PUBLISHED,
@@ -23,6 +24,7 @@ from pruning_lib.teaching.widgets.javascript import bundle, styles
 from pruning_lib.teaching.widgets.still import still_figure
 
 COLORS = {"kept": palette.KEPT, "updated": palette.UPDATED, "accent": palette.ACCENT, "muted": palette.MUTED}
+MEASURED = ("measured", "counted")
 RULES = {"choices": CHOICES, "losses": LOSSES, "published": PUBLISHED, "timesLess": TIMES_LESS}
 
 
@@ -76,10 +78,11 @@ def static_figure(evidence: dict[str, Any], **chosen: Any) -> Figure:
         for part in (upper, lower):
             part.patch.set_alpha(0)
         left, right = upper.subplots(1, 2, sharey=True)
-        draw_accuracy(left, evidence, ranked, chosen["loss"])
+        draw_accuracy(left, evidence, ranked, chosen["loss"], chosen["sparsity"] == ANY)
         draw_gain(right, ranked, chosen["goal"])
         words = " · ".join(CHOICES[name][chosen[name]] for name in CHOICES)
-        upper.suptitle(f"{words}\n{100 * chosen['sparsity']:.0f} % sparsity", fontsize="medium", color=palette.MUTED)
+        sparsity = "any" if chosen["sparsity"] == ANY else f"{100 * chosen['sparsity']:.0f} %"
+        upper.suptitle(f"{words}\n{sparsity} sparsity", fontsize="medium", color=palette.MUTED)
         text = "\n".join(textwrap.shorten(line, 120, placeholder="…") for line in dropped)
         lower.text(0.01, 0.95, text, va="top", fontsize="small", color=palette.MUTED)
     return figure
@@ -94,13 +97,14 @@ def look(advice: Advice) -> tuple[str, str]:
     return (palette.KEPT, "o") if advice.place == "fits" else (palette.UPDATED, "s")
 
 
-def draw_accuracy(panel: Axes, evidence: dict[str, Any], ranked: list[Advice], loss: float) -> None:
+def draw_accuracy(panel: Axes, evidence: dict[str, Any], ranked: list[Advice], loss: float, with_sparsity: bool):
     """Mean and standard deviation of every method, best advice on top, and the dense network as a line."""
     for row, advice in enumerate(ranked):
         (mean, sd, _), (color, mark) = advice.accuracy, look(advice)
         panel.errorbar(mean, row, xerr=sd, color=color, marker=mark, capsize=3)
     panel.axvline(evidence["dense"][0], color=palette.MUTED, linestyle=":", linewidth=1)
-    panel.set_yticks(range(len(ranked)), [label(evidence, advice.name) for advice in ranked])
+    names = [label(evidence, a.name) + (f" at {100 * a.sparsity:.3g} %" if with_sparsity else "") for a in ranked]
+    panel.set_yticks(range(len(ranked)), names)
     panel.set(
         xlabel=f"test accuracy, % (dotted: dense; squares lose more than {loss:g})", ylim=(len(ranked) - 0.5, -0.5)
     )
@@ -112,10 +116,11 @@ def draw_gain(panel: Axes, ranked: list[Advice], goal: str) -> None:
         panel.set_visible(False)
         return
     for row, advice in enumerate(ranked):
-        hatch = "" if advice.basis in ("measured", "counted") else "//"
+        hatch = "" if advice.basis in MEASURED else "//"
         panel.barh(row, advice.gain, color=look(advice)[0], height=0.5, hatch=hatch, edgecolor="white")
         panel.annotate(
             f" {advice.gain:g} {advice.basis}", (advice.gain, row), va="center", fontsize="small", color=palette.MUTED
         )
+    panel.axvline(1, color=palette.MUTED, linestyle=":", linewidth=1)
     panel.margins(x=0.4)
     panel.set(xlabel=f"against dense, {TIMES_LESS[goal]}")

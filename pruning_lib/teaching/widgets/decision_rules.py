@@ -24,21 +24,23 @@ CHOICES = {
     },
 }
 LOSSES = [0.5, 1.0, 2.0, 5.0]  # points of accuracy that one would give up
-START = {"hardware": "cpu", "budget": "retrain", "data": "train", "goal": "latency", "sparsity": 0.9, "loss": 1.0}
+ANY = 0.0  # as sparsity: each method at the one that gains most within the loss
+START = {"hardware": "cpu", "budget": "retrain", "data": "train", "goal": "latency", "sparsity": ANY, "loss": 1.0}
 # Of 2:4 on Ampere: remembered, not measured here; see notebook 06.
 PUBLISHED = {"low": 1.1, "high": 1.8}
 TIMES_LESS = {"bytes": "× smaller", "macs": "× fewer", "latency": "× as fast"}
 
 
 class Advice(NamedTuple):
-    """One method: its place ("fits", "loses" too much, "out"), why it is out, accuracy, and what it gains."""
+    """One method: its place ("fits", "loses" too much, "out"), why it is out, at what sparsity, accuracy, and gain."""
 
     name: str
     place: str
     why: str
+    sparsity: float | None
     accuracy: list[float] | None  # mean, standard deviation, seeds, in %
     gain: float | None  # times less than dense; of the goal "accuracy" the accuracy
-    basis: str  # "measured", "measured on a CPU", "counted", "published", "at most" or "no kernel"
+    basis: str  # "measured", "measured on a CPU", "runs as dense", "counted", "published", "at most" or "no kernel"
 
 
 def advise(
@@ -50,7 +52,7 @@ def advise(
     sparsity: float = START["sparsity"],
     loss: float = START["loss"],
 ) -> list[Advice]:
-    """All methods, the advisable first: those within `loss` points of the best accuracy, by what they gain.
+    """All methods, the advisable first: those within `loss` points of the dense network, by what they gain.
 
     Then those that lose more, by accuracy; then those that drop out, each with the reason. Of equal gains the more
     accurate comes first.
@@ -59,7 +61,9 @@ def advise(
     ----------
     evidence : from `pruning_lib.reproduction.comparison.evidence`
     hardware, budget, data, goal : keys of `CHOICES`. Training needs the training set: without it the budget is "none".
-    sparsity : one of the evidence's; loss : one of `LOSSES`
+    sparsity : one of the evidence's, or `ANY`: each method at the point that gains most within `loss`, or, where none
+        is within, at its most accurate
+    loss : one of `LOSSES`
 
     Raises
     ------
@@ -69,36 +73,55 @@ def advise(
     check(evidence, {"loss": loss})
     if data != "train":
         budget = "none"
+    floor = evidence["dense"][0] - loss - 1e-9
     found = [
-        of_method(method, evidence["near"], hardware, budget, data, goal, sparsity) for method in evidence["methods"]
+        of_method(method, evidence["near"], floor, hardware, budget, data, goal, sparsity)
+        for method in evidence["methods"]
     ]
-    able = [advice for advice in found if advice.place == "fits"]
-    best = max((advice.accuracy[0] for advice in able), default=0.0)
-    able = [advice if advice.accuracy[0] >= best - loss - 1e-9 else advice._replace(place="loses") for advice in able]
-    fits = sorted((a for a in able if a.place == "fits"), key=lambda a: (-a.gain, -a.accuracy[0]))
-    loses = sorted((a for a in able if a.place == "loses"), key=lambda a: -a.accuracy[0])
+    fits = sorted((a for a in found if a.place == "fits"), key=lambda a: (-a.gain, -a.accuracy[0]))
+    loses = sorted((a for a in found if a.place == "loses"), key=lambda a: -a.accuracy[0])
     return fits + loses + [advice for advice in found if advice.place == "out"]
 
 
-def of_method(method: dict, near: float, hardware: str, budget: str, data: str, goal: str, sparsity: float) -> Advice:
+def of_method(
+    method: dict, near: float, floor: float, hardware: str, budget: str, data: str, goal: str, sparsity: float
+) -> Advice:
     name, after = method["name"], method["time"] == "after"
     if not after and budget != "full":
         return out(name, f"prunes {method['time']} training: needs a training from the start")
     if data == "none" and method["data"] != "none":
         return out(name, f"needs {method['data']} samples to choose what goes")
-    point = min(method["points"], key=lambda point: abs(point["sparsity"] - sparsity))
-    if abs(point["sparsity"] - sparsity) > near:
+    points = method["points"]
+    if sparsity != ANY:
+        nearest = min(points, key=lambda point: apart(point["sparsity"], sparsity))
+        points = [nearest] if apart(nearest["sparsity"], sparsity) <= near else []
+    if not points:
         return out(name, method["only"])
-    accuracy = point["cut" if budget == "none" else "retrained"]
-    if accuracy is None:
+    moment = "cut" if budget == "none" else "retrained"
+    if any(point[moment] is None for point in points):
         return out(name, "prunes in rounds of training: needs a budget for it")
-    if goal == "accuracy":
-        return Advice(name, "fits", "", accuracy, accuracy[0], "measured")
-    return Advice(name, "fits", "", accuracy, *gain(method["structure"], point, hardware, goal))
+    found = [of_point(method, point, moment, floor, hardware, goal) for point in points]
+    fits = [advice for advice in found if advice.place == "fits"]
+    if fits:
+        return max(fits, key=lambda advice: (advice.gain, advice.accuracy[0]))
+    return max(found, key=lambda advice: advice.accuracy[0])
+
+
+def of_point(method: dict, point: dict, moment: str, floor: float, hardware: str, goal: str) -> Advice:
+    """A method at one of its measured points."""
+    accuracy = point[moment]
+    won = (accuracy[0], "measured") if goal == "accuracy" else gain(method["structure"], point, hardware, goal)
+    return Advice(method["name"], "fits" if accuracy[0] >= floor else "loses", "", point["sparsity"], accuracy, *won)
+
+
+def apart(one: float, other: float) -> float:
+    """How many times more weights are left at one of two sparsities than at the other."""
+    left = sorted((1 - one, 1 - other))
+    return left[1] / left[0] if left[0] > 0 else float("inf")
 
 
 def out(name: str, why: str) -> Advice:
-    return Advice(name, "out", why, None, None, "")
+    return Advice(name, "out", why, None, None, None, "")
 
 
 def gain(structure: str, point: dict, hardware: str, goal: str) -> tuple[float, str]:
@@ -110,7 +133,7 @@ def gain(structure: str, point: dict, hardware: str, goal: str) -> tuple[float, 
     if hardware == "kernels":
         return point["macs"], "at most"
     if structure == "unstructured" and hardware == "cpu":
-        return point["latency"], "measured"
+        return point["latency"], "measured" if point["latency"] > 1 else "runs as dense"
     if hardware == "ampere" and point["setting"] == [2, 4]:
         return PUBLISHED["low"], "published"
     return 1.0, "no kernel"
@@ -122,6 +145,6 @@ def check(evidence: dict[str, Any], values: dict[str, Any]) -> None:
         if name in CHOICES:
             check_choice(name, value, CHOICES[name])
         else:
-            allowed = LOSSES if name == "loss" else evidence["sparsities"]
+            allowed = LOSSES if name == "loss" else [ANY, *evidence["sparsities"]]
             if value not in allowed:
                 raise ValueError(f"{name} is {value!r}, must be one of {', '.join(map(str, allowed))}")

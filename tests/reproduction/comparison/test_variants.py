@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from pruning_lib.after_training import magnitude
 from pruning_lib.reproduction import comparison
 from pruning_lib.reproduction.comparison import variants
 from pruning_lib.reproduction.comparison.variants import weights
@@ -59,7 +60,7 @@ def test_cell(images, dense, name, setting, monkeypatch):
         assert record["sparsity"] == pytest.approx(setting, abs=2e-3)
         assert record["parameters"] == sum(p.numel() for p in dense.parameters())
         assert record["macs"]["nonzero"] < record["macs"]["dense"]
-    if name == "filters":
+    if name in ("filters", "small"):
         assert setting <= record["sparsity"] < setting + 0.02
         assert record["macs"]["nonzero"] == record["macs"]["dense"]
     if name == "n_of_m":
@@ -85,6 +86,24 @@ def test_smaller_takes_no_more_than_it_must(dense, images):
         assert sparsity <= share < sparsity + 0.02
     with pytest.raises(ValueError, match="sparsity is 2"):
         comparison.smaller(dense, example, 2)
+
+
+def test_built_small_has_the_shapes_that_removing_leaves(images, dense):
+    removed, built = (comparison.run(name, 0.9, 0, images, PROTOCOL, dense)[1] for name in ("filters", "small"))
+    assert built["shapes"] == removed["shapes"]
+
+
+def test_refitted_has_the_mask_of_magnitude_per_layer_and_a_smaller_error(images, dense):
+    case = comparison.Case(PROTOCOL, images, copy.deepcopy(dense), 0.8, 0)
+    plain, fitted = copy.deepcopy(dense), copy.deepcopy(dense)
+    masks = magnitude.prune(plain, 0.8, scope="layer")
+    masks.zero_(plain)
+    found = variants.calibrated(variants.magnitude_refitted, fitted, case, sparsity=0.8)
+    assert all(torch.equal(found[name], masks[name]) for name in masks)
+    x = case.sample(PROTOCOL.calibration)[0]
+    with torch.no_grad():
+        errors = [(model(x) - dense(x)).square().sum() for model in (plain, fitted)]
+    assert errors[1] < 0.5 * errors[0]
 
 
 def test_unknown_variant_is_refused(images, dense):

@@ -8,14 +8,14 @@ import subprocess
 import pytest
 
 from pruning_lib.teaching.widgets.decision_helper import DecisionHelper, static_figure
-from pruning_lib.teaching.widgets.decision_rules import CHOICES, LOSSES, PUBLISHED, START, advise
+from pruning_lib.teaching.widgets.decision_rules import ANY, CHOICES, LOSSES, PUBLISHED, START, advise, apart
 from pruning_lib.teaching.widgets.javascript import bundle
 from tests.comparison_runs import made_up
 
 EVIDENCE = made_up()
 ALL = [
     dict(zip(START, values, strict=True))
-    for values in itertools.product(*CHOICES.values(), EVIDENCE["sparsities"], LOSSES[1:3])
+    for values in itertools.product(*CHOICES.values(), [ANY, *EVIDENCE["sparsities"]], LOSSES[1:3])
 ]
 
 
@@ -33,28 +33,53 @@ def test_ranking(chosen):
     assert sorted(advice.name for advice in found) == sorted(method["name"] for method in EVIDENCE["methods"])
     assert [advice.place for advice in found] == sorted((a.place for a in found), key=["fits", "loses", "out"].index)
     able = [advice for advice in found if advice.place != "out"]
-    best = max((advice.accuracy[0] for advice in able), default=0)
     for advice in able:
-        assert (advice.place == "fits") == (advice.accuracy[0] >= best - chosen["loss"] - 1e-9)
+        assert (advice.place == "fits") == (advice.accuracy[0] >= EVIDENCE["dense"][0] - chosen["loss"] - 1e-9)
+        if chosen["sparsity"] != ANY:
+            assert apart(advice.sparsity, chosen["sparsity"]) <= EVIDENCE["near"]
     gains = [advice.gain for advice in able if advice.place == "fits"]
     assert gains == sorted(gains, reverse=True)
     assert all(bool(advice.why) == (advice.place == "out") for advice in found)
 
 
+def test_at_any_sparsity_each_method_stands_where_it_gains_most_within_the_loss():
+    for chosen in (chosen for chosen in ALL if chosen["sparsity"] == ANY):
+        for advice in (advice for advice in advise(EVIDENCE, **chosen) if advice.place != "out"):
+            there = [advise(EVIDENCE, **chosen | {"sparsity": share}) for share in EVIDENCE["sparsities"]]
+            others = [one for found in there for one in found if one.name == advice.name and one.place != "out"]
+            fits = [one for one in others if one.place == "fits"]
+            assert advice.place == ("fits" if fits else "loses") or advice.name == "sss"
+            assert all((one.gain, one.accuracy[0]) <= (advice.gain, advice.accuracy[0]) for one in fits)
+            if advice.place == "loses":
+                assert all(one.accuracy[0] <= advice.accuracy[0] for one in others)
+
+
+def test_near_is_told_by_the_weights_that_are_left():
+    assert apart(0.98, 0.99) == pytest.approx(2) == apart(0.99, 0.98)
+    assert apart(0.5, 0.6) == pytest.approx(1.25)
+    assert apart(0.9, 1.0) == float("inf")
+
+
+def test_a_network_that_only_guesses_is_never_advised():
+    worst = START | {"budget": "none", "sparsity": 0.99, "loss": 5.0}
+    assert {advice.place for advice in advise(EVIDENCE, **worst)} == {"loses", "out"}
+
+
 def test_who_drops_out_and_why():
     assert why("snip") == "prunes before training: needs a training from the start"
-    assert why("snip", budget="full") == ""
+    assert why("snip", budget="full") == "" == why("snip", budget="full", sparsity=0.9)
     assert why("snip", budget="full", data="few").startswith("prunes before training")  # nothing to train on
     assert why("sparsegpt", data="none") == "needs a few unlabeled samples to choose what goes"
     assert why("iterative", data="few") == "prunes in rounds of training: needs a budget for it"
-    assert why("n_of_m") == "exists at 50 % only"
+    assert why("n_of_m", sparsity=0.9) == "exists at 50 % only"
     assert why("n_of_m", sparsity=0.5) == ""
     assert why("sss", budget="full", sparsity=0.9) == "measured at 30, 40, 50, 60, 70 % only"
 
 
 def test_without_training_the_accuracy_before_it_counts():
-    (cut,) = (a for a in advise(EVIDENCE, **START | {"budget": "none"}) if a.name == "magnitude")
-    (trained,) = (a for a in advise(EVIDENCE, **START) if a.name == "magnitude")
+    at = START | {"sparsity": 0.9}
+    (cut,) = (a for a in advise(EVIDENCE, **at | {"budget": "none"}) if a.name == "magnitude")
+    (trained,) = (a for a in advise(EVIDENCE, **at) if a.name == "magnitude")
     assert cut.accuracy[0] == pytest.approx(trained.accuracy[0] - 27, abs=0.011)
 
 
@@ -64,6 +89,7 @@ def test_latency_depends_on_the_hardware():
         hardware: {a.name: (a.gain, a.basis) for a in advise(EVIDENCE, **at_half | {"hardware": hardware})}
         for hardware in CHOICES["hardware"]
     }
+    assert basis["cpu"]["magnitude"] == (1.0, "runs as dense")
     assert basis["cpu"]["filters"][1] == "measured" and basis["ampere"]["filters"][1] == "measured on a CPU"
     assert basis["cpu"]["n_of_m"] == (1.0, "no kernel")
     assert basis["ampere"]["n_of_m"] == (PUBLISHED["low"], "published")
@@ -73,7 +99,7 @@ def test_latency_depends_on_the_hardware():
 
 def test_nothing_fits_without_data_training_or_a_point():
     few = EVIDENCE | {"methods": [method for method in EVIDENCE["methods"] if method["name"] in ("n_of_m", "snip")]}
-    assert {advice.place for advice in advise(few, **START)} == {"out"}
+    assert {advice.place for advice in advise(few, sparsity=0.9)} == {"out"}
 
 
 @pytest.mark.parametrize(
@@ -102,7 +128,9 @@ def test_figure_shows_the_ranking(chosen):
     able = [advice for advice in advise(EVIDENCE, **chosen) if advice.place != "out"]
     left, right = static_figure(EVIDENCE, **chosen).axes
     labels = {method["name"]: method["label"] for method in EVIDENCE["methods"]}
-    assert [tick.get_text() for tick in left.get_yticklabels()] == [labels[advice.name] for advice in able]
+    at = [f" at {100 * advice.sparsity:.3g} %" if "sparsity" not in chosen else "" for advice in able]
+    expected = [labels[advice.name] + where for advice, where in zip(able, at, strict=True)]
+    assert [tick.get_text() for tick in left.get_yticklabels()] == expected
     means = [container.lines[0].get_xdata()[0] for container in left.containers]
     assert means == [advice.accuracy[0] for advice in able]
     widths = [patch.get_width() for patch in right.patches]
