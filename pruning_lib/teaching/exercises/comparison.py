@@ -164,9 +164,55 @@ SPEED = Exercise(
     ),
 )
 
+
+def offers(generator: torch.Generator) -> tuple[list[tuple[str, float, int]], float, float]:
+    """(method, accuracy, bytes) of some networks, the dense one's accuracy, and what may be lost.
+
+    By size: one that loses too much, one within the loss of the dense network only, one within that of the best too,
+    the best, which is ahead of the dense network, and one that is larger and worse.
+    """
+    dense, loss = 97 + torch.rand(1, generator=generator).item(), 1.0
+    ahead, less = torch.rand(2, generator=generator).mul(0.4).add(0.1).tolist()
+    worth = (dense - loss - less, dense - loss + ahead / 2, dense - less / 2, dense + ahead, dense - less)
+    sizes = sorted(torch.randperm(90_000, generator=generator)[:5].add(10_000).tolist())
+    order = torch.randperm(5, generator=generator).tolist()
+    names = [f"method {letter}" for letter in "ABCDE"]
+    return [(name, worth[place], sizes[place]) for name, place in zip(names, order, strict=True)], dense, loss
+
+
+def smallest(points: list[tuple[str, float, int]], floor: float) -> str:
+    return min((point for point in points if point[1] >= floor), key=lambda point: point[2])[0]
+
+
+CHOICE = Exercise(
+    offers,
+    lambda points, dense, loss: smallest(points, dense - loss),
+    (
+        Mistake(
+            lambda points, dense, loss: smallest(points, max(accuracy for _, accuracy, _ in points) - loss),
+            "You count the loss from the most accurate of the pruned networks. Asked for is the loss against the dense "
+            "network: that is what you have today.",
+        ),
+        Mistake(
+            lambda points, dense, loss: max(points, key=lambda point: point[1])[0],
+            "That is the most accurate. You were ready to give up a little: among those that stay within it, size "
+            "decides.",
+        ),
+        Mistake(
+            lambda points, dense, loss: min(points, key=lambda point: point[2])[0],
+            "That is the smallest of all, whatever it has lost. First drop who loses too much, then take the smallest.",
+        ),
+        Mistake(
+            lambda points, dense, loss: max((p for p in points if p[1] >= dense - loss), key=lambda p: p[2])[0],
+            "You take the largest of those that are accurate enough. Few bytes are good.",
+        ),
+    ),
+)
+
 EXERCISES = {
     "comparison_difference": DIFFERENCE,
     "comparison_front": FRONT,
     "comparison_sparsity": SPARSITY,
     "comparison_speed": SPEED,
+    "comparison_choice": CHOICE,
 }
