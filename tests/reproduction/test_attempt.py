@@ -116,6 +116,30 @@ def test_a_state_is_code_and_versions_but_neither_texts_nor_outputs(folder):
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("structure/new.py", True),
+        ("reproduction/comparison/new.py", True),
+        ("workbench/checkpoints/new.safetensors", True),
+        ("reproduction/new.py", False),
+        ("teaching/widgets/new.js", False),
+        ("structure/.new.py.swp", False),
+        ("structure/.#new.py", False),
+        ("structure/new.py~", False),
+        (".ipynb_checkpoints/new.py", False),
+        ("structure/__pycache__/new.cpython-311.pyc", False),
+    ],
+)
+def test_a_state_is_the_librarys_own_files_that_compute(folder, monkeypatch, name, changes):
+    monkeypatch.setattr("pruning_lib.reproduction.state.CHECKOUT", folder)
+    path = folder / "pruning_lib" / name
+    path.parent.mkdir(parents=True)
+    before = state_of(folder / "notebooks" / "01_tiny.ipynb", 1)
+    path.write_text("x = 1")
+    assert (state_of(folder / "notebooks" / "01_tiny.ipynb", 1) != before) == changes
+
+
 def test_another_sweep_may_not_have_the_folder(folder):
     sweep = sweep_of(folder)
     with opened(sweep):
