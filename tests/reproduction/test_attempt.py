@@ -202,6 +202,39 @@ def test_results_of_changed_code_are_not_mixed_unless_asked_for(folder):
     assert len(json.loads((folder / "out" / "sweep.json").read_text())["states"]) == 2
 
 
+def test_what_is_expected_after_the_runs_is_told_for_good(folder):
+    def late(tolerance):
+        sweep = sweep_of(folder, f"seeds: [0, 1]\nexpected: [{{quantity: error, tolerance: {tolerance}}}]\n")
+        with opened(sweep):
+            plan = json.loads((folder / "out" / "sweep.json").read_text())
+        assert plan["expected"][0]["tolerance"] == tolerance
+        return plan["expected_late"]
+
+    assert [late(1), late(2)] == [False, False]
+    sweep = sweep_of(folder)
+    for name in sweep.runs:
+        pretend(sweep, name)
+    assert [late(2), late(3), late(3), late(2)] == [False, True, True, True]
+    assert json.loads(recorded(sweep).read_text())["settings"]["expected_late"] is True
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"notebook": "a"}', 100000 * "["])
+def test_a_plan_that_is_none_is_refused_by_name(folder, text):
+    (folder / "out").mkdir()
+    (folder / "out" / "sweep.json").write_text(text)
+    with pytest.raises(ValueError, match=r"out/sweep\.json is no plan of a sweep"), opened(sweep_of(folder)):
+        pass
+    assert (folder / "out" / "sweep.json").read_text() == text
+
+
+def test_what_a_killed_sweep_left_half_written_is_no_content(folder):
+    (folder / "out").mkdir()
+    (folder / "out" / ".sweep.json.x1y2.json").write_text("{")
+    with opened(sweep_of(folder)):
+        pass
+    assert (folder / "out" / "sweep.json").exists()
+
+
 def test_the_record_waits_for_all_runs(folder):
     sweep = sweep_of(folder)
     with opened(sweep):
