@@ -31,7 +31,9 @@ def ready(
     Raises
     ------
     ValueError
-        If the folder can't be used, or the scheduler does not answer.
+        If the folder can't be used, or the scheduler does not answer or has no workers.
+    OSError
+        Naming the file, if it can't be written.
     """
     client = stack.enter_context(connected(scheduler)) if scheduler else None
     state = stack.enter_context(opened(sweep, threads, mix))
@@ -86,7 +88,15 @@ def planned(sweep: Sweep, state: dict[str, str], mix: bool) -> None:
         raise ValueError(f"since {sweep.folder} was begun, {changed[0]}: {remedy}")
     if state not in states:
         states = [*states, state]
-    results.save(path, sweep.plan | {"expected": sweep.expected, "expected_late": late, "states": states})
+    save(path, sweep.plan | {"expected": sweep.expected, "expected_late": late, "states": states})
+
+
+def save(path: Path, content: dict[str, Any]) -> None:
+    """Write `content` to `path` as `results.save` does; an OSError names the file, as that of a full disk does not."""
+    try:
+        results.save(path, content)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
 
 
 def read_plan(path: Path) -> dict[str, Any]:
@@ -128,15 +138,22 @@ def local(workers: int) -> Iterator[Any]:
 
 
 def connected(scheduler: str) -> Any:
-    """Return a dask client of the scheduler at that address; ValueError if none answers."""
+    """Return a dask client of the scheduler at that address; ValueError if none answers or it has no workers."""
     from distributed import Client
 
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     try:
-        return Client(scheduler, timeout=ANSWER_SECONDS, set_as_default=False)
+        client = Client(scheduler, timeout=ANSWER_SECONDS, set_as_default=False)
     except Exception as error:  # an address that is none, nobody there, another protocol
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(f"scheduler is {scheduler!r}, must answer within {ANSWER_SECONDS} s: {reason}") from None
+    try:
+        client.wait_for_workers(1, timeout=ANSWER_SECONDS)
+    except TimeoutError:
+        client.close()
+        start = f"dask worker {scheduler} --nthreads 1"
+        raise ValueError(f"scheduler {scheduler!r} has no workers, must have one; to start it: {start}") from None
+    return client
 
 
 def carry_out(sweep: Sweep, client: Any, state: dict[str, str], mix: bool = False) -> list[str]:
@@ -151,6 +168,7 @@ def carry_out(sweep: Sweep, client: Any, state: dict[str, str], mix: bool = Fals
 
     left = [name for name in sweep.runs if not complete(sweep.folder / name)]
     progress = Progress(len(sweep.runs), len(sweep.runs) - len(left))
+    progress.show()
     topic = f"sweep-{uuid.uuid4().hex}"
     environment = {name: state["threads"] for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
     if "PRUNING_LIB_DATA" in os.environ:
@@ -207,5 +225,5 @@ def recorded(sweep: Sweep) -> Path | None:
     settings = {key: plan[key] for key in ("notebook", "seed_parameter", "expected", "expected_late", "states")}
     record = {"about": f"Sweep over {sweep.source.stem}, {len(runs)} runs.", "settings": settings}
     record |= {"seconds": round(sum(run["seconds"] for run in runs), 1), "runs": runs}
-    results.save(sweep.folder / RECORD, record)
+    save(sweep.folder / RECORD, record)
     return sweep.folder / RECORD

@@ -4,13 +4,18 @@ import json
 import subprocess
 import sys
 from contextlib import ExitStack
+from pathlib import Path
 
 import nbformat
 import pytest
+from click.testing import CliRunner
+from distributed import LocalCluster
 from tiny_sweeps import make, started, write_yaml
 
+from pruning_lib.__main__ import main
+from pruning_lib.reproduction import results
 from pruning_lib.reproduction.attempt import attempt, complete
-from pruning_lib.reproduction.run import Run
+from pruning_lib.reproduction.run import Run, execute
 from pruning_lib.reproduction.state import differences, state_of
 from pruning_lib.reproduction.sweep import opened, ready, recorded
 from pruning_lib.reproduction.sweep_file import read_sweep
@@ -100,6 +105,20 @@ def test_a_run_is_refused_where_something_has_changed(folder, run):
     )
     assert started(folder) == []
     assert not complete(run.folder)
+
+
+def test_a_run_does_not_count_if_something_has_changed_meanwhile(folder, run, monkeypatch):
+    def changing(*arguments):
+        outcome = execute(*arguments)
+        change(folder, 1, "# changed\n")
+        return outcome
+
+    monkeypatch.setattr("pruning_lib.reproduction.attempt.execute", changing)
+    failure = attempt(run, state_of(run.source, 1), ENVIRONMENT)
+    assert failure == "01_tiny does not count: while it ran, notebook 01_tiny has changed"
+    assert len(started(folder)) == 1 and not run.results.exists()
+    assert failure in (run.folder / "log.txt").read_text()
+    assert attempt(run, state_of(run.source, 1), ENVIRONMENT, check=False) == "" and complete(run.folder)
 
 
 def test_a_state_is_code_and_versions_but_neither_texts_nor_outputs(folder):
@@ -245,6 +264,36 @@ def test_the_record_waits_for_all_runs(folder):
         content = json.loads(recorded(sweep).read_text())
     assert [(run["run"], run["given"]) for run in content["runs"]] == list(sweep.runs.items())
     assert content["seconds"] == 2.0
+
+
+@pytest.mark.parametrize("name", ["sweep.json", "record.json"])
+def test_a_full_disk_ends_the_sweep_in_one_line(folder, monkeypatch, name):
+    def full(path, content):
+        if Path(path).name == name:
+            raise OSError(28, "No space left on device")
+        save(path, content)
+
+    save, sweep = results.save, sweep_of(folder)
+    for run in sweep.runs:
+        pretend(sweep, run)
+    save(sweep.folder / "sweep.json", sweep.plan | {"expected": [], "states": []})
+    monkeypatch.setattr(results, "save", full)
+    arguments = ["sweep", folder / "grid.yaml", "--notebooks", folder / "notebooks", "--out", folder / "out"]
+    answer = CliRunner().invoke(main, list(map(str, arguments)))
+    assert (answer.exit_code, answer.stderr.count("\n")) == (1, 1)
+    assert f"Error: {folder / 'out' / name}: No space left on device; the same command goes on" in answer.stderr
+
+
+def test_a_scheduler_without_workers_is_refused(folder, monkeypatch):
+    monkeypatch.setattr("pruning_lib.reproduction.sweep.ANSWER_SECONDS", 1)
+    with LocalCluster(n_workers=0, processes=False, protocol="tcp", dashboard_address=None) as cluster:
+        address = cluster.scheduler_address
+        message = (
+            f"scheduler '{address}' has no workers, must have one; to start it: dask worker {address} --nthreads 1"
+        )
+        with ExitStack() as stack, pytest.raises(ValueError, match=message):
+            ready(stack, sweep_of(folder), scheduler=address)
+    assert not (folder / "out").exists()
 
 
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "nonsense", "tcp://127.0.0.1:port"])
