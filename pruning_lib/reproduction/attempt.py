@@ -32,7 +32,7 @@ def attempt(run: Run, state: dict[str, str], environment: dict[str, str], topic:
     topic
         Of the dask events that tell what runs where.
     check
-        Whether to refuse to run if the state is another one here and now.
+        Whether to refuse to run, and in the end to count, if the state is another one here and now.
 
     Returns
     -------
