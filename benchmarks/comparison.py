@@ -4,8 +4,9 @@
                                     [--out figures/measured/07_comparison.json]
 
 Every variant at its settings with every seed is a cell (see `pruning_lib.reproduction.comparison`). Each finished cell
-is added to the file at once; started again with the same settings, it makes only the missing ones. On digits a seed
-takes about two minutes of one quiet core, on 4,000 images of MNIST (--data mnist --train-samples 4000) about twenty.
+is added to the file at once; started again with the same settings, it makes only the missing ones, and each keeps the
+commit it was made at. On digits a seed takes about two minutes of one quiet core, on 4,000 images of MNIST (--data
+mnist --train-samples 4000) about twenty.
 """
 
 import argparse
@@ -64,19 +65,31 @@ def main() -> None:
         images = replace(images, train=tuple(part[: given.train_samples] for part in images.train))
     sizes = {"train_samples": len(images.train[1]), "test_samples": len(images.test[1])}
     settings = {"data": given.data} | sizes | asdict(PROTOCOL)
-    runs = records.finished(given.out, settings)
-    done = set(map(key, runs))
-    missing = [cell for cell in cells(given.seeds) if cell not in done]
     if given.list:
-        print(f"{len(done)} cells done, {len(missing)} missing", *missing, sep="\n")
+        done, missing = state(records.finished(given.out, settings), given.seeds)
+        print(f"{done} cells done, {len(missing)} missing", *missing, sep="\n")
         return
+    with records.held(given.out):
+        make(given.out, images, settings, given.seeds)
+
+
+def state(runs: list[dict], seeds: list[int]) -> tuple[int, list[tuple]]:
+    """How many cells are done, and those that are missing."""
+    done = set(map(key, runs))
+    return len(done), [cell for cell in cells(seeds) if cell not in done]
+
+
+def make(out: Path, images: data.Data, settings: dict, seeds: list[int]) -> None:
+    """Add the missing cells to the file."""
+    runs = records.finished(out, settings)
+    missing = state(runs, seeds)[1]
     dense: tuple[int, nn.Module] | None = None
     with tqdm(missing, unit="cell", mininterval=10) as bar:
         for name, setting, seed in bar:
             if dense is None or dense[0] != seed:
                 dense = seed, PROTOCOL.dense(images, seed)
             runs.append(cell(name, setting, seed, images, dense[1]))
-            records.save(given.out, __doc__.split("\n")[0], settings, runs)
+            records.save(out, __doc__.split("\n")[0], settings, runs)
             shown = runs[-1].get("failed") or f"{runs[-1]['accuracy']:.4f} at {runs[-1]['sparsity']:.4f}"
             bar.set_postfix_str(f"{name} {setting} seed {seed}: {shown}")
 

@@ -142,6 +142,13 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="one gives the same numbers on every run")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
+    with records.held(given.out):
+        runs = make(given)
+    print(table(runs))
+
+
+def make(given: argparse.Namespace) -> list[dict]:
+    """Add the missing runs to the file; return all."""
     images = data.load(SETTINGS["data"])
     runs = records.finished(given.out, SETTINGS)
     done = set(map(key, runs))
@@ -160,7 +167,7 @@ def main() -> None:
                 records.save(given.out, __doc__.split("\n")[0], SETTINGS, runs)
                 bar.set_postfix_str(f"{kind}, {after}, {sparsity:.0%}: {runs[-1]['accuracy']:.4f}")
                 bar.update()
-    print(table(runs))
+    return runs
 
 
 if __name__ == "__main__":

@@ -145,7 +145,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         for package in ("transformers",) if given.text else ("transformers", "datasets"):
             importlib.import_module(package)
-        make(given)
+        with records.held(given.out):
+            make(given)
     except ModuleNotFoundError as error:
         sys.exit(f"{error.name} is not installed; to install the extra llm: python -m pip install -e .[llm]")
     except (ValueError, OSError) as error:  # what the hub's clients raise without a network is an OSError

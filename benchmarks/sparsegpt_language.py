@@ -57,6 +57,12 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="one gives the same numbers on every run")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
+    with records.held(given.out):
+        make(given)
+
+
+def make(given: argparse.Namespace) -> None:
+    """Make the cases that the file does not hold yet, and print all."""
     dense, about = language.load_checkpoint()
     source = text.load(about["text"])
     windows = text.windows(source.train, CALIBRATION["length"], CALIBRATION["segments"], CALIBRATION["seed"])

@@ -120,6 +120,12 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="one gives the same numbers on every run")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
+    with records.held(given.out):
+        make(given)
+
+
+def make(given: argparse.Namespace) -> None:
+    """Add the missing runs to the file, and print them."""
     images = data.load(SETTINGS["data"])
     runs = records.finished(given.out, SETTINGS)
     done = {(run["level"], run["gamma"], run["seed"]) for run in runs}

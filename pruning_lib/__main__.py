@@ -125,6 +125,9 @@ def sweep(
         sys.exit(130)
     except ConnectionError as error:
         raise click.ClickException(f"{error}; the same command goes on where it stopped") from None
+    except OSError as error:  # a full disk
+        where = f"{error.filename or wanted.folder}: {error.strerror or error}"
+        raise click.ClickException(f"{where}; the same command goes on where it stopped") from None
     click.echo(f"{wanted.folder}: {record.name} holds all results" if record else str(wanted.folder))
     report(failures, len(wanted.runs))
 

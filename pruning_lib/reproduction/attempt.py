@@ -32,7 +32,7 @@ def attempt(run: Run, state: dict[str, str], environment: dict[str, str], topic:
     topic
         Of the dask events that tell what runs where.
     check
-        Whether to refuse to run if the state is another one here and now.
+        Whether to refuse to run, and in the end to count, if the state is another one here and now.
 
     Returns
     -------
@@ -73,16 +73,23 @@ def logged(run: Run, name: str, state: dict[str, str], environment: dict[str, st
             tell(topic, name, line)
 
         say(f"{run.name} starts on {socket.gethostname()}, process {os.getpid()}")
-        changed = differences(state, state_of(run.source, int(state["threads"]))) if check else ""
-        if changed:
-            failure, seconds = f"{run.name} did not start: since the sweep began, {changed}", 0.0
+        failure, seconds = "", 0.0
+        if changed := check and changes(run, state):
+            failure = f"{run.name} did not start: since the sweep began, {changed}"
         else:
             outcome = execute(run, say, environment)
             failure, seconds = outcome.failure, outcome.seconds
-        if failure:
-            run.results.unlink(missing_ok=True)
+            # The kernel has imported what was there when it came to it.
+            if not failure and (changed := check and changes(run, state)):
+                run.results.unlink()
+                failure = f"{run.name} does not count: while it ran, {changed}"
         say(failure or f"done in {seconds:.1f} s")
     return failure
+
+
+def changes(run: Run, state: dict[str, str]) -> str:
+    """Return in words what is not as `state` has it, here and now."""
+    return differences(state, state_of(run.source, int(state["threads"])))
 
 
 def tell(topic: str, name: str, line: str) -> None:

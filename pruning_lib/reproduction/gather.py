@@ -3,13 +3,13 @@
 import json
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pruning_lib.reproduction import results
-from pruning_lib.reproduction.attempt import complete
-from pruning_lib.reproduction.sweep import PLAN
+from pruning_lib.reproduction.attempt import PARAMETERS, complete
+from pruning_lib.reproduction.sweep import PLAN, read_plan
 from pruning_lib.reproduction.sweep_file import matches
 
 SEEDS = ("seeds", "seed")  # parameters that tell repetitions from settings, where no sweep says which
@@ -17,13 +17,16 @@ SEEDS = ("seeds", "seed")  # parameters that tell repetitions from settings, whe
 
 @dataclass(frozen=True)
 class Record:
-    """The results of one run: where to look at them, its seed, and what its sweep expects of it."""
+    """The results of one run: where to look at them, its seed, and what its sweep says of it."""
 
     results: dict[str, Any]
     link: Path
     parameters: dict[str, Any]  # apart from the seed
     seed: Any
     expected: dict[str, dict[str, Any]]
+    late: bool = False  # whether what is expected was changed after runs were complete
+    given: dict[str, Any] = field(default_factory=dict)  # by the sweep, apart from the seed
+    missing: dict[str, dict[str, Any]] = field(default_factory=dict)  # the sweep's runs that are not complete -> given
 
     @property
     def label(self) -> str:
@@ -33,7 +36,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Row:
-    """One quantity in one setting.
+    """One quantity in one setting on one device.
 
     `mean` and `sd` are over runs with different seeds; `sd` is the sample standard deviation, None for a single run.
     """
@@ -58,12 +61,33 @@ class Row:
         return statistics.stdev(self.values) if len(self.values) > 1 else None
 
     @property
+    def device(self) -> str:
+        return self.records[0].results["device"]
+
+    @property
+    def missing(self) -> list[str]:
+        """The runs in this setting that are planned, but not complete."""
+        found = [name for record in self.records for name, given in record.missing.items() if given == record.given]
+        return list(dict.fromkeys(found))
+
+    @property
+    def planned(self) -> int:
+        return len(self.values) + len(self.missing)
+
+    @property
+    def late(self) -> bool:
+        """Whether the tolerance was set after runs were complete."""
+        return any(record.late and self.quantity in record.expected for record in self.records)
+
+    @property
     def verdict(self) -> str:
-        """``reproduced``, ``not reached``, ``different setting``, or empty where the paper gives no number."""
+        """What `table.RULE` says: ``reproduced``, say; empty where the paper gives no number."""
         if self.paper is None:
             return ""
         if self.tolerance is None:
-            return "different setting"
+            return "not claimed" if any(record.expected for record in self.records) else "different setting"
+        if self.missing:
+            return "incomplete"
         # What is computed as 1.9 - 1.6 must not be further than 0.3.
         near = abs(self.mean - self.paper) <= self.tolerance + 1e-9 * max(1, abs(self.paper))
         return "reproduced" if near else "not reached"
@@ -75,7 +99,8 @@ def read_records(paths: Sequence[str | Path]) -> list[Record]:
     Raises
     ------
     ValueError
-        If there are none below one of the paths, a file is not complete, or a sweep expects what none of its runs has.
+        If there are none below one of the paths, a file is not complete, or a sweep expects what none of its runs has
+        or the paper gives no number for.
     """
     found = []
     for path in map(Path, paths):
@@ -97,12 +122,14 @@ def of_folder(folder: Path) -> list[Record]:
 
 def of_sweep(folder: Path) -> list[Record]:
     """Return the records of a sweep's complete runs, which link to their pages."""
-    plan = json.loads((folder / PLAN).read_text(encoding="utf-8"))
+    plan = read_plan(folder / PLAN)
+    made = [name for name in plan["runs"] if complete(folder / name)]
+    seed = plan["seed_parameter"]
+    missing = {f"{folder.name}/{name}": but(given, seed) for name, given in plan["runs"].items() if name not in made}
     runs = []
-    for name, given in plan["runs"].items():
-        if complete(folder / name):
-            result = results.read(folder / name / "results.json")
-            runs.append(record_of(result, page_in(folder / name), given, plan["seed_parameter"], plan["expected"]))
+    for name in made:
+        result = results.read(folder / name / "results.json")
+        runs.append(record_of(result, page_in(folder / name), plan["runs"][name], plan, missing))
     return all_met(runs, plan["expected"], folder)
 
 
@@ -112,17 +139,20 @@ def of_file(path: Path) -> list[Record]:
         content = json.loads(path.read_text(encoding="utf-8"))
         if is_sweep(content):
             settings = content["settings"]
-            names = (settings["seed_parameter"], settings["expected"])
-            runs = [record_of(results.checked(run), path, run["given"], *names) for run in content["runs"]]
+            runs = [record_of(results.checked(run), path, run["given"], settings) for run in content["runs"]]
             return all_met(runs, settings["expected"], path)
-        result = results.checked(content)
+        result, beside = results.checked(content), path.parent / PARAMETERS
+        given = {}
+        if path.name == "results.json" and beside.exists():  # a sweep's run: all that it was given
+            given = json.loads(beside.read_text(encoding="utf-8"))["parameters"]
+        parameters = result["parameters"] | given
     except OSError as error:
         raise ValueError(f"{path} can't be read: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} holds no complete results: {error}") from None
-    seed = next((name for name in SEEDS if name in result["parameters"]), "")
+    seed = next((name for name in SEEDS if name in parameters), "")
     page = page_in(path.parent) if path.name == "results.json" else path
-    return [record_of(result, page, {}, seed, [])]
+    return [record_of(result, page, given, {"seed_parameter": seed, "expected": []})]
 
 
 def is_sweep(content: Any) -> bool:
@@ -141,30 +171,39 @@ def page_in(folder: Path) -> Path:
     return [*sorted(folder.glob("*.html")), *sorted(folder.glob("*.ipynb")), folder / "results.json"][0]
 
 
-def record_of(result: dict, link: Path, given: dict, seed_parameter: str, expected: list[dict]) -> Record:
-    """Return the record of one run; with several seeds in one run, they are part of the setting."""
-    parameters = result["parameters"] | given
-    seed = parameters.get(seed_parameter)
+def record_of(result: dict, link: Path, given: dict, plan: dict, missing: dict[str, dict] | None = None) -> Record:
+    """Return the record of one run as its sweep's `plan` has it; several seeds in one run are part of the setting."""
+    parameters, name = result["parameters"] | given, plan["seed_parameter"]
+    mine = {entry["quantity"]: entry for entry in plan["expected"] if matches(entry["where"], parameters)}
+    seed = parameters.get(name)
     if isinstance(seed, list):
         seed = seed[0] if len(seed) == 1 else None
     if seed is not None:
-        parameters = {name: value for name, value in parameters.items() if name != seed_parameter}
-    mine = {entry["quantity"]: entry for entry in expected if matches(entry["where"], result["parameters"] | given)}
-    return Record(result, link, parameters, seed, mine)
+        parameters = but(parameters, name)
+    late = plan.get("expected_late", False)
+    return Record(result, link, parameters, seed, mine, late, but(given, name), missing or {})
+
+
+def but(parameters: dict[str, Any], left_out: str) -> dict[str, Any]:
+    """Return `parameters` without the one of that name."""
+    return {name: value for name, value in parameters.items() if name != left_out}
 
 
 def all_met(records: list[Record], expected: list[dict], where: Path) -> list[Record]:
-    """Return `records` if each quantity expected of them is a headline number of one, as a misspelled one is not."""
+    """Return `records` if the paper gives a number for each quantity expected of them: not for a misspelled one."""
     for entry in expected:
-        runs = [record for record in records if record.expected.get(entry["quantity"]) == entry]
-        names = {headline["name"] for record in runs for headline in record.results["headline"]}
-        if runs and entry["quantity"] not in names:
-            raise ValueError(f"{where}: expected has {entry['quantity']!r}, must be one of {', '.join(sorted(names))}")
+        quantity = entry["quantity"]
+        runs = [record for record in records if record.expected.get(quantity) == entry]
+        numbers = [(number["name"], number["paper"]) for record in runs for number in record.results["headline"]]
+        names = sorted({name for name, paper in numbers if paper is not None})
+        if runs and quantity not in names:
+            allowed = f"one of those with a paper's number: {', '.join(names) or 'none'}"
+            raise ValueError(f"{where}: expected has {quantity!r}, must be {allowed}")
     return records
 
 
 def rows_of(records: Sequence[Record]) -> list[Row]:
-    """Return a row per quantity and setting, in order of notebook and first appearance.
+    """Return a row per quantity, setting and device, in order of notebook and first appearance.
 
     Raises
     ------
@@ -177,8 +216,8 @@ def rows_of(records: Sequence[Record]) -> list[Row]:
             expected = record.expected.get(headline["name"], {})
             tolerance = expected.get("tolerance", headline.get("tolerance"))
             key = (record.results["notebook"], headline["name"], headline["unit"], headline["paper"], tolerance)
-            setting = json.dumps(record.parameters, sort_keys=True)
-            groups.setdefault((*key, expected.get("differs", ""), setting), []).append((headline, record))
+            setting = (json.dumps(record.parameters, sort_keys=True), record.results["device"])
+            groups.setdefault((*key, expected.get("differs", ""), *setting), []).append((headline, record))
     rows = []
     for key, entries in groups.items():
         seeds: dict[str, Path] = {}

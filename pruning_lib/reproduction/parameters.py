@@ -1,6 +1,7 @@
 """The parameters of a notebook: declared in its typed cell, given by a profile or on the command line, checked."""
 
 import ast
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,10 @@ def declared(notebook: Any, name: str) -> dict[str, str]:
 
 
 def fitted(value: Any, type_name: str) -> Any:
-    """Return `value` if it is of that type (an int also where a float is due, as a float), else raise TypeError."""
+    """Return `value` if it is of that type (an int also where a float is due, as a float), else raise TypeError.
+
+    A float that is not finite, or a text that has no encoding, is a ValueError: no JSON file could hold it.
+    """
     if type_name.startswith("list["):
         if not isinstance(value, list):
             raise TypeError
@@ -80,7 +84,20 @@ def fitted(value: Any, type_name: str) -> Any:
         return float(value)
     if type(value) is not SCALARS[type_name]:  # not isinstance: True is no int here
         raise TypeError
+    if type(value) is float and not math.isfinite(value):
+        raise ValueError("finite")
+    if type(value) is str and not encodable(value):
+        raise ValueError("text that UTF-8 can encode")
     return value
+
+
+def encodable(text: str) -> bool:
+    """Whether `text` can be written to a file: half of a character, as bytes that are no UTF-8 become, can not."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def check(values: dict[str, Any], types: dict[str, str], where: str) -> dict[str, Any]:
@@ -96,13 +113,16 @@ def check(values: dict[str, Any], types: dict[str, str], where: str) -> dict[str
             result[name] = fitted(value, types[name])
         except (TypeError, OverflowError):
             raise ValueError(f"{where}: {name} is {value!r}, must be of type {types[name]}") from None
+        except ValueError as error:
+            raise ValueError(f"{where}: {name} is {value!r}, must be {error}") from None
     return result
 
 
 def load_yaml(text: str) -> Any:
     """Return what the YAML `text` says, with 1e-3, nan and inf as floats, which PyYAML takes for strings.
 
-    A key given twice is an error, where PyYAML would take the last; tags that would call code are one too.
+    A key given twice is an error, where PyYAML would take the last; tags that would call code are one too. All errors
+    are a ValueError in one line.
     """
     import yaml
 
@@ -119,18 +139,19 @@ def load_yaml(text: str) -> Any:
     number = re.compile(r"[-+]?(?:(?:\d+\.?\d*|\.\d+)[eE][-+]?\d+|inf|nan)$")
     Loader.add_constructor("!number", lambda loader, node: float(loader.construct_scalar(node)))
     Loader.add_implicit_resolver("!number", number, list("-+.0123456789in"))
-    return yaml.load(text, Loader)
+    try:
+        return yaml.load(text, Loader)
+    except Exception as error:  # beside its own, what its constructors raise: of a date 2026-13-40, of a thousand "["
+        raise ValueError(" ".join(str(error).split())) from None
 
 
 def parse(text: str, name: str, type_name: str | None) -> Any:
     """Return the value that `text` stands for on the command line: as it is for a str, else read as YAML."""
-    import yaml
-
     if type_name == "str":
         return text
     try:
         return load_yaml(text)
-    except yaml.YAMLError:
+    except ValueError:
         raise ValueError(f"{name} is {text!r}, must be YAML for a value of type {type_name}") from None
 
 
@@ -139,13 +160,11 @@ def read_profiles(folder: Path, names: list[str]) -> dict[str, dict[str, dict[st
 
     A notebook for which the file gives no `smoke` has its defaults there.
     """
-    import yaml
-
     path = Path(folder) / "profiles.yaml"
     try:
         profiles = (load_yaml(path.read_text(encoding="utf-8")) if path.exists() else None) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is no YAML: {' '.join(str(error).split())}") from None
+    except ValueError as error:
+        raise ValueError(f"{path} is no YAML: {error}") from None
     if not isinstance(profiles, dict) or not all(
         isinstance(of_notebook, dict) and all(isinstance(values, dict) for values in of_notebook.values())
         for of_notebook in profiles.values()

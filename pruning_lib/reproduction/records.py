@@ -1,28 +1,68 @@
 """Recorded experiments: many runs with one set of settings in one JSON file, added to run by run."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from pruning_lib.files import written_whole
 from pruning_lib.reproduction.results import provenance
 
+ORIGIN = ("commit", "dirty")  # of each run
+SAME = ("versions", "device", "threads")  # of all runs in a file
+
+
+@contextmanager
+def held(path: Path) -> Iterator[None]:
+    """Let nobody else add to the file at `path`; ValueError if somebody does: the last to save would drop the rest."""
+    from filelock import FileLock, Timeout
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(path.with_name(f".{path.name}.lock"), timeout=0):
+            yield
+    except Timeout:
+        raise ValueError(f"{path} is being written by another process: wait for it, or choose another file") from None
+
 
 def finished(path: Path, settings: dict[str, Any]) -> list[dict]:
-    """Runs already in the file at `path`; ValueError if they were made with other settings."""
+    """Runs already in the file at `path`, each with its commit and dirty flag.
+
+    Raises
+    ------
+    ValueError
+        If they were made with other settings, versions, another device or number of threads.
+    """
+    origin()  # now, before the first run
     if not path.exists():
         return []
-    record = json.loads(path.read_text(encoding="utf-8"))
-    if record["settings"] != settings:
-        raise ValueError(f"{path} holds runs with settings {record['settings']}, must be {settings}: move it away")
-    return record["runs"]
+    record, now = json.loads(path.read_text(encoding="utf-8")), provenance()
+    for name, here in {"settings": settings, **{name: now[name] for name in SAME}}.items():
+        if record[name] != here:
+            raise ValueError(f"{path} holds runs with {name} {record[name]}, must be {here}: move it away")
+    return [run | {name: run.get(name, record[name]) for name in ORIGIN} for run in record["runs"]]
 
 
 def save(path: Path, about: str, settings: dict[str, Any], runs: list[dict]) -> None:
-    """Write all `runs`, each with its "seconds", to `path`, a line each; what they are `about` and their provenance."""
+    """Write all `runs`, each with its "seconds", to `path`, a line each; what they are `about` and their provenance.
+
+    Runs without a commit are of this process: they get its own, and its dirty flag, in `runs` too.
+    """
+    for run in runs:
+        for name, value in origin().items():
+            run.setdefault(name, value)
     record = {"about": about} | provenance()
     record |= {"seconds": sum(run["seconds"] for run in runs), "settings": settings, "runs": []}
     lines = json.dumps(record, ensure_ascii=False, indent=1)[: -len("[]\n}")]
     lines += "[\n" + ",\n".join(json.dumps(run, separators=(",", ":"), ensure_ascii=False) for run in runs) + "\n]\n}\n"
     with written_whole(path) as temporary:
         temporary.write_text(lines, encoding="utf-8")
+
+
+@cache
+def origin() -> dict[str, Any]:
+    """Commit and dirty flag as they were at first: the code is loaded, whatever is committed or written meanwhile."""
+    now = provenance()
+    return {name: now[name] for name in ORIGIN}

@@ -1,8 +1,10 @@
 """Run notebooks with papermill: check everything first, then leave a copy, a web page and the numbers of each."""
 
 import logging
+import textwrap
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -144,6 +146,8 @@ def execute(
             failure = f"{run.name} ended without writing its results: its last cell must call results.write"
         except Exception as error:
             failure = f"{run.name} ran, but: {error}"
+    if failure:
+        run.results.unlink(missing_ok=True)
     return Outcome(run, time.monotonic() - start, None if failure else result, failure, interrupted)
 
 
@@ -178,19 +182,35 @@ def numbering(run: Run) -> tuple[Callable[[int], int], int]:
 
 
 def describe(run: Run, error: BaseException) -> str:
+    """Return what `examine` does, or that it can't: the other notebooks are still to be run. No half copy stays."""
+    try:
+        return examine(run, error)
+    except Exception as other:  # a full disk, as a rule: the copy is cut off, or can't be written again
+        try:
+            read_notebook(run.copy)
+        except ValueError:
+            with suppress(OSError):
+                run.copy.unlink()
+        errors = [error] if isinstance(error, OSError) else [error, other]
+        texts = [textwrap.shorten(f"{type(each).__name__}: {each}", 200) for each in errors]
+        return f"{run.name} failed: {'; '.join(texts)}"
+
+
+def examine(run: Run, error: BaseException) -> str:
     """Return the failure in one line, empty if all errors were expected ones; see that the copy holds the error."""
     import nbformat
     from papermill.exceptions import PapermillExecutionError
     from papermill.execute import remove_error_markers
 
+    from pruning_lib.reproduction import committed
     from pruning_lib.reproduction.kernel import error_of, first_line
 
     what = " ".join(f"{type(error).__name__}: {error}".split())
     if not run.copy.exists():
         return f"{run.name} did not start: {what}"
-    if isinstance(error, OSError):  # a full disk, say: the copy may be cut off
-        return f"{run.name} failed: {what}"
     notebook = read_notebook(run.copy)
+    if isinstance(error, OSError):
+        return f"{run.name} failed: {what}"
     started = None
     for index, cell in enumerate(remove_error_markers(notebook).cells):
         if cell.cell_type == "code" and cell.metadata.papermill.start_time:
@@ -201,13 +221,13 @@ def describe(run: Run, error: BaseException) -> str:
     if isinstance(error, PapermillExecutionError):
         if not notebook.metadata.papermill.exception:
             # papermill also raises for cells tagged raises-exception, after having run everything.
-            nbformat.write(notebook, run.copy)
+            committed.write(run.copy, notebook)
             return ""
     elif not any(output.output_type == "error" for output in cell.outputs):
         # A dead kernel, an interrupt: papermill saved the copy without it.
         name, text = type(error).__name__, str(error)
         cell.outputs.append(nbformat.v4.new_output("error", ename=name, evalue=text, traceback=[f"{name}: {text}"]))
-        nbformat.write(notebook, run.copy)
+        committed.write(run.copy, notebook)
     number, total = numbering(run)
     verb = "was interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
     return f"{run.name} {verb} in cell {number(started)} of {total} ({first_line(cell.source)}): {error_of(cell)}"

@@ -8,16 +8,17 @@ from pathlib import Path
 
 from pruning_lib.files import CHECKOUT
 
-SHOWS = ("teaching", "reproduction", "__pycache__")  # folders of the library that run and show, and compute no number
+SHOWS = ("teaching", "reproduction")  # folders of the library that run and show, and compute no number
+COMPUTES = ("reproduction", "comparison")  # but for this one
+SUFFIXES = (".py", ".js", ".css", ".json", ".yaml", ".safetensors", ".sha256")  # not what editors and systems leave
 
 
 def state_of(notebook: Path, threads: int) -> dict[str, str]:
     """Return what -> its value: digests of the notebook's code and of the library, versions, threads per run."""
     package = CHECKOUT / "pruning_lib"
-    files = [path for path in sorted(package.rglob("*")) if not set(path.relative_to(package).parts) & set(SHOWS)]
     library = hashlib.sha256()
-    for path in files:
-        if path.is_file():
+    for path in sorted(package.rglob("*")):
+        if path.is_file() and counts(path.relative_to(package)):
             library.update(f"{path.relative_to(package).as_posix()}\0".encode() + path.read_bytes() + b"\0")
     cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
     code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]  # texts and outputs may change
@@ -28,6 +29,13 @@ def state_of(notebook: Path, threads: int) -> dict[str, str]:
         **{name: version_of(name) for name in ("torch", "torchvision", "numpy", "scikit-learn")},
         "threads": str(threads),
     }
+
+
+def counts(path: Path) -> bool:
+    """Whether numbers may depend on the file at `path`, relative to the library."""
+    hidden = any(part.startswith(".") for part in path.parts)
+    shows = path.parts[0] in SHOWS and path.parts[: len(COMPUTES)] != COMPUTES
+    return path.suffix in SUFFIXES and not hidden and not shows
 
 
 def version_of(package: str) -> str:

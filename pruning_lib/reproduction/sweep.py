@@ -16,7 +16,7 @@ from pruning_lib.reproduction.attempt import attempt, complete
 from pruning_lib.reproduction.progress import Progress
 from pruning_lib.reproduction.run import Run
 from pruning_lib.reproduction.state import differences, state_of
-from pruning_lib.reproduction.sweep_file import Sweep
+from pruning_lib.reproduction.sweep_file import EXPECTED_KEYS, Sweep
 
 PLAN, RECORD, LOCK = "sweep.json", "record.json", ".lock"
 ATTEMPTS = 2
@@ -31,7 +31,9 @@ def ready(
     Raises
     ------
     ValueError
-        If the folder can't be used, or the scheduler does not answer.
+        If the folder can't be used, or the scheduler does not answer or has no workers.
+    OSError
+        Naming the file, if it can't be written.
     """
     client = stack.enter_context(connected(scheduler)) if scheduler else None
     state = stack.enter_context(opened(sweep, threads, mix))
@@ -61,7 +63,7 @@ def opened(sweep: Sweep, threads: int = 1, mix: bool = False) -> Iterator[dict[s
         make_writable(folder)
     except OSError as error:
         raise ValueError(f"out is {str(folder)!r}, must be a writable folder: {error.strerror}") from None
-    if not (folder / PLAN).exists() and any(path.name != LOCK for path in folder.iterdir()):
+    if not (folder / PLAN).exists() and any(path.name[0] != "." for path in folder.iterdir()):
         raise ValueError(f"out is {str(folder)!r}, must be a new or empty folder, or one with this sweep")
     try:
         with FileLock(folder / LOCK, timeout=0):
@@ -73,19 +75,48 @@ def opened(sweep: Sweep, threads: int = 1, mix: bool = False) -> Iterator[dict[s
 
 def planned(sweep: Sweep, state: dict[str, str], mix: bool) -> None:
     """Write the plan into the folder, or see that the one there is the same; ValueError if it is another."""
-    path, states = sweep.folder / PLAN, []
+    path, states, late = sweep.folder / PLAN, [], False
     if path.exists():
-        old = json.loads(path.read_text(encoding="utf-8"))
+        old, begun = read_plan(path), any(complete(sweep.folder / name) for name in sweep.runs)
         if {key: old[key] for key in sweep.plan} != sweep.plan:
             raise ValueError(f"{sweep.folder} holds another sweep, of {old['notebook']}: choose another --out")
-        states = old["states"] if any(complete(sweep.folder / name) for name in sweep.runs) else []
+        states = old["states"] if begun else []
+        late = old.get("expected_late", False) or (begun and old["expected"] != sweep.expected)
     changed = [] if mix else [text for text in (differences(before, state) for before in states) if text]
     if changed:
         remedy = "start anew with another --out, or mix both with --mix"
         raise ValueError(f"since {sweep.folder} was begun, {changed[0]}: {remedy}")
     if state not in states:
         states = [*states, state]
-    results.save(path, sweep.plan | {"expected": sweep.expected, "states": states})
+    save(path, sweep.plan | {"expected": sweep.expected, "expected_late": late, "states": states})
+
+
+def save(path: Path, content: dict[str, Any]) -> None:
+    """Write `content` to `path` as `results.save` does; an OSError names the file, as that of a full disk does not."""
+    try:
+        results.save(path, content)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
+
+
+def read_plan(path: Path) -> dict[str, Any]:
+    """Return what `planned` wrote to `path`; ValueError naming the file if it is something else."""
+    kinds = {"notebook": str, "seed_parameter": str, "runs": dict, "expected": list, "states": list}
+    try:
+        plan = json.loads(path.read_text(encoding="utf-8"))
+        whole = isinstance(plan, dict) and all(isinstance(plan.get(key), kind) for key, kind in kinds.items())
+        if not whole or not all(isinstance(entry, dict) for entry in (*plan["runs"].values(), *plan["states"])):
+            raise ValueError(f"must have {', '.join(kinds)}")
+        for entry in plan["expected"]:
+            if not (
+                isinstance(entry, dict) and entry.keys() == set(EXPECTED_KEYS) and isinstance(entry["where"], dict)
+            ):
+                raise ValueError(f"expected has {entry!r}, must have {', '.join(EXPECTED_KEYS)}")
+    except OSError as error:
+        raise ValueError(f"{path} can't be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is no plan of a sweep: {error}") from None
+    return plan
 
 
 @contextmanager
@@ -107,15 +138,22 @@ def local(workers: int) -> Iterator[Any]:
 
 
 def connected(scheduler: str) -> Any:
-    """Return a dask client of the scheduler at that address; ValueError if none answers."""
+    """Return a dask client of the scheduler at that address; ValueError if none answers or it has no workers."""
     from distributed import Client
 
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     try:
-        return Client(scheduler, timeout=ANSWER_SECONDS, set_as_default=False)
+        client = Client(scheduler, timeout=ANSWER_SECONDS, set_as_default=False)
     except Exception as error:  # an address that is none, nobody there, another protocol
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(f"scheduler is {scheduler!r}, must answer within {ANSWER_SECONDS} s: {reason}") from None
+    try:
+        client.wait_for_workers(1, timeout=ANSWER_SECONDS)
+    except TimeoutError:
+        client.close()
+        start = f"dask worker {scheduler} --nthreads 1"
+        raise ValueError(f"scheduler {scheduler!r} has no workers, must have one; to start it: {start}") from None
+    return client
 
 
 def carry_out(sweep: Sweep, client: Any, state: dict[str, str], mix: bool = False) -> list[str]:
@@ -130,6 +168,7 @@ def carry_out(sweep: Sweep, client: Any, state: dict[str, str], mix: bool = Fals
 
     left = [name for name in sweep.runs if not complete(sweep.folder / name)]
     progress = Progress(len(sweep.runs), len(sweep.runs) - len(left))
+    progress.show()
     topic = f"sweep-{uuid.uuid4().hex}"
     environment = {name: state["threads"] for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
     if "PRUNING_LIB_DATA" in os.environ:
@@ -178,13 +217,13 @@ def recorded(sweep: Sweep) -> Path | None:
     for name in sweep.runs:
         for trace in sweep.folder.glob(f".{name}.*"):
             shutil.rmtree(trace) if trace.is_dir() else trace.unlink()
-    plan = json.loads((sweep.folder / PLAN).read_text(encoding="utf-8"))
+    plan = read_plan(sweep.folder / PLAN)
     runs = [
         {"run": name, "given": given} | results.read(sweep.folder / name / "results.json")
         for name, given in sweep.runs.items()
     ]
-    settings = {key: plan[key] for key in ("notebook", "seed_parameter", "expected", "states")}
+    settings = {key: plan[key] for key in ("notebook", "seed_parameter", "expected", "expected_late", "states")}
     record = {"about": f"Sweep over {sweep.source.stem}, {len(runs)} runs.", "settings": settings}
     record |= {"seconds": round(sum(run["seconds"] for run in runs), 1), "runs": runs}
-    results.save(sweep.folder / RECORD, record)
+    save(sweep.folder / RECORD, record)
     return sweep.folder / RECORD

@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from pruning_lib.reproduction import NOTEBOOKS
-from pruning_lib.reproduction.parameters import check, declared, load_yaml, notebook_paths, read_notebook, read_profiles
+from pruning_lib.reproduction.parameters import (
+    check,
+    declared,
+    encodable,
+    load_yaml,
+    notebook_paths,
+    read_notebook,
+    read_profiles,
+)
 from pruning_lib.reproduction.results import finite
 
 KEYS = ("notebook", "profile", "parameters", "grid", "seeds", "seed_parameter", "expected", "out")
@@ -90,20 +98,24 @@ def read_sweep(path: str | Path, out: str | Path | None = None, notebooks: str |
         parameters = base | fixed | varied
         runs[run_name(name, varied, parameters)] = parameters
     entries = listed(content["expected"], f"{path}: expected") if "expected" in content else []
-    expected = [checked_expectation(entry, types, runs, path) for entry in entries]
+    expected = [checked_expectation(entry, types, runs, seed_parameter, path) for entry in entries]
+    for first, second in itertools.combinations(expected, 2):
+        both = [
+            name for name, given in runs.items() if all(matches(entry["where"], given) for entry in (first, second))
+        ]
+        if both and first["quantity"] == second["quantity"]:
+            raise ValueError(f"{path}: expected has {first['quantity']!r} twice for {both[0]}, must have it once")
     return Sweep(paths[name].resolve(), folder_of(path, content, out), runs, seed_parameter, expected)
 
 
 def read_mapping(path: Path) -> dict[str, Any]:
     """Return the mapping in the YAML file `path`; ValueError in one line if it is none."""
-    import yaml
-
     try:
         content = load_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ValueError(f"{path} can't be read: {error.strerror}") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # a date such as 2026-13-40 is a ValueError
-        raise ValueError(f"{path} is no plain YAML: {' '.join(str(error).split())}") from None
+    except ValueError as error:
+        raise ValueError(f"{path} is no plain YAML: {error}") from None
     if not isinstance(content, dict) or not content:
         raise ValueError(f"{path} must map {', '.join(KEYS[:6])} to values")
     return content
@@ -179,18 +191,22 @@ def run_name(notebook: str, varied: dict[str, Any], parameters: dict[str, Any]) 
     return "_".join(words)[:80] + f"-{digest}"
 
 
-def checked_expectation(entry: Any, types: dict[str, str], runs: dict[str, dict], path: Path) -> dict[str, Any]:
+def checked_expectation(
+    entry: Any, types: dict[str, str], runs: dict[str, dict], seed_parameter: str, path: Path
+) -> dict[str, Any]:
     """Return one entry of `expected`, all of its keys filled in."""
     if not isinstance(entry, dict) or not {"quantity", "tolerance"} <= entry.keys() <= set(EXPECTED_KEYS):
         raise ValueError(f"{path}: expected has {entry!r}, must have quantity and tolerance, maybe where and differs")
     quantity, differs = entry["quantity"], entry.get("differs", "")
     for key, value in (("quantity", quantity), ("differs", differs)):
-        if not isinstance(value, str):
+        if not isinstance(value, str) or not encodable(value):
             raise ValueError(f"{path}: {key} is {value!r}, must be text")
     tolerance = finite(entry["tolerance"], f"{path}: tolerance of {quantity!r}")
     if tolerance < 0:
         raise ValueError(f"{path}: tolerance of {quantity!r} is {tolerance}, must be at least 0")
     where = check(mapping(entry, "where", path), types, f"{path}, expected")
+    if seed_parameter in where:
+        raise ValueError(f"{path}: expected of {quantity!r} is where {where}, must hold for all seeds")
     if not any(matches(where, parameters) for parameters in runs.values()):
         raise ValueError(f"{path}: expected of {quantity!r} is where {where}, which no run of the sweep has")
     return {"quantity": quantity, "tolerance": tolerance, "where": where, "differs": differs}
@@ -207,6 +223,6 @@ def folder_of(path: Path, content: dict[str, Any], out: str | Path | None) -> Pa
         return Path(out).resolve()
     base = Path(RUNS).resolve()
     name = content.get("out", path.stem)
-    if not isinstance(name, str) or "\0" in name or base not in (base / name).resolve().parents:
+    if not isinstance(name, str) or "\0" in name or not encodable(name) or base not in (base / name).resolve().parents:
         raise ValueError(f"{path}: out is {name!r}, must be a folder below {RUNS}; another one is given by --out")
     return (base / name).resolve()

@@ -4,6 +4,7 @@ import csv
 import html
 import io
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
@@ -12,13 +13,16 @@ from pruning_lib.reproduction.gather import Record, Row
 
 FORMATS = ("markdown", "html", "csv")
 HEAD = ("notebook", "quantity", "setting", "paper", "ours", "n", "verdict", "runs")
-COLUMNS = ("notebook", "quantity", "setting", "paper", "mean", "sd", "n", "unit", "tolerance", "verdict", "runs")
+COLUMNS = (*HEAD[:4], "mean", "sd", "n", "planned", "unit", "tolerance", "verdict", "runs")
 RULE = (
-    "Ours: mean ± sample standard deviation over n runs that differ in the seed only; a single run has no ±, even if "
-    "it averages over seeds itself. Verdict, where the paper gives a number: reproduced: in the paper's setting, and "
-    "our mean is no further from its number than the tolerance set for that quantity; not reached: in the paper's "
-    "setting, but further, on either side; different setting: nobody claims that ours is the paper's, so the two "
-    "numbers are not compared. What differs although the setting counts as the paper's is said under setting."
+    "Ours: mean ± sample standard deviation over n runs on one device with the same parameters but for the seed (1 of "
+    "3: two more are planned), whose commits and versions are listed below; a single run has no ±, even if it averages "
+    "over seeds itself. Verdict, where the paper gives a number: reproduced: in the paper's setting, and our mean is "
+    "no further from its number than the tolerance set for that quantity; not reached: in the paper's setting, but "
+    "further, on either side; incomplete: in the paper's setting, but runs are missing; not claimed: in the paper's "
+    "setting, but no tolerance was set for this quantity; different setting: nobody claims that ours is the paper's, "
+    "so the two numbers are not compared. Set after the runs: what is expected was changed when runs were complete. "
+    "What differs although the setting counts as the paper's is said under setting."
 )
 STYLE = """
 :root { color-scheme: light dark; font-family: sans-serif }
@@ -41,8 +45,10 @@ def cells(row: Row, rows: Sequence[Row]) -> list[str]:
     paper = "" if row.paper is None else number(row.paper) + percent
     verdict = row.verdict
     if verdict and row.tolerance is not None:
-        verdict += f" ({'within' if verdict == 'reproduced' else 'tolerance'} {row.tolerance:g})"
-    return [row.notebook, row.quantity, setting(row, rows), paper, ours, str(len(row.values)), verdict]
+        late = ", set after the runs" if row.late else ""
+        verdict += f" ({'within' if verdict == 'reproduced' else 'tolerance'} {row.tolerance:g}{late})"
+    n = f"{len(row.values)}" + (f" of {row.planned}" if row.missing else "")
+    return [row.notebook, row.quantity, setting(row, rows), paper, ours, n, verdict]
 
 
 def number(value: float) -> str:
@@ -52,20 +58,23 @@ def number(value: float) -> str:
 
 def setting(row: Row, rows: Sequence[Row]) -> str:
     """Return the note, what it leaves out of how `row` differs from its like, and how from the paper's."""
-    same = [other.parameters for other in rows if (other.notebook, other.quantity) == (row.notebook, row.quantity)]
+    same = [other for other in rows if (other.notebook, other.quantity) == (row.notebook, row.quantity)]
+    absent = object()  # of older records, which lack a parameter, nobody knows its value
     varied = [
         f"{name} {value}"
         for name, value in row.parameters.items()
-        if any(other.get(name, value) != value for other in same) and not told(row.note, name, value)
+        if any(other.parameters.get(name, absent) != value for other in same) and not told(row.note, name, value)
     ]
+    varied += [f"on {row.device}"] if any(other.device != row.device for other in same) else []
     differs = [f"unlike the paper: {row.differs}"] if row.differs else []
     return "; ".join(filter(None, [row.note, ", ".join(varied), *differs]))
 
 
 def told(note: str, name: str, value: object) -> bool:
-    """Whether a part of `note`, between commas, is the value alone or holds it and the parameter's name as words do."""
+    """Whether a part of `note`, between commas, is the value alone or has it and a word that begins like the name."""
+    named = re.compile(rf"\b{re.escape(name)}")
     parts = note.split(", ")
-    return any(part == str(value) or (name in part and str(value) in part.split()) for part in parts)
+    return any(part == str(value) or (named.search(part) and str(value) in part.split()) for part in parts)
 
 
 def links(row: Row, base: Path) -> list[tuple[str, str]]:
@@ -83,7 +92,7 @@ def markdown(rows: Sequence[Row], base: Path) -> str:
         texts = [plain(text) for text in cells(row, rows)]
         texts.append(", ".join(f"[{plain(label)}]({address})" for label, address in links(row, base)))
         lines.append("| " + " | ".join(texts) + " |")
-    return "\n".join([*lines, "", RULE, "", *(f"- {plain(line)}" for line in origins(rows))]) + "\n"
+    return "\n".join([*lines, "", RULE, "", *(f"- {plain(line)}" for line in below(rows))]) + "\n"
 
 
 def plain(text: str) -> str:
@@ -101,7 +110,7 @@ def page(rows: Sequence[Row], base: Path) -> str:
         texts.append(", ".join(f'<a href="{address}">{label}</a>' for label, address in pairs))
         body.append("<tr>" + "".join(f"<td>{text}</td>" for text in texts) + "</tr>")
     head = "".join(f'<th scope="col">{name}</th>' for name in HEAD)
-    below = "".join(f"<li>{html.escape(line)}</li>" for line in origins(rows))
+    lines = "".join(f"<li>{html.escape(line)}</li>" for line in below(rows))
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>The papers' numbers beside ours</title><style>{STYLE}</style></head>
 <body>
@@ -110,7 +119,7 @@ def page(rows: Sequence[Row], base: Path) -> str:
 {chr(10).join(body)}
 </tbody></table>
 <p>{html.escape(RULE)}</p>
-<ul>{below}</ul>
+<ul>{lines}</ul>
 </body></html>
 """
 
@@ -122,9 +131,15 @@ def comma_separated(rows: Sequence[Row], base: Path) -> str:
     writer.writerow(COLUMNS)
     for row in rows:
         addresses = " ".join(address for _, address in links(row, base))
-        numbers = [row.paper, row.mean, row.sd, len(row.values), row.unit, row.tolerance]
+        numbers = [row.paper, row.mean, row.sd, len(row.values), row.planned, row.unit, row.tolerance]
         writer.writerow([row.notebook, row.quantity, setting(row, rows), *numbers, row.verdict, addresses])
     return text.getvalue()
+
+
+def below(rows: Sequence[Row]) -> list[str]:
+    """Return the lines below the table: `origins`, and the runs of its sweeps that are missing."""
+    missing = dict.fromkeys(name for row in rows for record in row.records for name in record.missing)
+    return origins(rows) + ([f"missing runs: {', '.join(missing)}"] if missing else [])
 
 
 def origins(rows: Sequence[Row]) -> list[str]:

@@ -4,13 +4,18 @@ import json
 import subprocess
 import sys
 from contextlib import ExitStack
+from pathlib import Path
 
 import nbformat
 import pytest
+from click.testing import CliRunner
+from distributed import LocalCluster
 from tiny_sweeps import make, started, write_yaml
 
+from pruning_lib.__main__ import main
+from pruning_lib.reproduction import results
 from pruning_lib.reproduction.attempt import attempt, complete
-from pruning_lib.reproduction.run import Run
+from pruning_lib.reproduction.run import Run, execute
 from pruning_lib.reproduction.state import differences, state_of
 from pruning_lib.reproduction.sweep import opened, ready, recorded
 from pruning_lib.reproduction.sweep_file import read_sweep
@@ -102,6 +107,20 @@ def test_a_run_is_refused_where_something_has_changed(folder, run):
     assert not complete(run.folder)
 
 
+def test_a_run_does_not_count_if_something_has_changed_meanwhile(folder, run, monkeypatch):
+    def changing(*arguments):
+        outcome = execute(*arguments)
+        change(folder, 1, "# changed\n")
+        return outcome
+
+    monkeypatch.setattr("pruning_lib.reproduction.attempt.execute", changing)
+    failure = attempt(run, state_of(run.source, 1), ENVIRONMENT)
+    assert failure == "01_tiny does not count: while it ran, notebook 01_tiny has changed"
+    assert len(started(folder)) == 1 and not run.results.exists()
+    assert failure in (run.folder / "log.txt").read_text()
+    assert attempt(run, state_of(run.source, 1), ENVIRONMENT, check=False) == "" and complete(run.folder)
+
+
 def test_a_state_is_code_and_versions_but_neither_texts_nor_outputs(folder):
     path = folder / "notebooks" / "01_tiny.ipynb"
     state = state_of(path, 1)
@@ -114,6 +133,30 @@ def test_a_state_is_code_and_versions_but_neither_texts_nor_outputs(folder):
     assert differences(state | {"torch": "2.0", "pruning_lib": ""}, state) == (
         f"pruning_lib has changed, torch was 2.0, is {state['torch']}"
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("structure/new.py", True),
+        ("reproduction/comparison/new.py", True),
+        ("workbench/checkpoints/new.safetensors", True),
+        ("reproduction/new.py", False),
+        ("teaching/widgets/new.js", False),
+        ("structure/.new.py.swp", False),
+        ("structure/.#new.py", False),
+        ("structure/new.py~", False),
+        (".ipynb_checkpoints/new.py", False),
+        ("structure/__pycache__/new.cpython-311.pyc", False),
+    ],
+)
+def test_a_state_is_the_librarys_own_files_that_compute(folder, monkeypatch, name, changes):
+    monkeypatch.setattr("pruning_lib.reproduction.state.CHECKOUT", folder)
+    path = folder / "pruning_lib" / name
+    path.parent.mkdir(parents=True)
+    before = state_of(folder / "notebooks" / "01_tiny.ipynb", 1)
+    path.write_text("x = 1")
+    assert (state_of(folder / "notebooks" / "01_tiny.ipynb", 1) != before) == changes
 
 
 def test_another_sweep_may_not_have_the_folder(folder):
@@ -178,6 +221,39 @@ def test_results_of_changed_code_are_not_mixed_unless_asked_for(folder):
     assert len(json.loads((folder / "out" / "sweep.json").read_text())["states"]) == 2
 
 
+def test_what_is_expected_after_the_runs_is_told_for_good(folder):
+    def late(tolerance):
+        sweep = sweep_of(folder, f"seeds: [0, 1]\nexpected: [{{quantity: error, tolerance: {tolerance}}}]\n")
+        with opened(sweep):
+            plan = json.loads((folder / "out" / "sweep.json").read_text())
+        assert plan["expected"][0]["tolerance"] == tolerance
+        return plan["expected_late"]
+
+    assert [late(1), late(2)] == [False, False]
+    sweep = sweep_of(folder)
+    for name in sweep.runs:
+        pretend(sweep, name)
+    assert [late(2), late(3), late(3), late(2)] == [False, True, True, True]
+    assert json.loads(recorded(sweep).read_text())["settings"]["expected_late"] is True
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"notebook": "a"}', 100000 * "["])
+def test_a_plan_that_is_none_is_refused_by_name(folder, text):
+    (folder / "out").mkdir()
+    (folder / "out" / "sweep.json").write_text(text)
+    with pytest.raises(ValueError, match=r"out/sweep\.json is no plan of a sweep"), opened(sweep_of(folder)):
+        pass
+    assert (folder / "out" / "sweep.json").read_text() == text
+
+
+def test_what_a_killed_sweep_left_half_written_is_no_content(folder):
+    (folder / "out").mkdir()
+    (folder / "out" / ".sweep.json.x1y2.json").write_text("{")
+    with opened(sweep_of(folder)):
+        pass
+    assert (folder / "out" / "sweep.json").exists()
+
+
 def test_the_record_waits_for_all_runs(folder):
     sweep = sweep_of(folder)
     with opened(sweep):
@@ -188,6 +264,36 @@ def test_the_record_waits_for_all_runs(folder):
         content = json.loads(recorded(sweep).read_text())
     assert [(run["run"], run["given"]) for run in content["runs"]] == list(sweep.runs.items())
     assert content["seconds"] == 2.0
+
+
+@pytest.mark.parametrize("name", ["sweep.json", "record.json"])
+def test_a_full_disk_ends_the_sweep_in_one_line(folder, monkeypatch, name):
+    def full(path, content):
+        if Path(path).name == name:
+            raise OSError(28, "No space left on device")
+        save(path, content)
+
+    save, sweep = results.save, sweep_of(folder)
+    for run in sweep.runs:
+        pretend(sweep, run)
+    save(sweep.folder / "sweep.json", sweep.plan | {"expected": [], "states": []})
+    monkeypatch.setattr(results, "save", full)
+    arguments = ["sweep", folder / "grid.yaml", "--notebooks", folder / "notebooks", "--out", folder / "out"]
+    answer = CliRunner().invoke(main, list(map(str, arguments)))
+    assert (answer.exit_code, answer.stderr.count("\n")) == (1, 1)
+    assert f"Error: {folder / 'out' / name}: No space left on device; the same command goes on" in answer.stderr
+
+
+def test_a_scheduler_without_workers_is_refused(folder, monkeypatch):
+    monkeypatch.setattr("pruning_lib.reproduction.sweep.ANSWER_SECONDS", 1)
+    with LocalCluster(n_workers=0, processes=False, protocol="tcp", dashboard_address=None) as cluster:
+        address = cluster.scheduler_address
+        message = (
+            f"scheduler '{address}' has no workers, must have one; to start it: dask worker {address} --nthreads 1"
+        )
+        with ExitStack() as stack, pytest.raises(ValueError, match=message):
+            ready(stack, sweep_of(folder), scheduler=address)
+    assert not (folder / "out").exists()
 
 
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "nonsense", "tcp://127.0.0.1:port"])

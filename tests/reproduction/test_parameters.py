@@ -34,7 +34,6 @@ def rewritten(folder, parameters):
         ("sparsity", "1", 1.0),
         ("sparsity", "1e-3", 1e-3),
         ("sparsity", "-2E5", -2e5),
-        ("sparsity", "inf", math.inf),
         ("name", "no", "no"),
         ("name", "12", "12"),
         ("name", '{"a": [', '{"a": ['),
@@ -82,11 +81,34 @@ def test_text_that_is_no_yaml_is_refused():
         parse("[1", "counts", "list[int]")
 
 
+@pytest.mark.parametrize("text", ["2026-13-40", 5000 * "[", "!!timestamp x", "? [a]\n: 1"])
+def test_what_yaml_can_not_make_a_value_of_is_refused_in_one_line(text):
+    with pytest.raises(ValueError, match="must be YAML for a value of type int") as caught:
+        parse(text, "steps", "int")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("sparsity", "nan", "02_snip: sparsity is nan, must be finite"),
+        ("sparsity", "-.inf", "02_snip: sparsity is -inf, must be finite"),
+        ("levels", "[0.5, .nan]", "02_snip: levels is [0.5, nan], must be finite"),
+        ("name", "a\udcff", "02_snip: name is 'a\\udcff', must be text that UTF-8 can encode"),
+        ("words", '["\\ud800"]', "02_snip: words is ['\\ud800'], must be text that UTF-8 can encode"),
+    ],
+)
+def test_what_no_file_can_hold_is_refused_with_its_name(name, text, message):
+    with pytest.raises(ValueError) as caught:
+        check({name: parse(text, name, TYPES[name])}, TYPES, "02_snip")
+    assert str(caught.value) == message
+
+
 def test_words_that_only_begin_like_numbers_stay_words():
     assert load_yaml("[info, nano, 1e, e5, 2x]") == ["info", "nano", "1e", "e5", "2x"]
 
 
-def test_nan_passes_since_ranges_are_the_methods_business():
+def test_nan_is_a_number_as_in_python():
     assert math.isnan(load_yaml("nan"))
 
 
@@ -152,6 +174,8 @@ def test_a_file_that_is_no_notebook_is_refused(folder):
         ("01_good: {paper: {sparsty: 1}}", "01_good, profile paper: parameter is 'sparsty'"),
         ("01_good: {smoke: {out: x}}", "'out' is set by the runner"),
         ("01_good: {smoke: {", "profiles.yaml is no YAML"),
+        ("01_good: {smoke: {steps: 2026-13-40}}", "profiles.yaml is no YAML: month must be in 1..12"),
+        ("01_good: {paper: {sparsity: .nan}}", "01_good, profile paper: sparsity is nan, must be finite"),
     ],
 )
 def test_profiles_are_checked_too(folder, profiles, message):

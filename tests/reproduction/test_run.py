@@ -94,6 +94,43 @@ def test_a_dead_kernel_is_told_and_in_the_copy(folder, notebook_of, tmp_path):
     assert nbformat.read(run.copy, as_version=4).cells[-1].outputs[-1].ename == "DeadKernelError"
 
 
+def test_a_copy_that_a_full_disk_cut_off_is_removed(shared, tmp_path, monkeypatch):
+    def full(source, copy, **settings):
+        Path(copy).write_text('{"cells": [')
+        raise OSError(28, "No space left on device")
+
+    (run,) = plan(["01_good"], out=tmp_path, notebooks=shared)
+    monkeypatch.setattr("papermill.execute_notebook", full)
+    assert execute(run).failure == "01_good failed: OSError: [Errno 28] No space left on device"
+    assert list(run.folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["01_good", "04_dies"])
+def test_a_copy_that_can_not_be_completed_stays_as_it_was(folder, notebook_of, tmp_path, monkeypatch, name):
+    def full(notebook, path):
+        Path(path).write_text('{"cells": [')
+        raise OSError(28, "No space left on device")
+
+    nbformat.write(notebook_of("import os", "os._exit(3)"), folder / "04_dies.ipynb")
+    (run,) = plan([name], out=tmp_path, notebooks=folder)
+    monkeypatch.setattr("nbformat.write", full)
+    failure = execute(run, print).failure
+    assert failure.startswith(f"{name} failed: ") and failure.count("\n") == 0 and len(failure) < 500
+    assert failure.endswith("; OSError: [Errno 28] No space left on device")
+    assert [path.name for path in run.folder.iterdir()] == [f"{name}.ipynb"]
+    assert len(nbformat.read(run.copy, as_version=4).cells) > 3
+
+
+def test_a_run_that_fails_at_last_leaves_no_results(shared, tmp_path, monkeypatch):
+    def fail(run):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pruning_lib.reproduction.run.write_page", fail)
+    (run,) = plan(["01_good"], out=tmp_path, notebooks=shared)
+    assert execute(run, print).failure == "01_good ran, but: [Errno 28] No space left on device"
+    assert [path.name for path in run.folder.iterdir()] == ["01_good.ipynb"]
+
+
 def test_an_interrupt_saves_the_copy_and_starts_nothing_more(shared, tmp_path, monkeypatch):
     def interrupting(line):
         if "cell 4" in line:

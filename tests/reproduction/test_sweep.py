@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from distributed import Client
 from tiny_sweeps import alive, end, finished, kill_all, make, start, started, until, write_yaml
 
 TWELVE = "parameters: {side: SIDE}\ngrid: {lr: [0.1, 0.2, 0.3, 0.4]}\nseeds: [0, 1, 2]\n"
@@ -79,6 +80,7 @@ def test_a_failing_run_is_tried_twice_and_the_others_go_on(folder):
     assert code == 1
     assert sorted(line[2] for line in started(folder)) == ["0", "1", "1", "9", "9"]
     assert text.count("once more") == 2
+    assert text.startswith("0:00:00  0 done, 0 failed, 3 left; now: none\n")
     assert {name.rsplit("-", 1)[0] for name in finished(folder)} == {"fails-0", "fails-1"}
     last = text.strip().split("\n")[-2:]
     assert last[0] == "1 of 3 failed:"
@@ -120,6 +122,8 @@ def test_a_scheduler_started_elsewhere_gives_the_same_results(folder, tmp_path):
         worker = [*dask, "worker", *common, "--nthreads", "1", "--local-directory", str(tmp_path / "dask")]
         processes += [subprocess.Popen(worker, **quiet) for _ in range(2)]
         address = json.loads(place.read_text())["address"]
+        with Client(address, set_as_default=False) as client:
+            client.wait_for_workers(2, timeout=600)
         code, text = end(start(folder, "--scheduler", address, "--threads", "1"))
     finally:
         for process in reversed(processes):

@@ -105,6 +105,20 @@ def test_what_is_expected_is_kept_with_where(folder):
         ("notebook: 01_tiny\nseeds: [0]\nexpected: [{quantity: a, tolerance: nan}]", "must be a finite number"),
         ("notebook: 01_tiny\nseeds: [0]\nexpected: [{quantity: a, tolerance: 1, where: {lr: 2}}]", "no run of the"),
         ("notebook: 01_tiny\nseeds: [0]\nexpected: [{quantity: a, tolerance: 1, where: {rate: 2}}]", "is 'rate'"),
+        ("notebook: 01_tiny\ngrid: {lr: [1, .nan]}", "lr is nan, must be finite"),
+        ('notebook: 01_tiny\nparameters: {name: "\\ud800"}\nseeds: [0]', "name is '\\ud800', must be text that UTF-8"),
+        ('notebook: 01_tiny\nout: "\\ud800"\nseeds: [0]', "out is '\\ud800', must be a folder below runs"),
+        ('notebook: 01_tiny\nseeds: [0]\nexpected: [{quantity: "\\ud800", tolerance: 1}]', "must be text"),
+        ("notebook: 01_tiny\nseeds: [2026-13-40]", "is no plain YAML: month must be in 1..12"),
+        (
+            "notebook: 01_tiny\nseeds: [0]\nexpected: [{quantity: a, tolerance: 1, where: {seeds: [0]}}]",
+            "expected of 'a' is where {'seeds': [0]}, must hold for all seeds",
+        ),
+        (
+            "notebook: 01_tiny\ngrid: {lr: [1, 2]}\nexpected: [{quantity: a, tolerance: 1}, "
+            "{quantity: a, tolerance: 2, where: {lr: 2}}]",
+            "expected has 'a' twice for lr-2.0-",
+        ),
     ],
 )
 def test_what_is_wrong_is_refused_in_one_line_before_anything_starts(folder, text, message):

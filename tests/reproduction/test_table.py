@@ -11,7 +11,7 @@ from pruning_lib.__main__ import main
 from pruning_lib.reproduction import results
 from pruning_lib.reproduction.gather import read_records, rows_of
 from pruning_lib.reproduction.results import Headline, write
-from pruning_lib.reproduction.table import render
+from pruning_lib.reproduction.table import render, told
 
 NASTY = "a|b <i>*c*</i> & \"d\", 'e' [f](g)\n$x$"
 
@@ -70,6 +70,27 @@ def test_the_setting_says_nothing_twice(tmp_path):
     assert "mlp, 60 epochs, shifted by up to 1 px; lr 0.2" in lines[2] and "shift 1" not in lines[2]
 
 
+def test_the_setting_says_what_older_records_lack(tmp_path):
+    for place, given in enumerate([{"lr": 0.1}, {"lr": 0.1, "shift": 0}]):
+        put(tmp_path / str(place) / "results.json", Headline("error", 1.5, "%", 1.6, "mnist"), **given)
+    old, new = render(rows_of(read_records([tmp_path])), "csv").splitlines()[1:]
+    assert ",mnist,1.6" in old and ",mnist; shift 0,1.6" in new
+
+
+@pytest.mark.parametrize(
+    ("note", "name", "value", "answer"),
+    [
+        ("mnist, bandwidth 2", "width", 2, False),
+        ("mnist, width 2", "width", 2, True),
+        ("mnist, shifted by 1 px", "shift", 1, True),
+        ("mnist, lenet5", "model_name", "lenet5", True),
+        ("mnist, 12 epochs", "epochs", 2, False),
+    ],
+)
+def test_a_note_tells_a_parameter_by_a_word_that_begins_like_its_name(note, name, value, answer):
+    assert told(note, name, value) == answer
+
+
 @pytest.mark.parametrize(
     ("values", "tolerance", "verdict"),
     [
@@ -97,7 +118,85 @@ def test_what_is_expected_holds_where_it_says(tmp_path):
 
 def test_a_quantity_that_no_run_has_is_refused(tmp_path):
     folder = sweep(tmp_path, {0.1: [2.0]}, [expectation(1, name="eror")])
-    with pytest.raises(ValueError, match="expected has 'eror', must be one of error"):
+    with pytest.raises(ValueError, match="expected has 'eror', must be one of those with a paper's number: error"):
+        read_records([folder])
+
+
+def test_a_quantity_for_which_the_paper_gives_no_number_is_refused(tmp_path):
+    folder = sweep(tmp_path, {0.1: [2.0]}, [expectation(1)])
+    put(next(tmp_path.glob("lr-*")) / "results.json", Headline("error", 2.0, "%"), seeds=[0])
+    with pytest.raises(ValueError, match="expected has 'error', must be one of those with a paper's number: none"):
+        read_records([folder])
+
+
+def test_while_runs_are_missing_nothing_is_reproduced(tmp_path):
+    folder = sweep(tmp_path / "mine", {0.1: [1.6, 1.6, 1.6], 0.2: [1.6, 1.6]}, [expectation(0.3)])
+    for seed in (1, 2):
+        (folder / f"lr-0.1_seeds-{seed}" / "results.json").unlink()
+    rows = rows_of(read_records([folder]))
+    assert [(row.verdict, len(row.values), row.planned) for row in rows] == [("incomplete", 1, 3), ("reproduced", 2, 2)]
+    for form in ("markdown", "html"):
+        text = render(rows, form, tmp_path).replace("\\", "").replace("</td><td>", " | ")
+        assert "| 1 of 3 | incomplete (tolerance 0.3) |" in text and "| 2 | reproduced (within 0.3) |" in text
+        assert text.count("missing runs: mine/lr-0.1_seeds-1, mine/lr-0.1_seeds-2") == 1
+    table = list(csv.DictReader(render(rows, "csv", tmp_path).splitlines()))
+    assert [(row["n"], row["planned"], row["verdict"]) for row in table] == [
+        ("1", "3", "incomplete"),
+        ("2", "2", "reproduced"),
+    ]
+
+
+def test_a_complete_sweep_names_no_missing_runs(tmp_path):
+    assert "missing runs" not in render(rows_of(read_records([sweep(tmp_path, {0.1: [1.6]})])))
+
+
+def test_what_is_expected_of_another_quantity_claims_the_setting_too(tmp_path):
+    folder = sweep(tmp_path, {0.1: [1.6], 0.2: [1.6]}, [expectation(0.3, lr=0.1)])
+    for lr in (0.1, 0.2):
+        entries = [Headline("error", 1.6, "%", 1.6), Headline("dense", 1.7, "%", 1.7), Headline("speed", 2.0)]
+        put(folder / f"lr-{lr}_seeds-0" / "results.json", *entries, seeds=[0])
+    verdicts = {(row.quantity, row.parameters["lr"]): row.verdict for row in rows_of(read_records([folder]))}
+    assert [verdicts["error", lr] for lr in (0.1, 0.2)] == ["reproduced", "different setting"]
+    assert [verdicts["dense", lr] for lr in (0.1, 0.2)] == ["not claimed", "different setting"]
+    assert [verdicts["speed", lr] for lr in (0.1, 0.2)] == ["", ""]
+
+
+@pytest.mark.parametrize(("value", "verdict"), [(1.6, "reproduced (within 0.3"), (3.0, "not reached (tolerance 0.3")])
+def test_a_tolerance_that_was_set_after_the_runs_is_told(tmp_path, value, verdict):
+    folder = sweep(tmp_path, {0.1: [value]}, [expectation(0.3)])
+    plan = json.loads((folder / "sweep.json").read_text())
+    for late, end in ((True, ", set after the runs)"), (False, ")")):
+        results.save(folder / "sweep.json", plan | {"expected_late": late})
+        assert f"| {verdict}{end} |" in render(rows_of(read_records([folder])))
+
+
+def test_runs_on_different_devices_are_different_rows(tmp_path):
+    for device, value in (("cpu", 1.0), ("NVIDIA H200", 3.0)):
+        path = put(tmp_path / device / "results.json", Headline("error", value, "%", note="mnist"), seed=0)
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"device": device}))
+    rows = rows_of(read_records([tmp_path]))
+    assert [row.values for row in rows] == [[3.0], [1.0]]
+    text = render(rows)
+    assert "| mnist; on NVIDIA H200 |" in text and "| mnist; on cpu |" in text
+
+
+def test_a_run_of_a_sweep_alone_has_all_that_it_was_given(tmp_path):
+    for lr in (0.1, 0.2):
+        folder = tmp_path / f"lr-{lr}"
+        put(folder / "results.json", Headline("error", 1.6, "%"), seeds=[0])
+        results.save(folder / "parameters.json", {"parameters": {"lr": lr, "seeds": [0]}})
+    rows = rows_of(read_records(sorted(tmp_path.iterdir())))
+    assert [(row.parameters, row.records[0].seed) for row in rows] == [({"lr": 0.1}, 0), ({"lr": 0.2}, 0)]
+    (tmp_path / "lr-0.1" / "parameters.json").write_text("{")
+    with pytest.raises(ValueError, match=r"lr-0\.1/results\.json holds no complete results"):
+        read_records([tmp_path / "lr-0.1"])
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"notebook": "02_snip", "runs": []}', "\udcff", 100000 * "["])
+def test_a_plan_that_is_none_is_refused_by_name(tmp_path, text):
+    folder = sweep(tmp_path, {0.1: [2.0]})
+    (folder / "sweep.json").write_bytes(text.encode(errors="surrogateescape"))
+    with pytest.raises(ValueError, match=r"sweep\.json is no plan of a sweep"):
         read_records([folder])
 
 

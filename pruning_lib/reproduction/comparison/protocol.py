@@ -4,6 +4,7 @@ Whatever the variant, its network sees `dense_epochs + retrain_epochs` epochs in
 masked, after training the first part dense (one dense network per seed, shared), during training both in one go.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,10 +15,10 @@ from pruning_lib.workbench import data, models, training
 
 @dataclass(frozen=True)
 class Protocol:
-    """What all variants share."""
+    """What all variants share; ValueError for less than they need."""
 
     model: str = "lenet5"
-    dense_epochs: int = 5
+    dense_epochs: int = 5  # at least 2: gradual pruning begins two epochs before they end
     retrain_epochs: int = 5  # at least 3: iterative pruning has three rounds
     batch_size: int = 50
     lr: float = 0.05
@@ -25,6 +26,13 @@ class Protocol:
     weight_decay: float = 5e-4
     scoring: int = 100  # labeled images that SNIP sees
     calibration: int = 256  # unlabeled images that Wanda and SparseGPT see
+
+    def __post_init__(self) -> None:
+        for name, least in (("dense_epochs", 2), ("retrain_epochs", 3), ("batch_size", 1)):
+            if not getattr(self, name) >= least:
+                raise ValueError(f"{name} is {getattr(self, name)!r}, must be at least {least}")
+        if not 0 < self.lr < math.inf:
+            raise ValueError(f"lr is {self.lr!r}, must be a number above 0")
 
     @property
     def epochs(self) -> int:

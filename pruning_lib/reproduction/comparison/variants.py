@@ -122,7 +122,13 @@ def built_small(case: Case) -> tuple[nn.Module, None]:
 
 
 def smaller(model: nn.Module, example_inputs: Tensor, sparsity: float) -> nn.Module:
-    """`model` without the smallest share of its filters and neurons that takes at least `sparsity` of its weights."""
+    """`model` without the smallest share of its filters and neurons that takes at least `sparsity` of its weights.
+
+    Raises
+    ------
+    ValueError
+        If `sparsity` is not in [0, 1], or more than goes while one unit is left in each layer.
+    """
     check_sparsity(sparsity)
     scores = {
         name: score
@@ -134,7 +140,11 @@ def smaller(model: nn.Module, example_inputs: Tensor, sparsity: float) -> nn.Mod
         middle = (low + high) // 2
         enough = total - weights(taken(model, example_inputs, scores, middle)) >= sparsity * total
         low, high = (low, middle) if enough else (middle + 1, high)
-    return taken(model, example_inputs, scores, low)
+    small = taken(model, example_inputs, scores, low)
+    if total - weights(small) < sparsity * total:
+        most = 1 - weights(small) / total
+        raise ValueError(f"sparsity is {sparsity}, must be at most {most:.6f}: each layer keeps a unit")
+    return small
 
 
 def taken(model: nn.Module, example_inputs: Tensor, scores: dict[str, Tensor], thousandths: int) -> nn.Module:

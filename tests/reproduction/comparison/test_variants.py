@@ -1,6 +1,7 @@
 """Every variant on a small part of the digits: the budget is the same, the sparsity what was asked, the record true."""
 
 import copy
+import re
 from dataclasses import replace
 
 import pytest
@@ -86,6 +87,34 @@ def test_smaller_takes_no_more_than_it_must(dense, images):
         assert sparsity <= share < sparsity + 0.02
     with pytest.raises(ValueError, match="sparsity is 2"):
         comparison.smaller(dense, example, 2)
+
+
+def test_smaller_than_one_unit_in_each_layer_is_refused(dense, images):
+    example = images.test[0][:2]
+    with pytest.raises(
+        ValueError, match=r"sparsity is 1.0, must be at most 0\.99\d+: each layer keeps a unit"
+    ) as caught:
+        comparison.smaller(dense, example, 1.0)
+    most = float(re.search(r"at most (0\.\d+)", str(caught.value))[1])
+    assert 1 - weights(comparison.smaller(dense, example, most - 1e-6)) / weights(dense) == pytest.approx(
+        most, abs=1e-6
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "allowed"),
+    [
+        ("dense_epochs", 1, "at least 2"),
+        ("retrain_epochs", 2, "at least 3"),
+        ("batch_size", 0, "at least 1"),
+        ("lr", 0.0, "a number above 0"),
+        ("lr", float("nan"), "a number above 0"),
+    ],
+)
+def test_a_protocol_has_what_the_variants_need(name, value, allowed):
+    with pytest.raises(ValueError, match=f"{name} is {value}, must be {allowed}"):
+        comparison.Protocol(**{name: value})
+    assert comparison.Protocol(dense_epochs=2, retrain_epochs=3).epochs == 5
 
 
 def test_built_small_has_the_shapes_that_removing_leaves(images, dense):
