@@ -4,7 +4,7 @@
                                             [--out figures/measured/07_latency.json]
 
 Seconds depend on shapes and on where zeros are, not on what the weights are: networks of the recorded shapes, with
-random weights and as many zeros in each layer, stand for the trained ones. All take turns; median and fastest round are
+random weights and as many zeros in each layer, stand for the trained ones of the first recorded seed. All take turns; median and fastest round are
 recorded. What counts is the ratio of the fastest to dense: whatever else the machine does only adds, and to long calls
 more often than to short ones. Takes about a minute.
 """
@@ -21,12 +21,14 @@ from pruning_lib.acceleration import cost
 from pruning_lib.files import CHECKOUT
 from pruning_lib.reproduction import records
 from pruning_lib.structure import Masks, prunable, remove
-from pruning_lib.workbench import data, models
+from pruning_lib.workbench import models
 
 MEASURED = CHECKOUT / "figures" / "measured"
 MASKED = "magnitude"  # its recorded zeros per layer stand for all unstructured variants
 REMOVED = ("filters", "small", "sss")
 Shape = tuple[int, int, int]
+# Timing needs no images, so it needs no data set on disk either.
+SHAPES = {"digits": (1, 8, 8), "mnist": (1, 28, 28), "fashion_mnist": (1, 28, 28), "cifar10": (3, 32, 32)}
 
 
 def of_shapes(shapes: dict[str, list[int]], shape: Shape) -> nn.Module:
@@ -73,7 +75,7 @@ def main() -> None:
     given = parser.parse_args()
     record = json.loads(given.runs.read_text(encoding="utf-8"))
     name = record["settings"]["data"]
-    shape = data.load(name).shape
+    shape = SHAPES[name]
     measured = networks(record["runs"], shape)
     for model in measured.values():
         model.eval()
