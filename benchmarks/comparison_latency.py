@@ -3,10 +3,10 @@
     python benchmarks/comparison_latency.py [--runs figures/measured/07_comparison.json] [--threads 1] [--repeats 200]
                                             [--out figures/measured/07_latency.json]
 
-Seconds depend on shapes and on where zeros are, not on what the weights are: networks of the recorded shapes, with
-random weights and as many zeros in each layer, stand for the trained ones of the first recorded seed. All take turns; median and fastest round are
-recorded. What counts is the ratio of the fastest to dense: whatever else the machine does only adds, and to long calls
-more often than to short ones. Takes about a minute.
+Seconds depend on shapes and on where zeros are, not on what the weights are: networks of the shapes of the first
+recorded seed, with random weights and as many zeros in each layer, stand for the trained ones. All take turns; median
+and fastest round are recorded. What counts is the ratio of the fastest to dense: whatever else the machine does only
+adds, and to long calls more often than to short ones. Takes about a minute.
 """
 
 import argparse
