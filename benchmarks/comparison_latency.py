@@ -3,10 +3,10 @@
     python benchmarks/comparison_latency.py [--runs figures/measured/07_comparison.json] [--threads 1] [--repeats 200]
                                             [--out figures/measured/07_latency.json]
 
-Seconds depend on shapes and on where zeros are, not on what the weights are: networks of the shapes of the first
-recorded seed, with random weights and as many zeros in each layer, stand for the trained ones. All take turns; median
-and fastest round are recorded. What counts is the ratio of the fastest to dense: whatever else the machine does only
-adds, and to long calls more often than to short ones. Takes about a minute.
+Seconds depend on shapes and on where zeros are, not on what the weights are: networks of the shapes of the first seed
+that did not fail, with random weights and as many zeros in each layer, stand for the trained ones. All take turns;
+median and fastest round are recorded. What counts is the ratio of the fastest to dense: whatever else the machine does
+only adds, and to long calls more often than to short ones. Takes about a minute.
 """
 
 import argparse
@@ -52,10 +52,19 @@ def of_zeros(per_layer: dict[str, float], shape: Shape, generator: torch.Generat
     return model
 
 
+def first(runs: list[dict]) -> list[dict]:
+    """Of each variant at each setting the first run that did not fail."""
+    found = {}
+    for run in runs:
+        if "failed" not in run:
+            found.setdefault((run["variant"], str(run["setting"])), run)
+    return list(found.values())
+
+
 def networks(runs: list[dict], shape: Shape) -> dict[str, nn.Module]:
     """By name "FORM SETTING": dense; masked and csr at each sparsity; filters and sss with what is left removed."""
     found, generator = {"dense": models.lenet5(shape)}, torch.Generator().manual_seed(0)
-    for run in (run for run in runs if run["seed"] == runs[0]["seed"] and "failed" not in run):
+    for run in first(runs):
         if run["variant"] == MASKED:
             masked = of_zeros(run["per_layer"], shape, generator)
             found |= {f"masked {run['setting']}": masked, f"csr {run['setting']}": cost.as_csr(masked)}
@@ -73,6 +82,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=200)
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 64])
     given = parser.parse_args()
+    records.origin()  # now, before the first run
     record = json.loads(given.runs.read_text(encoding="utf-8"))
     name = record["settings"]["data"]
     shape = SHAPES[name]

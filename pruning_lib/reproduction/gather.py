@@ -27,6 +27,7 @@ class Record:
     late: bool = False  # whether what is expected was changed after runs were complete
     given: dict[str, Any] = field(default_factory=dict)  # by the sweep, apart from the seed
     missing: dict[str, dict[str, Any]] = field(default_factory=dict)  # the sweep's runs that are not complete -> given
+    planned: int = 1  # how many runs the sweep has in this setting, whatever their device
 
     @property
     def label(self) -> str:
@@ -72,7 +73,7 @@ class Row:
 
     @property
     def planned(self) -> int:
-        return len(self.values) + len(self.missing)
+        return max(len(self.values), *(record.planned for record in self.records))
 
     @property
     def late(self) -> bool:
@@ -86,7 +87,7 @@ class Row:
             return ""
         if self.tolerance is None:
             return "not claimed" if any(record.expected for record in self.records) else "different setting"
-        if self.missing:
+        if len(self.values) < self.planned:
             return "incomplete"
         # What is computed as 1.9 - 1.6 must not be further than 0.3.
         near = abs(self.mean - self.paper) <= self.tolerance + 1e-9 * max(1, abs(self.paper))
@@ -129,7 +130,8 @@ def of_sweep(folder: Path) -> list[Record]:
     runs = []
     for name in made:
         result = results.read(folder / name / "results.json")
-        runs.append(record_of(result, page_in(folder / name), plan["runs"][name], plan, missing))
+        given = plan["runs"][name]
+        runs.append(record_of(result, page_in(folder / name), given, plan, list(plan["runs"].values()), missing))
     return all_met(runs, plan["expected"], folder)
 
 
@@ -139,7 +141,8 @@ def of_file(path: Path) -> list[Record]:
         content = json.loads(path.read_text(encoding="utf-8"))
         if is_sweep(content):
             settings = content["settings"]
-            runs = [record_of(results.checked(run), path, run["given"], settings) for run in content["runs"]]
+            every = [run["given"] for run in content["runs"]]
+            runs = [record_of(results.checked(run), path, run["given"], settings, every) for run in content["runs"]]
             return all_met(runs, settings["expected"], path)
         result, beside = results.checked(content), path.parent / PARAMETERS
         given = {}
@@ -152,7 +155,7 @@ def of_file(path: Path) -> list[Record]:
         raise ValueError(f"{path} holds no complete results: {error}") from None
     seed = next((name for name in SEEDS if name in parameters), "")
     page = page_in(path.parent) if path.name == "results.json" else path
-    return [record_of(result, page, given, {"seed_parameter": seed, "expected": []})]
+    return [record_of(result, page, given, {"seed_parameter": seed, "expected": []}, [given])]
 
 
 def is_sweep(content: Any) -> bool:
@@ -171,8 +174,13 @@ def page_in(folder: Path) -> Path:
     return [*sorted(folder.glob("*.html")), *sorted(folder.glob("*.ipynb")), folder / "results.json"][0]
 
 
-def record_of(result: dict, link: Path, given: dict, plan: dict, missing: dict[str, dict] | None = None) -> Record:
-    """Return the record of one run as its sweep's `plan` has it; several seeds in one run are part of the setting."""
+def record_of(
+    result: dict, link: Path, given: dict, plan: dict, every: list[dict], missing: dict[str, dict] | None = None
+) -> Record:
+    """Return the record of one run as its sweep's `plan` has it; several seeds in one run are part of the setting.
+
+    `every` is what each of the sweep's runs was given.
+    """
     parameters, name = result["parameters"] | given, plan["seed_parameter"]
     mine = {entry["quantity"]: entry for entry in plan["expected"] if matches(entry["where"], parameters)}
     seed = parameters.get(name)
@@ -181,7 +189,8 @@ def record_of(result: dict, link: Path, given: dict, plan: dict, missing: dict[s
     if seed is not None:
         parameters = but(parameters, name)
     late = plan.get("expected_late", False)
-    return Record(result, link, parameters, seed, mine, late, but(given, name), missing or {})
+    planned = sum(but(other, name) == but(given, name) for other in every)
+    return Record(result, link, parameters, seed, mine, late, but(given, name), missing or {}, planned)
 
 
 def but(parameters: dict[str, Any], left_out: str) -> dict[str, Any]:

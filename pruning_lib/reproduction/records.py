@@ -53,7 +53,7 @@ def save(path: Path, about: str, settings: dict[str, Any], runs: list[dict]) -> 
     for run in runs:
         for name, value in origin().items():
             run.setdefault(name, value)
-    record = {"about": about} | provenance()
+    record = {"about": about} | provenance() | origin()
     record |= {"seconds": sum(run["seconds"] for run in runs), "settings": settings, "runs": []}
     lines = json.dumps(record, ensure_ascii=False, indent=1)[: -len("[]\n}")]
     lines += "[\n" + ",\n".join(json.dumps(run, separators=(",", ":"), ensure_ascii=False) for run in runs) + "\n]\n}\n"

@@ -35,11 +35,11 @@ def ready(
     OSError
         Naming the file, if it can't be written.
     """
-    client = stack.enter_context(connected(scheduler)) if scheduler else None
     state = stack.enter_context(opened(sweep, threads, mix))
     left = sum(not complete(sweep.folder / name) for name in sweep.runs)
-    if left and not client:
-        client = stack.enter_context(local(min(workers, left)))
+    if not left:
+        return None, state
+    client = stack.enter_context(connected(scheduler) if scheduler else local(min(workers, left)))
     return client, state
 
 
@@ -63,7 +63,7 @@ def opened(sweep: Sweep, threads: int = 1, mix: bool = False) -> Iterator[dict[s
         make_writable(folder)
     except OSError as error:
         raise ValueError(f"out is {str(folder)!r}, must be a writable folder: {error.strerror}") from None
-    if not (folder / PLAN).exists() and any(path.name[0] != "." for path in folder.iterdir()):
+    if not (folder / PLAN).exists() and any(not ours(path.name) for path in folder.iterdir()):
         raise ValueError(f"out is {str(folder)!r}, must be a new or empty folder, or one with this sweep")
     try:
         with FileLock(folder / LOCK, timeout=0):
@@ -71,6 +71,11 @@ def opened(sweep: Sweep, threads: int = 1, mix: bool = False) -> Iterator[dict[s
             yield state
     except Timeout:
         raise ValueError(f"a sweep is running in {folder}: wait for it, or choose another --out") from None
+
+
+def ours(name: str) -> bool:
+    """Whether a sweep that was killed before it had its plan may have left this."""
+    return name == LOCK or name.startswith(f".{PLAN}.")
 
 
 def planned(sweep: Sweep, state: dict[str, str], mix: bool) -> None:
@@ -108,10 +113,10 @@ def read_plan(path: Path) -> dict[str, Any]:
         if not whole or not all(isinstance(entry, dict) for entry in (*plan["runs"].values(), *plan["states"])):
             raise ValueError(f"must have {', '.join(kinds)}")
         for entry in plan["expected"]:
-            if not (
-                isinstance(entry, dict) and entry.keys() == set(EXPECTED_KEYS) and isinstance(entry["where"], dict)
-            ):
+            whole = isinstance(entry, dict) and entry.keys() == set(EXPECTED_KEYS)
+            if not whole or not isinstance(entry["where"], dict):
                 raise ValueError(f"expected has {entry!r}, must have {', '.join(EXPECTED_KEYS)}")
+            results.finite(entry["tolerance"], f"tolerance of {entry['quantity']!r}")
     except OSError as error:
         raise ValueError(f"{path} can't be read: {error.strerror}") from None
     except (ValueError, RecursionError) as error:

@@ -13,7 +13,7 @@ from pruning_lib.reproduction.gather import Record, Row
 
 FORMATS = ("markdown", "html", "csv")
 HEAD = ("notebook", "quantity", "setting", "paper", "ours", "n", "verdict", "runs")
-COLUMNS = (*HEAD[:4], "mean", "sd", "n", "planned", "unit", "tolerance", "verdict", "runs")
+COLUMNS = (*HEAD[:4], "mean", "sd", "n", "planned", "unit", "tolerance", "late", "verdict", "runs")
 RULE = (
     "Ours: mean ± sample standard deviation over n runs on one device with the same parameters but for the seed (1 of "
     "3: two more are planned), whose commits and versions are listed below; a single run has no ±, even if it averages "
@@ -71,10 +71,10 @@ def setting(row: Row, rows: Sequence[Row]) -> str:
 
 
 def told(note: str, name: str, value: object) -> bool:
-    """Whether a part of `note`, between commas, is the value alone or has it and a word that begins like the name."""
-    named = re.compile(rf"\b{re.escape(name)}")
-    parts = note.split(", ")
-    return any(part == str(value) or (named.search(part) and str(value) in part.split()) for part in parts)
+    """Whether a part of `note`, between commas, is the value, or value and name, or says by how much at most."""
+    name, value = re.escape(name), re.escape(str(value))
+    said = re.compile(rf"{value}|{value} {name}|{name} {value}|(.* )?{name}\w* by (up to )?{value} \w+")
+    return any(said.fullmatch(part) for part in note.split(", "))
 
 
 def links(row: Row, base: Path) -> list[tuple[str, str]]:
@@ -132,6 +132,7 @@ def comma_separated(rows: Sequence[Row], base: Path) -> str:
     for row in rows:
         addresses = " ".join(address for _, address in links(row, base))
         numbers = [row.paper, row.mean, row.sd, len(row.values), row.planned, row.unit, row.tolerance]
+        numbers.append(row.late if row.tolerance is not None else None)
         writer.writerow([row.notebook, row.quantity, setting(row, rows), *numbers, row.verdict, addresses])
     return text.getvalue()
 

@@ -31,7 +31,7 @@ def test_helper(page, page_errors):
 
     show(page, DecisionHelper(EVIDENCE))
     text = page.locator("[role=status]")
-    expect(text).to_contain_text("First at any sparsity: filters and neurons at ")
+    expect(text).to_contain_text("First of all, each at its best sparsity: filters and neurons at ")
     expect(text).to_contain_text("× as fast (measured); dense ")
     assert page.locator(".sparsity").get_attribute("aria-valuetext") == "any sparsity"
     assert lists(page) == expected()

@@ -58,7 +58,7 @@ def test_each_run_keeps_the_commit_it_was_made_at(tmp_path, at, monkeypatch):
     records.save(path, "An experiment.", SETTINGS, [*runs, dict(new)])
     origins = [(run["commit"], run["dirty"]) for run in records.finished(path, SETTINGS)]
     assert origins == [("old", True), ("old", True), ("new", False)]
-    assert json.loads(path.read_text(encoding="utf-8"))["commit"] == "committed meanwhile"
+    assert json.loads(path.read_text(encoding="utf-8"))["commit"] == "new"
 
 
 @pytest.mark.parametrize(("name", "here"), [("versions", {"torch": "3"}), ("device", "NVIDIA H200"), ("threads", 2)])

@@ -85,6 +85,12 @@ def test_the_setting_says_what_older_records_lack(tmp_path):
         ("mnist, shifted by 1 px", "shift", 1, True),
         ("mnist, lenet5", "model_name", "lenet5", True),
         ("mnist, 12 epochs", "epochs", 2, False),
+        ("mnist, 12 epochs", "epochs", 12, True),
+        ("mnist, images shifted by up to 1 px", "shift", 1, True),
+        ("mnist, lr_decay 0.1", "lr", 0.1, False),
+        ("mnist, 2 epochs retraining, 8 epochs", "epochs", 2, False),
+        ("mnist, lr halved after 20 epochs", "lr", 20, False),
+        ("mnist, seeds 0 to 2", "seed", 2, False),
     ],
 )
 def test_a_note_tells_a_parameter_by_a_word_that_begins_like_its_name(note, name, value, answer):
@@ -178,6 +184,15 @@ def test_runs_on_different_devices_are_different_rows(tmp_path):
     assert [row.values for row in rows] == [[3.0], [1.0]]
     text = render(rows)
     assert "| mnist; on NVIDIA H200 |" in text and "| mnist; on cpu |" in text
+
+
+def test_runs_that_are_split_over_devices_reproduce_nothing(tmp_path):
+    folder = sweep(tmp_path, {0.1: [1.6, 1.6, 1.6]}, [expectation(0.3)])
+    path = folder / "lr-0.1_seeds-1" / "results.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"device": "NVIDIA H200"}))
+    rows = rows_of(read_records([folder]))
+    assert [(row.verdict, len(row.values), row.planned) for row in rows] == [("incomplete", 2, 3), ("incomplete", 1, 3)]
+    assert "missing runs" not in render(rows)
 
 
 def test_a_run_of_a_sweep_alone_has_all_that_it_was_given(tmp_path):

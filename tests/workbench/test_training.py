@@ -1,4 +1,3 @@
-from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
@@ -154,12 +153,24 @@ def test_layout_comes_back_after_an_error():
     assert model.conv2.weight.is_contiguous(memory_format=torch.channels_last)  # it was before
 
 
-def test_layout_changes_no_training(digits, monkeypatch):
+def test_layout_changes_no_training(digits):
     plain, faster = (models.lenet5(digits.shape) for _ in range(2))
     few = replace(digits, train=tuple(part[:200] for part in digits.train))
-    training.fit(faster, few, 1, lr=0.05, progress=False)
-    assert faster.conv2.weight.is_contiguous()
-    monkeypatch.setattr(training, "channels_last", lambda model: nullcontext())
     training.fit(plain, few, 1, lr=0.05, progress=False)
+    with training.channels_last(faster):
+        training.fit(faster, few, 1, lr=0.05, progress=False)
+        assert faster.conv2.weight.is_contiguous(memory_format=torch.channels_last)
     for one, other in zip(plain.parameters(), faster.parameters(), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+        assert other.is_contiguous() and other.grad.is_contiguous()
+
+
+def test_a_network_that_views_is_trained_as_it_is(digits):
+    class Views(nn.Sequential):
+        def forward(self, x):
+            return self[2](self[1](self[0](x)).view(len(x), -1))
+
+    model = Views(nn.Conv2d(1, 4, 3), nn.Conv2d(4, 4, 3), nn.Linear(64, 10))
+    few = replace(digits, train=tuple(part[:50] for part in digits.train))
+    assert len(training.fit(model, few, 1, progress=False)) == 1
+    assert 0 <= training.evaluate(model, few.train)[0] <= 1

@@ -6,9 +6,9 @@ from typing import Any
 from pruning_lib.reproduction.comparison.statistics import Runs, by_seed, same, spread
 from pruning_lib.reproduction.comparison.variants import SPARSITIES, VARIANTS
 
-DENSE = "dense"
+DENSE, PARTED = "dense", "dense_twice"
 NEAR = 1.25  # a measured point stands for sparsities at which up to so many times more or fewer weights are left
-LEFT_OUT = (DENSE, "dense_twice")
+LEFT_OUT = (DENSE, PARTED)
 
 
 def evidence(runs: Runs, latency: Mapping[str, Any], about: str) -> dict[str, Any]:
@@ -25,8 +25,9 @@ def evidence(runs: Runs, latency: Mapping[str, Any], about: str) -> dict[str, An
     -------
     dict
         Plain and rounded, so that a page can compute from it what Python does: accuracies as [mean, standard
-        deviation, seeds] in %, "cut" before retraining; "bytes", "macs" and "latency" say how many times less than
-        dense, bytes in the smallest of the forms, MACs without those of zeros; latency is None where none was measured.
+        deviation, seeds] in %, "cut" before retraining, and "dense_cut" the dense network's at that moment; "bytes",
+        "macs" and "latency" say how many times less than dense, bytes in the smallest of the forms, MACs without those
+        of zeros; latency, of the first seed's shapes, is None where none was measured.
     """
     dense = points(runs, DENSE, {})[0]
     methods = []
@@ -40,6 +41,7 @@ def evidence(runs: Runs, latency: Mapping[str, Any], about: str) -> dict[str, An
         "sparsities": [s for s in SPARSITIES if any(run["setting"] == s for run in runs)],
         "near": NEAR,
         "dense": dense["retrained"],
+        "dense_cut": percent(by_seed(runs, PARTED, 0.0, "pruned_accuracy")),
         "methods": methods,
     }
 
@@ -89,8 +91,7 @@ def speed(latency: Mapping[str, Any], name: str, setting: Any) -> float | None:
 
 def only(name: str, found: list[dict[str, Any]]) -> str:
     """Why a variant may have nothing at a sparsity."""
-    shares = sorted({round(100 * point["sparsity"]) for point in found})
-    listed = ", ".join(map(str, shares))
     if VARIANTS[name].structure == "semi-structured":
-        return f"exists at {listed} % only"
-    return f"measured at {listed} % only"
+        return f"exists as {' and '.join('{}:{}'.format(*point['setting']) for point in found)} only"
+    shares = sorted({round(100 * point["sparsity"]) for point in found})
+    return f"measured at {', '.join(map(str, shares))} % only"

@@ -28,10 +28,12 @@ class Protocol:
     calibration: int = 256  # unlabeled images that Wanda and SparseGPT see
 
     def __post_init__(self) -> None:
-        for name, least in (("dense_epochs", 2), ("retrain_epochs", 3), ("batch_size", 1)):
-            if not getattr(self, name) >= least:
-                raise ValueError(f"{name} is {getattr(self, name)!r}, must be at least {least}")
-        if not 0 < self.lr < math.inf:
+        least = {"dense_epochs": 2, "retrain_epochs": 3, "batch_size": 1, "scoring": 1, "calibration": 1}
+        for name, bound in least.items():
+            value = getattr(self, name)
+            if type(value) is not int or value < bound:
+                raise ValueError(f"{name} is {value!r}, must be a whole number, at least {bound}")
+        if not isinstance(self.lr, int | float) or not 0 < self.lr < math.inf:
             raise ValueError(f"lr is {self.lr!r}, must be a number above 0")
 
     @property
@@ -45,9 +47,10 @@ class Protocol:
     def fit(self, model: nn.Module, images: data.Data, epochs: int, seed: int, fall: str = "cosine") -> None:
         """Train in place; the learning rate falls to 0, or stays with `fall="constant"`."""
         chosen = {"lr": self.lr, "momentum": self.momentum, "weight_decay": self.weight_decay}
-        training.fit(
-            model, images, epochs, schedule=fall, batch_size=self.batch_size, seed=seed, progress=False, **chosen
-        )
+        with training.channels_last(model):
+            training.fit(
+                model, images, epochs, schedule=fall, batch_size=self.batch_size, seed=seed, progress=False, **chosen
+            )
 
     def dense(self, images: data.Data, seed: int) -> nn.Module:
         """The network of a seed after its dense epochs, from which all variants after training start."""
@@ -67,7 +70,8 @@ class Case:
     seed: int
 
     def accuracy(self, model: nn.Module) -> float:
-        return training.evaluate(model, self.images.test, batch_size=200)[0]
+        with training.channels_last(model):
+            return training.evaluate(model, self.images.test, batch_size=200)[0]
 
     def sample(self, size: int) -> data.Pair:
         """The first `size` training images in an order of the seed."""

@@ -1,5 +1,6 @@
 """The variants that are compared: each takes a case to a pruned network that has had its whole training."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -142,7 +143,7 @@ def smaller(model: nn.Module, example_inputs: Tensor, sparsity: float) -> nn.Mod
         low, high = (low, middle) if enough else (middle + 1, high)
     small = taken(model, example_inputs, scores, low)
     if total - weights(small) < sparsity * total:
-        most = 1 - weights(small) / total
+        most = math.floor(1e6 * (1 - weights(small) / total)) / 1e6
         raise ValueError(f"sparsity is {sparsity}, must be at most {most:.6f}: each layer keeps a unit")
     return small
 

@@ -78,7 +78,8 @@ def draw_record(part: SubFigure, record: dict[str, Any]) -> None:
     """On the left the test errors of one run, on the right what the size of the scoring batch does, if it was tried."""
     used, headline, seeds = record["parameters"], record["headline"], record["seeds"]
     shifted = ", images shifted" if used.get("shift") else ""
-    over = f"{seeds} seeds, mean ± sd" if seeds > 1 else "1 seed"
+    spread = " ± sd" if any(entry["sd"] is not None for entry in headline) else ""
+    over = f"{seeds} seeds, mean{spread}" if seeds > 1 else "1 seed"
     setting = f"ours: {used['epochs']} epochs, {over}{shifted}, run on {record['date'][:10]}"
     part.suptitle(
         f"SNIP on {used['data'].upper()}, {NETS[used['model_name']]}, by our own runs\n"
@@ -105,7 +106,7 @@ def draw_errors(ax: Axes, headline: list[dict[str, Any]]) -> None:
         for method, entry in entries:
             color, marker = OURS[method]
             ax.plot(entry["value"], y, marker, color=color, markersize=8, zorder=3)
-            if entry.get("sd"):
+            if entry.get("sd") is not None:
                 ax.hlines(y, entry["value"] - entry["sd"], entry["value"] + entry["sd"], color=color, linewidth=2)
             if entry["paper"] is not None:
                 ax.plot(entry["paper"], y, markersize=7, zorder=4, **PAPER)
@@ -123,7 +124,7 @@ def draw_sizes(ax: Axes, sizes: list[tuple[int, dict[str, Any]]]) -> None:
     color, marker = OURS["SNIP"]
     ax.plot(*zip(*[(n, entry["value"]) for n, entry in sizes], strict=True), "-" + marker, color=color, markersize=8)
     for n, entry in sizes:
-        if entry.get("sd"):
+        if entry.get("sd") is not None:
             ax.vlines(n, entry["value"] - entry["sd"], entry["value"] + entry["sd"], color=color, linewidth=2)
     paper = [(n, entry["paper"]) for n, entry in sizes if entry["paper"] is not None]
     if paper:

@@ -24,7 +24,7 @@ const PAGE = `
   </div>
   <p class="about"></p>`;
 
-const ANY = 0; // as sparsity: each method at the one that gains most within the loss
+const ANY = 0; // as sparsity: whatever sparsity gains most within the loss; as in decision_rules.py
 const out = (name, why) => ({ name, place: "out", why, sparsity: null, accuracy: null, gain: null, basis: "" });
 
 /** How many times more weights are left at one of two sparsities than at the other. */
@@ -46,14 +46,9 @@ function gainOf(structure, point, { hardware, goal }, published) {
 function ofMethod(method, near, floor, published, chosen) {
   const { budget, data, goal, sparsity } = chosen;
   const { name } = method;
-  if (method.time !== "after" && budget !== "full") return out(name, `prunes ${method.time} training: needs a training from the start`);
+  if (method.time !== "after" && budget !== "full") return out(name, "needs training from scratch");
   if (data === "none" && method.data !== "none") return out(name, `needs ${method.data} samples to choose what goes`);
-  let { points } = method;
-  if (sparsity !== ANY) {
-    const away = (point) => apart(point.sparsity, sparsity);
-    const nearest = points.reduce((best, one) => (away(one) < away(best) ? one : best));
-    points = away(nearest) <= near ? [nearest] : [];
-  }
+  const points = method.points.filter((point) => sparsity === ANY || apart(point.sparsity, sparsity) <= near);
   if (!points.length) return out(name, method.only);
   const moment = budget === "none" ? "cut" : "retrained";
   if (points.some((point) => point[moment] === null)) return out(name, "prunes in rounds of training: needs a budget for it");
@@ -68,10 +63,15 @@ function ofMethod(method, near, floor, published, chosen) {
   return found.reduce((best, one) => (one.accuracy[0] > best.accuracy[0] ? one : best));
 }
 
+/** The dense network to count losses from: where nothing is trained any more, as it was when others were cut. */
+function unpruned(evidence, { budget, data }) {
+  return budget === "none" || data !== "train" ? evidence.dense_cut : evidence.dense;
+}
+
 /** All methods, the advisable first: see `advise` in decision_rules.py. */
 export function advise(evidence, published, chosen) {
   if (chosen.data !== "train") chosen = { ...chosen, budget: "none" };
-  const floor = evidence.dense[0] - chosen.loss - 1e-9;
+  const floor = unpruned(evidence, chosen)[0] - chosen.loss - 1e-9;
   const found = evidence.methods.map((method) => ofMethod(method, evidence.near, floor, published, chosen));
   const fits = found.filter((one) => one.place === "fits").sort((a, b) => b.gain - a.gain || b.accuracy[0] - a.accuracy[0]);
   const loses = found.filter((one) => one.place === "loses").sort((a, b) => b.accuracy[0] - a.accuracy[0]);
@@ -173,20 +173,20 @@ function render({ model, el }) {
     find("output").textContent = percent;
     const untrained = chosen.data !== "train" && chosen.budget !== "none" ? " Without the training set nothing can be trained: as with no training." : "";
     const first = ranked[0];
-    const dense = `${evidence.dense[0].toFixed(2)} %`;
+    const [reference] = unpruned(evidence, chosen);
     const points = `${chosen.loss} ${chosen.loss === 1 ? "point" : "points"}`;
-    const opening = !first ? `Nothing is left at ${where}.` : first.place === "fits" ? `First at ${where}:` : `Nothing at ${where} stays within ${points} of dense. The closest:`;
-    find("p").textContent = first ? `${opening} ${at(first)}, ${told(first)}${gain(first)}; dense ${dense}.${untrained}` : `${opening}${untrained}`;
+    const opening = !first ? `Nothing is left at ${where}.` : first.place === "fits" ? `First ${chosen.sparsity === ANY ? "of all, each at its best sparsity" : `at ${where}`}:` : `Nothing at ${where} stays within ${points} of dense. The closest:`;
+    find("p").textContent = first ? `${opening} ${at(first)}, ${told(first)}${gain(first)}; dense ${reference.toFixed(2)} %.${untrained}` : `${opening}${untrained}`;
     find(".accuracy figcaption").textContent = `Accuracy, mean ± standard deviation; dashed: dense; squares lose more than ${points}`;
     const items = (list, texts) => find(list).replaceChildren(...texts.map((text) => Object.assign(document.createElement("li"), { textContent: text })));
     items("ol", ranked.map((one) => `${at(one)}: ${told(one)}${gain(one)}${one.place === "loses" ? `; loses more than ${points}` : ""}`));
     items("ul", found.filter((one) => one.place === "out").map((one) => `${labels[one.name]}: ${one.why}`));
     find(".gain").hidden = chosen.goal === "accuracy";
-    find(".gain figcaption").textContent = `Against dense (dashed), ${unit ?? ""}; hollow: not measured here`;
-    drawAccuracy(find(".accuracy canvas"), ranked, labels, evidence.dense[0], palette);
+    find(".gain figcaption").textContent = `Against dense (dashed), ${unit ?? ""}; hollow: not measured on this hardware, or as dense`;
+    drawAccuracy(find(".accuracy canvas"), ranked, labels, reference, palette);
     if (chosen.goal !== "accuracy") drawGain(find(".gain canvas"), ranked, labels, palette);
-    find(".accuracy canvas").setAttribute("aria-label", `Accuracy at ${where}: ${ranked.map((one) => `${labels[one.name]} ${one.accuracy[0]} %`).join(", ") || "none"}`);
-    find(".gain canvas").setAttribute("aria-label", `Gain at ${where}: ${ranked.map((one) => `${labels[one.name]}${gain(one)}`).join("; ") || "none"}`);
+    find(".accuracy canvas").setAttribute("aria-label", `Accuracy at ${where}: ${ranked.map((one) => `${at(one)} ${one.accuracy[0]} %`).join(", ") || "none"}`);
+    find(".gain canvas").setAttribute("aria-label", `Gain at ${where}: ${ranked.map((one) => `${at(one)}${gain(one)}`).join("; ") || "none"}`);
   }
 
   const { set, end } = follow(model, names, root, draw);

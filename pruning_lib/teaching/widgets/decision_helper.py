@@ -19,12 +19,12 @@ from pruning_lib.teaching.widgets.decision_rules import (
     Advice,
     advise,
     check,
+    unpruned,
 )
 from pruning_lib.teaching.widgets.javascript import bundle, styles
 from pruning_lib.teaching.widgets.still import still_figure
 
 COLORS = {"kept": palette.KEPT, "updated": palette.UPDATED, "accent": palette.ACCENT, "muted": palette.MUTED}
-MEASURED = ("measured", "counted")
 RULES = {"choices": CHOICES, "losses": LOSSES, "published": PUBLISHED, "timesLess": TIMES_LESS}
 
 
@@ -78,7 +78,7 @@ def static_figure(evidence: dict[str, Any], **chosen: Any) -> Figure:
         for part in (upper, lower):
             part.patch.set_alpha(0)
         left, right = upper.subplots(1, 2, sharey=True)
-        draw_accuracy(left, evidence, ranked, chosen["loss"], chosen["sparsity"] == ANY)
+        draw_accuracy(left, evidence, ranked, chosen)
         draw_gain(right, ranked, chosen["goal"])
         words = " · ".join(CHOICES[name][chosen[name]] for name in CHOICES)
         sparsity = "any" if chosen["sparsity"] == ANY else f"{100 * chosen['sparsity']:.0f} %"
@@ -97,17 +97,20 @@ def look(advice: Advice) -> tuple[str, str]:
     return (palette.KEPT, "o") if advice.place == "fits" else (palette.UPDATED, "s")
 
 
-def draw_accuracy(panel: Axes, evidence: dict[str, Any], ranked: list[Advice], loss: float, with_sparsity: bool):
+def draw_accuracy(panel: Axes, evidence: dict[str, Any], ranked: list[Advice], chosen: dict[str, Any]) -> None:
     """Mean and standard deviation of every method, best advice on top, and the dense network as a line."""
     for row, advice in enumerate(ranked):
         (mean, sd, _), (color, mark) = advice.accuracy, look(advice)
         panel.errorbar(mean, row, xerr=sd, color=color, marker=mark, capsize=3)
-    panel.axvline(evidence["dense"][0], color=palette.MUTED, linestyle=":", linewidth=1)
-    names = [label(evidence, a.name) + (f" at {100 * a.sparsity:.3g} %" if with_sparsity else "") for a in ranked]
-    panel.set_yticks(range(len(ranked)), names)
-    panel.set(
-        xlabel=f"test accuracy, % (dotted: dense; squares lose more than {loss:g})", ylim=(len(ranked) - 0.5, -0.5)
+    panel.axvline(
+        unpruned(evidence, chosen["budget"], chosen["data"])[0], color=palette.MUTED, linestyle=":", linewidth=1
     )
+    at = [f" at {100 * advice.sparsity:.3g} %" if chosen["sparsity"] == ANY else "" for advice in ranked]
+    names = [label(evidence, advice.name) + where for advice, where in zip(ranked, at, strict=True)]
+    panel.set_yticks(range(len(ranked)), names)
+    points = f"{chosen['loss']:g} {'point' if chosen['loss'] == 1 else 'points'}"
+    panel.set(xlabel=f"test accuracy, % (dotted: dense; squares lose more than {points})")
+    panel.set_ylim(max(1, len(ranked)) - 0.5, -0.5)
 
 
 def draw_gain(panel: Axes, ranked: list[Advice], goal: str) -> None:
@@ -116,7 +119,7 @@ def draw_gain(panel: Axes, ranked: list[Advice], goal: str) -> None:
         panel.set_visible(False)
         return
     for row, advice in enumerate(ranked):
-        hatch = "" if advice.basis in MEASURED else "//"
+        hatch = "" if advice.basis in ("measured", "counted") else "//"
         panel.barh(row, advice.gain, color=look(advice)[0], height=0.5, hatch=hatch, edgecolor="white")
         panel.annotate(
             f" {advice.gain:g} {advice.basis}", (advice.gain, row), va="center", fontsize="small", color=palette.MUTED

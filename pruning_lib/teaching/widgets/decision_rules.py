@@ -11,9 +11,9 @@ CHOICES = {
         "kernels": "sparse kernels of my own",
     },
     "budget": {
-        "none": "no training",
-        "retrain": "a little retraining of a trained network",
-        "full": "a training from the start",
+        "none": "no time to train",
+        "retrain": "time to retrain a trained network",
+        "full": "time to train from scratch",
     },
     "data": {"none": "no data", "few": "a few samples without labels", "train": "the training set"},
     "goal": {
@@ -24,7 +24,7 @@ CHOICES = {
     },
 }
 LOSSES = [0.5, 1.0, 2.0, 5.0]  # points of accuracy that one would give up
-ANY = 0.0  # as sparsity: each method at the one that gains most within the loss
+ANY = 0.0  # as sparsity: whatever sparsity gains most within the loss
 START = {"hardware": "cpu", "budget": "retrain", "data": "train", "goal": "latency", "sparsity": ANY, "loss": 1.0}
 # Of 2:4 on Ampere: remembered, not measured here; see notebook 06.
 PUBLISHED = {"low": 1.1, "high": 1.8}
@@ -54,15 +54,16 @@ def advise(
 ) -> list[Advice]:
     """All methods, the advisable first: those within `loss` points of the dense network, by what they gain.
 
-    Then those that lose more, by accuracy; then those that drop out, each with the reason. Of equal gains the more
-    accurate comes first.
+    Without training the dense network is the one that was cut, with it the one that was trained as long. Then come
+    those that lose more, by accuracy; then those that drop out, each with the reason. Of equal gains the more accurate
+    comes first.
 
     Parameters
     ----------
     evidence : from `pruning_lib.reproduction.comparison.evidence`
     hardware, budget, data, goal : keys of `CHOICES`. Training needs the training set: without it the budget is "none".
-    sparsity : one of the evidence's, or `ANY`: each method at the point that gains most within `loss`, or, where none
-        is within, at its most accurate
+    sparsity : one of the evidence's, or `ANY`. Of the points near it, or of all, each method stands at the one that
+        gains most within `loss`, or, where none is within, at its most accurate
     loss : one of `LOSSES`
 
     Raises
@@ -73,7 +74,7 @@ def advise(
     check(evidence, {"loss": loss})
     if data != "train":
         budget = "none"
-    floor = evidence["dense"][0] - loss - 1e-9
+    floor = unpruned(evidence, budget, data)[0] - loss - 1e-9
     found = [
         of_method(method, evidence["near"], floor, hardware, budget, data, goal, sparsity)
         for method in evidence["methods"]
@@ -88,13 +89,10 @@ def of_method(
 ) -> Advice:
     name, after = method["name"], method["time"] == "after"
     if not after and budget != "full":
-        return out(name, f"prunes {method['time']} training: needs a training from the start")
+        return out(name, "needs training from scratch")
     if data == "none" and method["data"] != "none":
         return out(name, f"needs {method['data']} samples to choose what goes")
-    points = method["points"]
-    if sparsity != ANY:
-        nearest = min(points, key=lambda point: apart(point["sparsity"], sparsity))
-        points = [nearest] if apart(nearest["sparsity"], sparsity) <= near else []
+    points = [p for p in method["points"] if sparsity == ANY or apart(p["sparsity"], sparsity) <= near]
     if not points:
         return out(name, method["only"])
     moment = "cut" if budget == "none" else "retrained"
@@ -105,6 +103,11 @@ def of_method(
     if fits:
         return max(fits, key=lambda advice: (advice.gain, advice.accuracy[0]))
     return max(found, key=lambda advice: advice.accuracy[0])
+
+
+def unpruned(evidence: dict[str, Any], budget: str, data: str) -> list[float]:
+    """The dense network to count losses from: where nothing is trained any more, as it was when others were cut."""
+    return evidence["dense_cut" if budget == "none" or data != "train" else "dense"]
 
 
 def of_point(method: dict, point: dict, moment: str, floor: float, hardware: str, goal: str) -> Advice:

@@ -122,7 +122,13 @@ def a_decision_helper() -> Case:
     }
     points = [point | {"sparsity": sparsity} for sparsity in (0.5, 0.9)]
     plain = {"time": "after", "structure": "unstructured", "data": "none", "points": points, "only": "other sparsities"}
-    evidence = {"sparsities": [0.5, 0.9], "near": 0.01, "dense": [96.0, 0.1, 3], "about": "made for this test"}
+    evidence = {
+        "sparsities": [0.5, 0.9],
+        "near": 0.01,
+        "dense": [96.0, 0.1, 3],
+        "dense_cut": [95.0, 0.1, 3],
+        "about": "made for this test",
+    }
     evidence["methods"] = [
         plain | {"name": "one", "label": "One"},
         plain | {"name": "two", "label": "Two", "data": "few"},
