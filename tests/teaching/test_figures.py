@@ -17,7 +17,14 @@ from pruning_lib.teaching.figures import FIGURES, OF_NOTEBOOK, draw_all
 from pruning_lib.teaching.figures.hessian_synchronization import COLUMNS, ROWS, shared_inverses, small_layer
 from pruning_lib.teaching.figures.obs_surgery import two_weights
 from pruning_lib.teaching.figures.pipelines import SIZE, SPARSITY, STAGES
-from pruning_lib.teaching.figures.snip_results import MEASURED, RECORDS, draw_errors, draw_sizes, mean_run, snip_results
+from pruning_lib.teaching.figures.snip_results import (
+    MEASURED,
+    RECORDS,
+    draw_errors,
+    draw_sizes,
+    middle_run,
+    snip_results,
+)
 from pruning_lib.teaching.figures.sparsegpt_algorithm import BLOCK, chosen, lazy, within
 from pruning_lib.teaching.figures.style import SYMBOLS, new_figure
 
@@ -193,21 +200,22 @@ def test_snip_shows_the_values_of_the_record(name):
     for entry in (entry for run in runs for entry in run["headline"] if entry["name"].startswith("test error, ")):
         values.setdefault(entry["name"], []).append(entry["value"])
         papers[entry["name"]] = entry["paper"]
-    record = mean_run(MEASURED / name)
+    record = middle_run(MEASURED / name)
     assert record["seeds"] == sum(len(run["parameters"]["seeds"]) for run in runs)
     ax = new_figure(4, 3).subplots()
     draw_errors(ax, record["headline"])
     points = sorted(float(line.get_xdata()[0]) for line in ax.lines)
-    expected = [sum(found) / len(runs) for found in values.values()] + [p for p in papers.values() if p is not None]
+    expected = [statistics.median(found) for found in values.values()] + [p for p in papers.values() if p is not None]
     assert points == pytest.approx(sorted(expected)) and len(values) >= 2
-    lengths = sorted(float(xs[1] - xs[0]) for bar in ax.collections for xs in [bar.get_segments()[0][:, 0]])
-    spreads = [statistics.stdev(found) for found in values.values()] if len(runs) > 1 else []
-    assert lengths == pytest.approx(sorted(2 * sd for sd in spreads))
+    lines = sorted(tuple(bar.get_segments()[0][:, 0]) for bar in ax.collections)
+    ranges = sorted((min(found), max(found)) for found in values.values())
+    np.testing.assert_allclose(lines, ranges)
 
 
 def test_snip_orders_and_names_the_scoring_sizes():
-    sizes = [(1, {"name": "test error at 90 %, scored on 1", "value": 3.0, "paper": 2.0})]
-    sizes.append((1000, {"name": "test error at 90 %, scored on 1000", "value": 2.5, "paper": None}))
+    entry = {"name": "test error at 90 %, scored on 1", "value": 3.0, "seeds": [2.0, 3.0, 4.0], "paper": 2.0}
+    sizes = [(1, entry)]
+    sizes.append((1000, {"name": "test error at 90 %, scored on 1000", "value": 2.5, "seeds": [2.5], "paper": None}))
     ax = new_figure(3, 3).subplots()
     draw_sizes(ax, sizes)
     assert [list(line.get_ydata()) for line in ax.lines] == [[3.0, 2.5], [2.0]]

@@ -1,6 +1,7 @@
 """Picture of our own SNIP runs on real data, with the paper's values (Lee et al. 2019) beside them."""
 
 import re
+import statistics
 from pathlib import Path
 from typing import Any
 
@@ -30,20 +31,21 @@ OURS = {  # color, marker
     "dense": (MUTED, "X"),
 }
 PAPER = {"marker": "D", "markerfacecolor": "white", "markeredgecolor": ACCENT, "markeredgewidth": 1.7, "linestyle": ""}
-PERCENT = [0.5, 0.7, 1, 2, 3, 5, 10, 20, 30, 50, 90]
+PERCENT = [0.5, 0.7, 1, 1.5, 2, 3, 5, 10, 20, 30, 50, 90]
 
 
 def snip_results(folder: Path = MEASURED) -> Figure:
     """Test errors of each recorded run or sweep of notebook 02, and what the number of samples scored does to them.
 
-    Of a sweep the means over its seeds; a line through a mean is one standard deviation long to either side.
+    Of a sweep the medians over its seeds, which a run that broke down does not move; a line goes from the lowest to the
+    highest seed.
 
     Raises
     ------
     ValueError
         If `folder` has none of the `RECORDS`.
     """
-    records = [mean_run(folder / name) for name in RECORDS if (folder / name).exists()]
+    records = [middle_run(folder / name) for name in RECORDS if (folder / name).exists()]
     if not records:
         raise ValueError(f"folder is {folder}, must hold one of {', '.join(RECORDS)}: runs of notebook 02")
     figure = new_figure(WIDTH, 0.7 + 2.6 * len(records))
@@ -65,11 +67,14 @@ def snip_results(folder: Path = MEASURED) -> Figure:
     return figure
 
 
-def mean_run(path: Path) -> dict[str, Any]:
-    """The recorded run in a file, or the mean of a sweep's runs, which differ in their seeds."""
+def middle_run(path: Path) -> dict[str, Any]:
+    """The recorded run in a file, or the medians of a sweep's runs, which differ in their seeds, with all values."""
     rows = gather.rows_of(gather.read_records([path]))
     runs = [record.results for record in rows[0].records]
-    headline = [{"name": row.quantity, "value": row.mean, "sd": row.sd, "paper": row.paper} for row in rows]
+    headline = [
+        {"name": row.quantity, "value": statistics.median(row.values), "seeds": row.values, "paper": row.paper}
+        for row in rows
+    ]
     seeds = sum(len(run["parameters"]["seeds"]) for run in runs)
     return {"parameters": runs[0]["parameters"], "seeds": seeds, "date": runs[0]["date"], "headline": headline}
 
@@ -78,8 +83,7 @@ def draw_record(part: SubFigure, record: dict[str, Any]) -> None:
     """On the left the test errors of one run, on the right what the size of the scoring batch does, if it was tried."""
     used, headline, seeds = record["parameters"], record["headline"], record["seeds"]
     shifted = ", images shifted" if used.get("shift") else ""
-    spread = " ± sd" if any(entry["sd"] is not None for entry in headline) else ""
-    over = f"{seeds} seeds, mean{spread}" if seeds > 1 else "1 seed"
+    over = f"{seeds} seeds: median, lowest to highest" if seeds > 1 else "1 seed"
     setting = f"ours: {used['epochs']} epochs, {over}{shifted}, run on {record['date'][:10]}"
     part.suptitle(
         f"SNIP on {used['data'].upper()}, {NETS[used['model_name']]}, by our own runs\n"
@@ -106,8 +110,7 @@ def draw_errors(ax: Axes, headline: list[dict[str, Any]]) -> None:
         for method, entry in entries:
             color, marker = OURS[method]
             ax.plot(entry["value"], y, marker, color=color, markersize=8, zorder=3)
-            if entry.get("sd") is not None:
-                ax.hlines(y, entry["value"] - entry["sd"], entry["value"] + entry["sd"], color=color, linewidth=2)
+            ax.hlines(y, min(entry["seeds"]), max(entry["seeds"]), color=color, linewidth=2)
             if entry["paper"] is not None:
                 ax.plot(entry["paper"], y, markersize=7, zorder=4, **PAPER)
     ax.set_yticks(range(len(rows)), list(rows))
@@ -124,8 +127,7 @@ def draw_sizes(ax: Axes, sizes: list[tuple[int, dict[str, Any]]]) -> None:
     color, marker = OURS["SNIP"]
     ax.plot(*zip(*[(n, entry["value"]) for n, entry in sizes], strict=True), "-" + marker, color=color, markersize=8)
     for n, entry in sizes:
-        if entry.get("sd") is not None:
-            ax.vlines(n, entry["value"] - entry["sd"], entry["value"] + entry["sd"], color=color, linewidth=2)
+        ax.vlines(n, min(entry["seeds"]), max(entry["seeds"]), color=color, linewidth=2)
     paper = [(n, entry["paper"]) for n, entry in sizes if entry["paper"] is not None]
     if paper:
         ax.plot(*zip(*paper, strict=True), markersize=7, zorder=4, **PAPER)
