@@ -35,11 +35,11 @@ def ready(
     OSError
         Naming the file, if it can't be written.
     """
-    state = stack.enter_context(opened(sweep, threads, mix))
     left = sum(not complete(sweep.folder / name) for name in sweep.runs)
-    if not left:
-        return None, state
-    client = stack.enter_context(connected(scheduler) if scheduler else local(min(workers, left)))
+    client = stack.enter_context(connected(scheduler)) if scheduler and left else None
+    state = stack.enter_context(opened(sweep, threads, mix))
+    if left and not client:
+        client = stack.enter_context(local(min(workers, left)))
     return client, state
 
 

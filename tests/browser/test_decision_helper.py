@@ -29,12 +29,12 @@ def expected(**chosen) -> tuple[list[str], list[str]]:
 def test_helper(page, page_errors):
     from playwright.sync_api import expect
 
-    show(page, DecisionHelper(EVIDENCE))
+    show(page, DecisionHelper(EVIDENCE, loss=5.0))
     text = page.locator("[role=status]")
     expect(text).to_contain_text("First of all, each at its best sparsity: filters and neurons at ")
     expect(text).to_contain_text("× as fast (measured); dense ")
     assert page.locator(".sparsity").get_attribute("aria-valuetext") == "any sparsity"
-    assert lists(page) == expected()
+    assert lists(page) == expected(loss=5.0)
 
     before = page.evaluate(PIXELS)
     page.locator(".sparsity").focus()
@@ -43,22 +43,22 @@ def test_helper(page, page_errors):
     expect(page.locator("output")).to_have_text("98 %")
     assert page.locator(".sparsity").get_attribute("aria-valuetext") == "98 %"
     assert all_drawn_anew(page, before)
-    assert lists(page) == expected(sparsity=0.98)
-    expect(text).to_contain_text("Nothing at 98 % stays within 1 point of dense. The closest: ")
+    assert lists(page) == expected(sparsity=0.98, loss=5.0)
+    expect(text).to_contain_text("Nothing at 98 % stays within 5 points of dense. The closest: ")
     page.keyboard.press("Home")
     page.keyboard.press("ArrowRight")
     page.locator(".hardware").select_option("ampere")
-    assert lists(page) == expected(sparsity=0.5, hardware="ampere")
+    assert lists(page) == expected(sparsity=0.5, hardware="ampere", loss=5.0)
     expect(page.locator("ol")).to_contain_text("1.1 × as fast (published)")
     page.locator(".budget").select_option("full")
     page.locator(".data").select_option("few")
     expect(text).to_contain_text("Without the training set nothing can be trained")
-    assert lists(page) == expected(sparsity=0.5, hardware="ampere", budget="full", data="few")
+    assert lists(page) == expected(sparsity=0.5, hardware="ampere", budget="full", data="few", loss=5.0)
     page.locator(".goal").select_option("accuracy")
     expect(page.locator("figure.gain")).to_be_hidden()
     page.locator(".goal").select_option("bytes")
     expect(page.locator("figure.gain figcaption")).to_contain_text("× smaller")
-    page.locator(".loss").select_option("5")
-    assert lists(page) == expected(sparsity=0.5, hardware="ampere", budget="full", data="few", goal="bytes", loss=5.0)
+    page.locator(".loss").select_option("2")
+    assert lists(page) == expected(sparsity=0.5, hardware="ampere", budget="full", data="few", goal="bytes", loss=2.0)
     assert all(canvas.get_attribute("aria-label") for canvas in page.locator("canvas").all())
     check_page(page, page_errors)

@@ -298,7 +298,7 @@ def test_page_of_the_site(page, page_errors, site, runs, name):
     assert page.locator("[data-mml-node=merror]").count() == 0
     assert page.evaluate("[...document.images].filter((image) => !image.naturalWidth).length") == 0
     assert page.evaluate("document.documentElement.scrollWidth") <= 1280
-    solution = page.locator("details").first
+    solution = page.locator("details:has(pre)").first
     assert solution.evaluate("(details) => !details.open && details.querySelector('pre') !== null")
     places = page.locator(".live-widget")
     assert places.count() == len(widgets_of(runs, name))
