@@ -1,6 +1,7 @@
 """A notebook whose runs say when they start, wait, and fail as told; and its sweeps."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -76,6 +77,7 @@ def start(folder: Path, *arguments: str) -> subprocess.Popen:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job would ignore it
     )
     PROCESSES.append(process)
     return process
