@@ -66,23 +66,24 @@ def main() -> None:
     sizes = {"train_samples": len(images.train[1]), "test_samples": len(images.test[1])}
     settings = {"data": given.data} | sizes | asdict(PROTOCOL)
     if given.list:
-        done, missing = state(records.finished(given.out, settings), given.seeds)
-        print(f"{done} cells done, {len(missing)} missing", *missing, sep="\n")
+        runs = records.finished(given.out, settings)
+        missing = still_missing(runs, given.seeds)
+        print(f"{len(runs)} cells done, {len(missing)} missing", *missing, sep="\n")
         return
     with records.held(given.out):
         make(given.out, images, settings, given.seeds)
 
 
-def state(runs: list[dict], seeds: list[int]) -> tuple[int, list[tuple]]:
-    """How many cells are done, and those that are missing."""
+def still_missing(runs: list[dict], seeds: list[int]) -> list[tuple]:
+    """The cells that are in no run."""
     done = set(map(key, runs))
-    return len(done), [cell for cell in cells(seeds) if cell not in done]
+    return [cell for cell in cells(seeds) if cell not in done]
 
 
 def make(out: Path, images: data.Data, settings: dict, seeds: list[int]) -> None:
     """Add the missing cells to the file."""
     runs = records.finished(out, settings)
-    missing = state(runs, seeds)[1]
+    missing = still_missing(runs, seeds)
     dense: tuple[int, nn.Module] | None = None
     with tqdm(missing, unit="cell", mininterval=10) as bar:
         for name, setting, seed in bar:

@@ -9,7 +9,7 @@ import pytest
 
 from pruning_lib.files import CHECKOUT
 from pruning_lib.reproduction import measured
-from pruning_lib.reproduction.gather import is_results, read_records, rows_of
+from pruning_lib.reproduction.gather import is_results, is_sweep, read_records, rows_of
 from pruning_lib.reproduction.table import origins
 
 HEADING = "The paper's numbers beside ours"
@@ -65,8 +65,10 @@ def sources_of(path, cells):
     own = list(measured.FOLDER.glob(f"{path.stem}*.json"))
     names = {file.name for file in own} | set(re.findall(r"[\w.-]+\.json", code))
     rows = [row for row in rows_of(read_records([file for file in own if is_results(file)])) if row.paper is not None]
-    means = [[row.mean, row.sd, len(row.values), *origins(rows)] for row in rows]  # over the seeds of a sweep
-    return [measured.paper_values(notebook) for notebook in papers] + [measured.read(name) for name in names] + means
+    # Of a sweep what its rows say, over the seeds, and the worst seed; not each number of each run.
+    means = [[row.mean, row.sd, max(row.values), len(row.values), *origins(rows)] for row in rows]
+    contents = [content if not is_sweep(content) else content | {"runs": []} for content in map(measured.read, names)]
+    return [measured.paper_values(notebook) for notebook in papers] + contents + means
 
 
 def committed(contents):
@@ -145,7 +147,7 @@ def test_a_changed_digit_is_noticed(path):
         body = number.rstrip("% ")
         for digit in set("0123456789") - {body[-1]}:
             noticed.append(bool(strangers([body[:-1] + digit + number[len(body) :]], values, wholes)))
-    assert len(noticed) >= 45 and sum(noticed) >= 0.6 * len(noticed), f"{sum(noticed)} of {len(noticed)}"
+    assert len(noticed) >= 45 and sum(noticed) >= 2 / 3 * len(noticed), f"{sum(noticed)} of {len(noticed)}"
 
 
 def test_a_changed_output_of_a_notebook_is_noticed(tmp_path):

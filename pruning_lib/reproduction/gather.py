@@ -3,7 +3,7 @@
 import json
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,7 @@ class Record:
     seed: Any
     expected: dict[str, dict[str, Any]]
     late: bool = False  # whether what is expected was changed after runs were complete
-    given: dict[str, Any] = field(default_factory=dict)  # by the sweep, apart from the seed
-    missing: dict[str, dict[str, Any]] = field(default_factory=dict)  # the sweep's runs that are not complete -> given
+    missing: tuple[str, ...] = ()  # the sweep's runs that are not complete
     planned: int = 1  # how many runs the sweep has in this setting, whatever their device
 
     @property
@@ -64,12 +63,6 @@ class Row:
     @property
     def device(self) -> str:
         return self.records[0].results["device"]
-
-    @property
-    def missing(self) -> list[str]:
-        """The runs in this setting that are planned, but not complete."""
-        found = [name for record in self.records for name, given in record.missing.items() if given == record.given]
-        return list(dict.fromkeys(found))
 
     @property
     def planned(self) -> int:
@@ -125,8 +118,7 @@ def of_sweep(folder: Path) -> list[Record]:
     """Return the records of a sweep's complete runs, which link to their pages."""
     plan = read_plan(folder / PLAN)
     made = [name for name in plan["runs"] if complete(folder / name)]
-    seed = plan["seed_parameter"]
-    missing = {f"{folder.name}/{name}": but(given, seed) for name, given in plan["runs"].items() if name not in made}
+    missing = tuple(f"{folder.name}/{name}" for name in plan["runs"] if name not in made)
     runs = []
     for name in made:
         result = results.read(folder / name / "results.json")
@@ -175,7 +167,7 @@ def page_in(folder: Path) -> Path:
 
 
 def record_of(
-    result: dict, link: Path, given: dict, plan: dict, every: list[dict], missing: dict[str, dict] | None = None
+    result: dict, link: Path, given: dict, plan: dict, every: list[dict], missing: tuple[str, ...] = ()
 ) -> Record:
     """Return the record of one run as its sweep's `plan` has it; several seeds in one run are part of the setting.
 
@@ -190,7 +182,7 @@ def record_of(
         parameters = but(parameters, name)
     late = plan.get("expected_late", False)
     planned = sum(but(other, name) == but(given, name) for other in every)
-    return Record(result, link, parameters, seed, mine, late, but(given, name), missing or {}, planned)
+    return Record(result, link, parameters, seed, mine, late, missing, planned)
 
 
 def but(parameters: dict[str, Any], left_out: str) -> dict[str, Any]:

@@ -47,7 +47,7 @@ def cells(row: Row, rows: Sequence[Row]) -> list[str]:
     if verdict and row.tolerance is not None:
         late = ", set after the runs" if row.late else ""
         verdict += f" ({'within' if verdict == 'reproduced' else 'tolerance'} {row.tolerance:g}{late})"
-    n = f"{len(row.values)}" + (f" of {row.planned}" if row.missing else "")
+    n = f"{len(row.values)}" + (f" of {row.planned}" if len(row.values) < row.planned else "")
     return [row.notebook, row.quantity, setting(row, rows), paper, ours, n, verdict]
 
 

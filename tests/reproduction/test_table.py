@@ -192,7 +192,8 @@ def test_runs_that_are_split_over_devices_reproduce_nothing(tmp_path):
     path.write_text(json.dumps(json.loads(path.read_text()) | {"device": "NVIDIA H200"}))
     rows = rows_of(read_records([folder]))
     assert [(row.verdict, len(row.values), row.planned) for row in rows] == [("incomplete", 2, 3), ("incomplete", 1, 3)]
-    assert "missing runs" not in render(rows)
+    text = render(rows)
+    assert "missing runs" not in text and "| 2 of 3 |" in text and "| 1 of 3 |" in text
 
 
 def test_a_run_of_a_sweep_alone_has_all_that_it_was_given(tmp_path):
