@@ -107,8 +107,9 @@ class GPT(nn.Module):
         self.position = nn.Embedding(config.context, config.width)
         self.blocks = nn.ModuleList(Block(config.width, config.heads) for _ in range(config.depth))
         self.norm = nn.LayerNorm(config.width)
-        initialize_(self, seed)
+        # One stream for all: begun anew for the embeddings, it would make them scaled copies of the first weights.
         generator = torch.Generator().manual_seed(seed)
+        initialize_(self, generator)
         for embedding in (self.token, self.position):
             nn.init.normal_(embedding.weight, std=0.02, generator=generator)
         with torch.no_grad():

@@ -112,18 +112,18 @@ def build(name: str, input_shape: tuple[int, int, int], classes: int, seed: int 
     return MODELS[name](input_shape, classes, seed=seed, **options)
 
 
-def initialize_(model: nn.Module, seed: int, scheme: str = "fan_average") -> nn.Module:
+def initialize_(model: nn.Module, seed: int | torch.Generator, scheme: str = "fan_average") -> nn.Module:
     """Draw the weights of `model` anew by variance scaling, zero its biases; return it.
 
     Parameters
     ----------
-    seed : the weights depend on it only, not on the global random state
+    seed : the weights depend on it only, not on the global random state; a generator is continued
     scheme : "fan_average" draws from normal distributions, Glorot's for linear layers, Var[w] = 2/(fan_in + fan_out),
         and He's for convolutions, Var[w] = 2/fan_out. "fan_in", of SNIP's reference, draws all from a normal
         distribution cut off at two of its standard deviations, Var[w] = 1/fan_in.
     """
     check_choice("scheme", scheme, ("fan_average", "fan_in"))
-    generator = torch.Generator().manual_seed(seed)
+    generator = seed if isinstance(seed, torch.Generator) else torch.Generator().manual_seed(seed)
     for module in model.modules():
         if scheme == "fan_in" and isinstance(module, nn.Linear | nn.Conv2d):
             deviation = 1 / (CUT_NORMAL * math.sqrt(module.weight[0].numel()))

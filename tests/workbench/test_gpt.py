@@ -27,6 +27,14 @@ def test_default_size():
     assert sum(sizes) == 4 * (12 * 192**2 + 13 * 192) + (256 + 256) * 192 + 2 * 192
 
 
+def test_no_two_weights_are_drawn_alike():
+    """Copies, scaled or not, correlate fully; independent draws of this size by less than 5/√n."""
+    drawn = [(name, p.detach().flatten()[:6144]) for name, p in GPT().named_parameters() if p.ndim > 1]
+    rows = torch.stack([values for _, values in drawn])
+    correlation = torch.corrcoef(rows).fill_diagonal_(0).abs()
+    assert correlation.max() < 5 / rows.shape[1] ** 0.5
+
+
 def test_outputs_equal_the_formulas_written_out(gpt):
     """Attention head by head and token by token, in float64."""
     gpt = gpt.double()
