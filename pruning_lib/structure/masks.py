@@ -10,7 +10,7 @@ from safetensors.torch import load, save_file
 from torch import Tensor, nn
 
 from pruning_lib.files import written_whole
-from pruning_lib.structure.holding import Handle, held, hold, release
+from pruning_lib.structure.holding import Handle, held, release
 
 __all__ = ["Handle", "Masks", "prunable", "release"]
 
@@ -107,7 +107,12 @@ class Masks(Mapping[str, Tensor]):
 
         They get no gradient, and every optimizer step, forward pass and loaded state_dict leaves them at zero; copies
         and pickles of the model are held too. Parameter names and the state_dict stay those of the plain model. Step
-        hooks of your own run before the zeros are written; remove the handle before torch.export.
+        hooks of your own run before the zeros are written. The exporters torch.export, torch.onnx and torch.jit.trace,
+        and torch.compile, take the held model as it is, zeros and all; before torch.jit.script remove the handle.
+
+        A new tensor in the place of a held weight is held as well. Once the weight is computed from others
+        (weight_norm and other parametrizations, torch.nn.utils.prune), has another shape, or its layer is replaced, the
+        next forward pass raises ValueError naming it: remove the handle first.
 
         Returns
         -------
@@ -127,7 +132,7 @@ class Masks(Mapping[str, Tensor]):
             if id(weight) in names:
                 raise ValueError(f"{name!r} and {names[id(weight)]!r} are one weight, must have one mask")
             names[id(weight)] = name
-        return hold(model, self)
+        return Handle(model, self)
 
     def weights_of(self, model: nn.Module) -> dict[str, nn.Parameter]:
         """The parameters of `model` that these masks belong to; ValueError if a name or a shape does not fit."""
