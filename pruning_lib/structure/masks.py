@@ -2,15 +2,12 @@
 
 import os
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load, save_file
 from torch import Tensor, nn
 
-from pruning_lib.files import written_whole
 from pruning_lib.structure.holding import Handle, held, release
+from pruning_lib.tensors import read_tensors, write_tensors
 
 __all__ = ["Handle", "Masks", "prunable", "release"]
 
@@ -149,15 +146,12 @@ class Masks(Mapping[str, Tensor]):
 
     def save(self, path: str | os.PathLike) -> None:
         """Write the masks to `path` as safetensors, whole or not at all."""
-        with written_whole(path) as temporary:
-            # Clones, since the format refuses tensors that share memory.
-            save_file({name: mask.detach().cpu().clone().contiguous() for name, mask in self.items()}, temporary)
+        write_tensors(path, self)
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "Masks":
         """Read masks written by `save`; ValueError if the file is truncated or holds something else."""
         try:
-            # Read, not mapped into memory: the file may be replaced while the masks are in use.
-            return cls(load(Path(path).read_bytes()))
-        except (SafetensorError, ValueError) as error:
+            return cls(read_tensors(path)[0])
+        except ValueError as error:
             raise ValueError(f"{path} is not a whole mask file: {error}") from error
