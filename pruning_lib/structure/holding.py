@@ -43,11 +43,13 @@ class _Hold:
         return clone
 
     def __call__(self, module: nn.Module, _: Any = None) -> None:
-        if _only_recorded(module):
-            return
         key = self.name.rpartition(".")[2]
+        if _is_replica(module):
+            return
         if key not in module._parameters:
             raise ValueError(f"{self.name!r} is held by a mask, but is computed from other parameters now: {_REMEDY}")
+        if torch.compiler.is_compiling() or torch.jit.is_tracing():
+            return  # what is compiled or exported has the zeros already, and need not write them
         weight = module._parameters[key]
         if not isinstance(weight, nn.Parameter):
             return  # a tensor that functional_call put there: the caller's own
@@ -112,7 +114,7 @@ class _Watch:
         return any(hold.in_force for hold in self.holds)
 
     def __call__(self, model: nn.Module, _: Any) -> None:
-        if _only_recorded(model):
+        if _is_replica(model):
             return
         for hold in self.holds:
             if not hold.in_force:
@@ -137,9 +139,9 @@ class _Tie:
         return type(None), ()
 
 
-def _only_recorded(module: nn.Module) -> bool:
-    """Whether a compiler or an exporter is looking on, or DataParallel runs copies: the weights have their zeros."""
-    return torch.compiler.is_compiling() or torch.jit.is_tracing() or getattr(module, "_is_replica", False)
+def _is_replica(module: nn.Module) -> bool:
+    """Whether it is one of the copies that DataParallel runs, which have tensors in the place of their parameters."""
+    return getattr(module, "_is_replica", False)
 
 
 @cache

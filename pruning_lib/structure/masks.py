@@ -107,9 +107,9 @@ class Masks(Mapping[str, Tensor]):
         hooks of your own run before the zeros are written. The exporters torch.export, torch.onnx and torch.jit.trace,
         and torch.compile, take the held model as it is, zeros and all; before torch.jit.script remove the handle.
 
-        A new tensor in the place of a held weight is held as well. Once the weight is computed from others
-        (weight_norm and other parametrizations, torch.nn.utils.prune), has another shape, or its layer is replaced, the
-        next forward pass raises ValueError naming it: remove the handle first.
+        A new tensor in the place of a held weight is held as well, from the next pass on that is not compiled. Once the
+        weight is computed from others (weight_norm and other parametrizations, torch.nn.utils.prune), has another
+        shape, or its layer is replaced, the next pass raises ValueError naming it: remove the handle first.
 
         Returns
         -------

@@ -107,6 +107,18 @@ def test_a_compiled_model_is_trained_under_its_masks():
     assert_masked(model, masks)
 
 
+@pytest.mark.parametrize("export", [traced, exported, lambda model: torch.compile(model, backend="eager")])
+@pytest.mark.parametrize("exchange", ["parametrize", "replace"])
+def test_what_the_mask_can_hold_no_longer_is_named_by_exporters_and_compiled_models_too(export, exchange):
+    model, _, _ = held_model()
+    if exchange == "parametrize":
+        parametrizations.weight_norm(model[0])
+    else:
+        model[0] = nn.Linear(6, 8)
+    with pytest.raises(ValueError, match="'0.weight' is held by a mask, but .*: remove the handle"):
+        export(model)(X)
+
+
 @pytest.mark.filterwarnings("ignore:`torch.jit.script`")
 def test_a_script_says_that_the_handle_must_go_first():
     model, masks, handle = held_model()
