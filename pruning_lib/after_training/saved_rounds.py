@@ -12,7 +12,7 @@ from pruning_lib.files import make_writable
 from pruning_lib.resuming import save_state, saved_state
 from pruning_lib.structure import Masks
 
-FILE = "rounds.safetensors"
+_FILE = "rounds.safetensors"
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,8 @@ def save_rounds(
     """
     tensors = {f"state/{name}": tensor for name, tensor in state.items()}
     tensors |= {f"mask/{name}": mask for name, mask in masks.items()}
-    save_state(Path(folder) / FILE, arguments, tensors, [asdict(record) for record in history])
-    for left in Path(folder).glob(f".{FILE}.*"):  # by a process that was killed as it wrote
+    save_state(Path(folder) / _FILE, arguments, tensors, [asdict(record) for record in history])
+    for left in Path(folder).glob(f".{_FILE}.*"):  # by a process that was killed as it wrote
         left.unlink()
 
 
@@ -58,7 +58,7 @@ def load_rounds(
     ValueError
         If the folder can't be used, or holds a run with other arguments, naming them, or no whole file of rounds.
     """
-    path = Path(folder) / FILE
+    path = Path(folder) / _FILE
     try:
         make_writable(path.parent)  # now, since an error after the first round would cost that round
     except FileExistsError as error:

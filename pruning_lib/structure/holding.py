@@ -125,7 +125,7 @@ class _Watch:
                 module = module._modules.get(part) if module is not None else None
             if module is None or hold not in module._forward_pre_hooks.values():
                 raise ValueError(f"{hold.name!r} is held by a mask, but {path!r} is another layer now: {_REMEDY}")
-            if module._parameters.get(key) is not hold.weight:
+            if module._parameters.get(key) is not hold.weight or not held(hold.weight):
                 hold(module)  # the model may use the weight without calling its module
 
 

@@ -262,6 +262,25 @@ def test_an_untied_weight_is_held_in_both_modules():
     assert not held(model[0].weight) and not held(model[1].weight) and held(clone[1].weight)
 
 
+@pytest.mark.parametrize("replaced", ["first", "second"])
+def test_one_of_two_tied_weights_exchanged_leaves_the_other_held(replaced):
+    class Tied(Direct):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second = nn.Linear(6, 6), nn.Linear(6, 6)
+            self.second.weight = self.first.weight
+
+    torch.manual_seed(0)
+    model = Tied()
+    mask = torch.rand(6, 6) < 0.5
+    Masks({"first.weight": mask}).hold(model)
+    train(model)
+    model.get_submodule(replaced).weight = nn.Parameter(torch.randn(6, 6))
+    train(model)
+    assert model.first.weight is not model.second.weight
+    assert_masked(model, Masks({"first.weight": mask, "second.weight": mask}))
+
+
 def test_a_weight_tied_under_another_name_is_held_and_put_back():
     class Tied(nn.Module):
         def __init__(self):
