@@ -59,17 +59,21 @@ def score_units(model: nn.Module, unit: str = "filter", norm: str = "l1", exampl
     ValueError
         Unknown unit or norm, no such unit in the model, weights that are not finite, or blocks without inputs.
     """
+    return graph_scores(model, None if example_inputs is None else trace(model, example_inputs), unit, norm)
+
+
+@torch.no_grad()
+def graph_scores(model: nn.Module, graph: Graph | None, unit: str, norm: str = "l1") -> Scores:
+    """What `score_units` returns, by the graph of a model that is traced already."""
     check_choice("unit", unit, [*KINDS, "block"])
     check_choice("norm", norm, ["l1", "l2"])
-    if example_inputs is None and unit == "block":
+    if graph is None and unit == "block":
         raise ValueError('example_inputs is None, but unit "block" needs them to see which blocks have an identity')
     power = 1 if norm == "l1" else 2
-    with torch.no_grad():
-        if example_inputs is None:
-            scores = alone(model, unit, power)
-        else:
-            graph = trace(model, example_inputs)
-            scores = blocks(model, graph, power) if unit == "block" else grouped(model, graph, unit, power)
+    if graph is None:
+        scores = alone(model, unit, power)
+    else:
+        scores = blocks(model, graph, power) if unit == "block" else grouped(model, graph, unit, power)
     if not scores:
         raise ValueError(f"unit is {unit!r}, but the model has none that can go")
     for name in scores if norm == "l2" else ():

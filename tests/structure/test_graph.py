@@ -44,7 +44,7 @@ def test_residual_addition_ties_stage():
     assert graph.reason(graph.layers["fc"].ids) == "it feeds the model's output"
     assert {name for name, block in graph.blocks.items() if block.refusal is None} == {"stage1.0"}
     assert "not the identity" in graph.blocks["stage2.0"].refusal
-    assert graph.blocks["stage1.0"].post == ["relu"]
+    assert graph.blocks["stage1.0"].steps == ["relu"]
     assert graph.blocks["stage1.0"].last == ["stage1.0.norm2.weight", "stage1.0.norm2.bias"]
 
 
