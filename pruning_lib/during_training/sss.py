@@ -25,6 +25,7 @@ from pruning_lib.checks import check_batches
 from pruning_lib.during_training.gates import CONVOLUTIONS, Gate, add_gates, fold_gates, gates
 from pruning_lib.during_training.proximal import ProximalSGD
 from pruning_lib.inputs import Inputs, call
+from pruning_lib.modes import modes_of, put_back
 from pruning_lib.structure.removal import remove
 
 __all__ = ["Gate", "History", "add_gates", "closed", "fold_gates", "gates", "remove_closed", "train_gates"]
@@ -145,7 +146,7 @@ def train_gates(
     gate_optimizer = ProximalSGD(scales.items(), rate(0), momentum, gamma)
     weight_optimizer = torch.optim.SGD(weights, rate(0), momentum, weight_decay=weight_decay, nesterov=momentum > 0)
 
-    before, was_training = copy.deepcopy(model.state_dict()), model.training
+    before, modes = copy.deepcopy(model.state_dict()), modes_of(model)
     losses, seen = [], [true_scales(gate_optimizer, scales)]
     devices = {parameter.device for parameter in weights if parameter.device.type == "cuda"}
     try:
@@ -164,7 +165,7 @@ def train_gates(
         model.load_state_dict(before)
         raise
     finally:
-        model.train(was_training)
+        put_back(modes)
         model.zero_grad(set_to_none=True)
     history = History(losses, seen)
     if not closed(model):

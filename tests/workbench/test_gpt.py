@@ -2,8 +2,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from pruning_lib.modes import evaluating
 from pruning_lib.structure import prunable
-from pruning_lib.workbench.gpt import GPT, Config, evaluating, generate
+from pruning_lib.workbench.gpt import GPT, Config, generate
 
 TINY = Config(width=16, depth=2, heads=2, context=12)
 
