@@ -82,7 +82,10 @@ def prune_units(
 
 
 def units_gone(masks: Masks, model: nn.Module, example_inputs: Any, unit: str = "filter") -> dict[str, Tensor]:
-    """The units of which `masks` leave nothing, by module name, as `zero_units` and `remove` take them."""
+    """The units of which `masks` leave nothing, by module name, as `zero_units` and `remove` take them.
+
+    Of a layer that is gone altogether the first unit, with all that is tied to it, is left out: it has to stay.
+    """
     graph = trace(model, example_inputs)
     return graph_gone(masks, model, graph, graph_scores(model, graph, unit))
 
@@ -100,6 +103,9 @@ def graph_gone(masks: Mapping[str, Tensor], model: nn.Module, graph: Graph, scor
             if mask is not None:
                 sets = sets[mask.transpose(0, slot.dim).reshape(len(sets), -1).any(1).cpu()]
             stays[sets] = True
+    for layer in graph.layers.values():  # no layer can go whole
+        if not stays[sets := graph.roots(layer.ids)].any():
+            stays[sets[0]] = True
     gone = {name: (~stays[graph.roots(graph.layers[name].ids)]).nonzero().flatten() for name in scores}
     return {name: indices for name, indices in gone.items() if len(indices)}
 

@@ -109,7 +109,7 @@ class Follower(TorchFunctionMode):
                 module.register_forward_pre_hook(
                     lambda m, args, kwargs, name=name: self.enter(name, m, args, kwargs), with_kwargs=True
                 )
-                module.register_forward_hook(lambda m, args, out: self.leave(out))
+                module.register_forward_hook(lambda m, args, out: self.leave(m, out), always_call=True)
         self.frames = [Frame("", self.model)]  # there before the model's own hooks run, and after
         with self:
             outputs = call(self.model, inputs)
@@ -136,7 +136,9 @@ class Follower(TorchFunctionMode):
             args[0]._ways = ways(args[0]) | {frame: Block()}
         self.frames.append(frame)
 
-    def leave(self, output: Any) -> None:
+    def leave(self, module: nn.Module, output: Any) -> None:
+        if self.frames[-1].module is not module:
+            return  # a hook raised before it was entered
         frame = self.frames.pop()
         if frame.refusal and list(frame.module.children()):
             block = ways(output).get(frame)
