@@ -304,6 +304,21 @@ def test_impossible_units_say_why(net):
         zero_units(net, {"stage1.0": [0]})
 
 
+def test_norm_called_by_keyword_is_zeroed_too():
+    class Keyword(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.norm = nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)
+
+        def forward(self, x):
+            return self.norm(input=self.conv(input=x))
+
+    model = Keyword()
+    nn.init.ones_(model.norm.bias)
+    zero_units(model, {"conv": [1]})
+    assert model.norm.weight.tolist() == model.norm.bias.tolist() == [1, 0, 1, 1]
+
+
 def test_untraceable_model_asks_for_inputs():
     class Branching(nn.Module):
         def __init__(self):
