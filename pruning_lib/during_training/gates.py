@@ -149,15 +149,13 @@ class Sites:
 
     def feeds_layers_only(self, node: fx.Node) -> bool:
         """Whether the channels of `node` end in layers that can lose inputs, and nowhere else."""
-        for user in node.users:
-            layer = self.layer(user, (*CONVOLUTIONS, nn.Linear))
-            if not (
-                getattr(layer, "groups", 1) == 1
-                if layer
-                else self.calls.keeps_zeros(user) and self.feeds_layers_only(user)
-            ):
-                return False
-        return bool(node.users)
+
+        def loses_inputs(user: fx.Node) -> bool:
+            if layer := self.layer(user, (*CONVOLUTIONS, nn.Linear)):
+                return getattr(layer, "groups", 1) == 1
+            return self.calls.keeps_zeros(user) and self.feeds_layers_only(user)
+
+        return bool(node.users) and all(map(loses_inputs, node.users))
 
     def is_read_once_from_convolution(self, node: fx.Node) -> bool:
         """Whether what `node` reads is made by an ungrouped convolution for it alone."""

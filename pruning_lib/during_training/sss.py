@@ -83,7 +83,7 @@ def remove_closed(model: nn.Module, example_inputs: Inputs) -> nn.Module:
 
     Raises
     ------
-    ValueError : if `model` has no gates.
+    ValueError : if `model` has no gates; as `remove`, if a closed unit cannot go.
     """
     plain, units = fold_gates(model), {}
     for name, indices in closed(model).items():

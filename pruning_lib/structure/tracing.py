@@ -93,7 +93,7 @@ class Follower(TorchFunctionMode):
         super().__init__()
         self.model = model
         self.graph = Graph()
-        self.frames: list[Frame] = []
+        self.frames = [Frame("", model)]  # there before the model's own hooks run, and after
         self.tensors = dict([*model.named_buffers(), *model.named_parameters()])
         self.names = {id(t): name for name, t in self.tensors.items()}
         self.stays: dict[str, str] = {}  # parameters in use where their units cannot be followed
@@ -110,7 +110,6 @@ class Follower(TorchFunctionMode):
                     lambda m, args, kwargs, name=name: self.enter(name, m, args, kwargs), with_kwargs=True
                 )
                 module.register_forward_hook(lambda m, args, out: self.leave(m, out), always_call=True)
-        self.frames = [Frame("", self.model)]  # there before the model's own hooks run, and after
         with self:
             outputs = call(self.model, inputs)
         found = False
@@ -162,7 +161,9 @@ class Follower(TorchFunctionMode):
                 source = self.trail(branch).source
                 if block is None and way and (starts_from(way, other) or self.is_zero(source)):
                     frame.refusal = "it computes more than activations after its addition"
-                    block = replace(way, weights=list(frame.weights), last=[*way.last, *source])
+                    kept = tuple(f"{frame.name}.{step}." for step in way.steps)
+                    weights = [weight for weight in frame.weights if not weight.startswith(kept)]
+                    block = replace(way, weights=weights, last=[*way.last, *source])
                     if not source:
                         block.refusal = "its branch does not end in a layer or norm that can be zeroed"
                     if out.shape != r.shape:

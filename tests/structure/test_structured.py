@@ -104,6 +104,27 @@ def test_block_scores(net):
         score_units(net, "block")
 
 
+def test_block_scores_leave_out_what_stays():
+    class Late(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.before, self.branch, self.norm = nn.Linear(4, 4), nn.Linear(4, 4), nn.BatchNorm1d(4)
+
+        def forward(self, r):
+            r = self.before(r)
+            return r + self.branch(r)
+
+    class Bare(Late):
+        def forward(self, r):
+            return r + self.norm(r)
+
+    model = nn.Sequential(nn.Linear(3, 4), Late(), Bare(), nn.Linear(4, 2)).eval()
+    for norm, power in ("l1", 1), ("l2", 2):
+        scores = score_units(model, "block", norm, torch.rand(2, 3))
+        assert list(scores) == ["1", "2"] and scores["2"].tolist() == [0]  # a norm has no weights that count
+        assert torch.allclose(scores["1"], model[1].branch.weight.norm(power))
+
+
 def test_bad_requests(net):
     with pytest.raises(ValueError, match="unit is 'row'"):
         score_units(net, "row")
