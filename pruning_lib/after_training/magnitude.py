@@ -70,7 +70,7 @@ def prune_units(
     graph = trace(model, example_inputs)
     found = graph_scores(model, graph, unit, norm)
     kept = {name: weight.held.hold.keep for name, weight in model.named_parameters() if held(weight)}
-    for name, indices in graph_gone(kept, model, graph, found).items():
+    for name, indices in _graph_gone(kept, model, graph, found).items():
         found[name] = found[name].index_fill(0, indices.to(found[name].device), -1)
     parameters = dict(model.named_parameters())
     masks = {name: torch.ones_like(weight, dtype=torch.bool) for name, weight in prunable(model).items()}
@@ -87,10 +87,10 @@ def units_gone(masks: Masks, model: nn.Module, example_inputs: Any, unit: str = 
     Of a layer that is gone altogether the first unit, with all that is tied to it, is left out: it has to stay.
     """
     graph = trace(model, example_inputs)
-    return graph_gone(masks, model, graph, graph_scores(model, graph, unit))
+    return _graph_gone(masks, model, graph, graph_scores(model, graph, unit))
 
 
-def graph_gone(masks: Mapping[str, Tensor], model: nn.Module, graph: Graph, scores: Scores) -> dict[str, Tensor]:
+def _graph_gone(masks: Mapping[str, Tensor], model: nn.Module, graph: Graph, scores: Scores) -> dict[str, Tensor]:
     """The units among `scores` of which `masks` leave nothing."""
     parameters = dict(model.named_parameters())
     if scores.unit == "block":

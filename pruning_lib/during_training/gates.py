@@ -81,7 +81,7 @@ def add_gates(model: nn.Module, level: str = "block") -> nn.Module:
     check_choice("level", level, LEVELS)
     if gates(model):
         raise ValueError("model has gates already, must be a model without")
-    found = Sites(model)
+    found = _Sites(model)
     sites = list(found.blocks() if level == "block" else found.convolutions(grouped=level == "group"))
     if not sites:
         raise ValueError(f"model {type(model).__name__} has no {level} that a gate could close; level is {level!r}")
@@ -108,7 +108,7 @@ def fold_gates(model: nn.Module) -> nn.Module:
     return folded
 
 
-class Sites:
+class _Sites:
     """Where gates may sit: (layer that gets the gate, unit, number of λ), from the calls that a model makes."""
 
     def __init__(self, model: nn.Module):

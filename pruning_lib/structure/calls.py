@@ -10,8 +10,8 @@ from torch import fx, nn
 from pruning_lib.structure.rules import POOLS, RULES, elementwise
 
 # What works on each channel by itself, as `Calls.name` writes it. Whether an elementwise one keeps zeros is tried out.
-ELEMENTWISE = {name.replace("_", "") for name, rule in RULES.items() if rule is elementwise and "alpha" not in name}
-KEEPS_ZEROS = {name.replace("_", "") for name in POOLS} | {"flatten", "identity", "prelu"}
+_ELEMENTWISE = {name.replace("_", "") for name, rule in RULES.items() if rule is elementwise and "alpha" not in name}
+_KEEPS_ZEROS = {name.replace("_", "") for name in POOLS} | {"flatten", "identity", "prelu"}
 
 
 class Calls:
@@ -44,8 +44,8 @@ class Calls:
     def keeps_zeros(self, node: fx.Node) -> bool:
         """Whether a channel of zeros comes out of the call as zeros, whatever the others hold."""
         name = self.name(node)
-        if name not in ELEMENTWISE or len(node.all_input_nodes) != 1:
-            return name in KEEPS_ZEROS
+        if name not in _ELEMENTWISE or len(node.all_input_nodes) != 1:
+            return name in _KEEPS_ZEROS
         zero = torch.zeros(1, 1, 1, 1, device="cpu")
         args, kwargs = fx.node.map_arg((node.args, node.kwargs), lambda _: zero)
         function = self.module(node) or (

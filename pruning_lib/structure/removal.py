@@ -25,7 +25,7 @@ FORMAT = "pruning_lib.structure.removal 1"
 
 
 class ClosedBlock(nn.Sequential):
-    """What is left of a residual block g(r + F(r)) without its branch F: the activations g."""
+    """What is left of a residual block g(s(r) + F(r)) without its branch F: what the shortcut s computes, and g."""
 
 
 def remove(model: nn.Module, example_inputs: Any, units: dict[str, Tensor]) -> nn.Module:

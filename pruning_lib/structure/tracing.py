@@ -27,8 +27,8 @@ ALIASES |= {"multiply": "mul", "truediv": "div", "itruediv": "div", "divide": "d
 METADATA = {"dim", "ndim", "dtype", "device", "layout", "is_nested", "is_cuda", "is_sparse", "is_quantized", "assert"}
 METADATA |= {"is_contiguous", "is_floating_point", "is_complex", "requires_grad", "grad", "get_device", "stride"}
 METADATA |= {"names", "numel", "nelement", "len", "element_size"}
-CASTS = {"to", "type", "float", "double", "half", "bfloat16", "contiguous"}  # may hand back their input as it is
-NOT_IDENTITY = "its shortcut is not the identity, so the block cannot be taken out of the way"
+_CASTS = {"to", "type", "float", "double", "half", "bfloat16", "contiguous"}  # may hand back their input as it is
+_NOT_IDENTITY = "its shortcut is not the identity, so the block cannot be taken out of the way"
 
 
 def trace(model: nn.Module, example_inputs: Any) -> Graph:
@@ -74,12 +74,12 @@ class Frame:
     refusal: str | None = None  # set once it has added something up: why it is no block if its output has no way
 
 
-def ways(t: Any) -> dict[Frame, Block]:
+def _ways_of(t: Any) -> dict[Frame, Block]:
     """For each running module, how `t` comes from its input alone: through its children, relu and r + F(r)."""
     return getattr(t, "_ways", {})
 
 
-def starts_from(way: Block, other: Block | None) -> bool:
+def _starts_from(way: Block, other: Block | None) -> bool:
     """Whether the shortcut that came about in one `way` is what the `other` summand, the branch, starts from."""
     if other is None:  # more than a chain of steps: it may start from anything
         return not way.steps
@@ -131,8 +131,8 @@ class Follower(TorchFunctionMode):
     def enter(self, name: str, module: nn.Module, args: tuple, kwargs: dict) -> None:
         frame = Frame(name, module)
         if len(args) == 1 and not kwargs and isinstance(args[0], Tensor):
-            frame.way = ways(args[0]).get(self.frames[-1])
-            args[0]._ways = ways(args[0]) | {frame: Block()}
+            frame.way = _ways_of(args[0]).get(self.frames[-1])
+            args[0]._ways = _ways_of(args[0]) | {frame: Block()}
         self.frames.append(frame)
 
     def leave(self, module: nn.Module, output: Any) -> None:
@@ -140,26 +140,26 @@ class Follower(TorchFunctionMode):
             return  # a hook raised before it was entered
         frame = self.frames.pop()
         if frame.refusal and list(frame.module.children()):
-            block = ways(output).get(frame)
+            block = _ways_of(output).get(frame)
             if block is None or not (block.last or block.refusal):
                 block = Block(refusal=frame.refusal)
             if (seen := self.graph.blocks.get(frame.name)) is None or not seen.refusal:
                 self.graph.blocks[frame.name] = block
         caller = self.frames[-1]
         step = next((key for key, child in caller.module._modules.items() if child is frame.module), None)
-        if frame.way and step and isinstance(output, Tensor) and caller not in ways(output):
-            output._ways = ways(output) | {caller: frame.way.then(step)}
+        if frame.way and step and isinstance(output, Tensor) and caller not in _ways_of(output):
+            output._ways = _ways_of(output) | {caller: frame.way.then(step)}
 
     def watch_blocks(self, name: str, tensors: list[Tensor], out: Tensor) -> None:
         """Follow r + F(r) and relu through the module that is running."""
         frame, block = self.frames[-1], None
         computed = [t for t in tensors if id(t) not in self.names]
-        known = [ways(t).get(frame) for t in computed]
+        known = [_ways_of(t).get(frame) for t in computed]
         if name == "add" and len(computed) == 2:
-            frame.refusal = frame.refusal or NOT_IDENTITY
+            frame.refusal = frame.refusal or _NOT_IDENTITY
             for way, r, other, branch in zip(known, computed, reversed(known), reversed(computed), strict=True):
                 source = self.trail(branch).source
-                if block is None and way and (starts_from(way, other) or self.is_zero(source)):
+                if block is None and way and (_starts_from(way, other) or self._is_zero(source)):
                     frame.refusal = "it computes more than activations after its addition"
                     kept = tuple(f"{frame.name}.{step}." for step in way.steps)
                     weights = [weight for weight in frame.weights if not weight.startswith(kept)]
@@ -170,11 +170,11 @@ class Follower(TorchFunctionMode):
                         block.refusal = "it changes the shape"
         elif name == "relu" and len(computed) == 1 and known[0] and "relu" not in frame.module._modules:
             block = known[0].then("relu")
-        elif name in CASTS and any(out is t for t in computed):
+        elif name in _CASTS and any(out is t for t in computed):
             return
         out._ways = {frame: block} if block else {}
 
-    def is_zero(self, source: tuple[str, ...]) -> bool:
+    def _is_zero(self, source: tuple[str, ...]) -> bool:
         """Whether the tensors are zero already, so that what they make adds nothing."""
         return bool(source) and not any(bool(self.tensors[name].any()) for name in source)
 

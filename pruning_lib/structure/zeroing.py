@@ -91,7 +91,7 @@ def own_slices(model: nn.Module, units: dict[str, Tensor]) -> list[tuple[str, in
             index = check_index(name, wanted, module.weight.shape[out_dim(module)])
             take(module, "weight", out_dim(module), index)
             take(module, "bias", 0, index)
-            norms = following_norms(model, name) if norms is None else norms
+            norms = _following_norms(model, name) if norms is None else norms
             for norm in norms.get(name, []):
                 for key in ("weight", "bias", "running_mean"):
                     take(norm, key, 0, index)
@@ -103,7 +103,7 @@ def own_slices(model: nn.Module, units: dict[str, Tensor]) -> list[tuple[str, in
     return slices
 
 
-def following_norms(model: nn.Module, name: str) -> dict[str, list[nn.Module]]:
+def _following_norms(model: nn.Module, name: str) -> dict[str, list[nn.Module]]:
     """Convolution or linear layer → the norms that take its output as it is."""
     try:
         calls = Calls(model)
