@@ -130,7 +130,7 @@ class Follower(TorchFunctionMode):
 
     def enter(self, name: str, module: nn.Module, args: tuple, kwargs: dict) -> None:
         frame = Frame(name, module)
-        if len(args) == 1 and not kwargs and isinstance(args[0], Tensor):
+        if len(args) == 1 and not kwargs and hasattr(args[0], "_trail"):  # others may not be the copy's own
             frame.way = _ways_of(args[0]).get(self.frames[-1])
             args[0]._ways = _ways_of(args[0]) | {frame: Block()}
         self.frames.append(frame)
