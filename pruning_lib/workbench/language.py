@@ -15,10 +15,11 @@ from torch.nn import functional as F
 from torch.optim import AdamW
 from tqdm.auto import tqdm
 
+from pruning_lib.modes import evaluating
 from pruning_lib.resuming import save_state, saved_state
 from pruning_lib.workbench import text
 from pruning_lib.workbench.checkpoint import load_checkpoint, save_checkpoint
-from pruning_lib.workbench.gpt import GPT, Config, evaluating, generate
+from pruning_lib.workbench.gpt import GPT, Config, generate
 
 __all__ = ["GPT", "Config", "generate", "load_checkpoint", "perplexity", "save_checkpoint", "train"]
 
