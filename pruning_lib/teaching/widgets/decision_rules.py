@@ -60,7 +60,7 @@ def advise(
 
     Parameters
     ----------
-    evidence : from `pruning_lib.reproduction.comparison.evidence`
+    evidence : from `pruning_lib.comparison.evidence`
     hardware, budget, data, goal : keys of `CHOICES`. Training needs the training set: without it the budget is "none".
     sparsity : one of the evidence's, or `ANY`. Of the points near it, or of all, each method stands at the one that
         gains most within `loss`, or, where none is within, at its most accurate

@@ -13,8 +13,8 @@ from pruning_lib.after_training.calibration import prune_in_order
 from pruning_lib.after_training.reconstruction import Hessian, refit
 from pruning_lib.before_training import snip
 from pruning_lib.checks import check_sparsity
+from pruning_lib.comparison.protocol import Case
 from pruning_lib.during_training import sss
-from pruning_lib.reproduction.comparison.protocol import Case
 from pruning_lib.structure import Masks, choose_units, keep_largest, keep_n_of_m, prunable, remove, score_units
 from pruning_lib.workbench import data, models
 
@@ -157,10 +157,10 @@ def weights(model: nn.Module) -> int:
     return sum(weight.numel() for weight in prunable(model).values())
 
 
-def random_scores(model: nn.Module, case: Case) -> Masks:
-    generator = torch.Generator().manual_seed(case.seed)
-    scores = {name: torch.rand(weight.shape, generator=generator) for name, weight in prunable(model).items()}
-    return keep_largest(scores, case.setting)
+def random_scores(model: nn.Module, seed: int) -> dict[str, Tensor]:
+    """Scores that know nothing of the weights: seeds count up from 0 everywhere else, here down from −1."""
+    generator = torch.Generator().manual_seed(-1 - seed)
+    return {name: torch.rand(weight.shape, generator=generator) for name, weight in prunable(model).items()}
 
 
 def calibrated(prune: Callable, model: nn.Module, case: Case, **target: Any) -> Masks:
@@ -202,7 +202,15 @@ PATTERNS = ((2, 4), (4, 8))
 VARIANTS = {
     variant.name: variant
     for variant in (
-        Variant("random", "random", "before", "unstructured", FREE, SPARSITIES, scratch(random_scores)),
+        Variant(
+            "random",
+            "random",
+            "before",
+            "unstructured",
+            FREE,
+            SPARSITIES,
+            scratch(lambda model, case: keep_largest(random_scores(model, case.seed), case.setting)),
+        ),
         Variant("init", "magnitude at init", "before", "unstructured", FREE, SPARSITIES, scratch(global_magnitude)),
         Variant(
             "snip",

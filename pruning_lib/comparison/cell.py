@@ -10,8 +10,8 @@ from torch import nn
 from pruning_lib.acceleration.macs import macs
 from pruning_lib.acceleration.storage import stored
 from pruning_lib.checks import check_choice
-from pruning_lib.reproduction.comparison.protocol import Case, Protocol
-from pruning_lib.reproduction.comparison.variants import VARIANTS, weights
+from pruning_lib.comparison.protocol import Case, Protocol
+from pruning_lib.comparison.variants import VARIANTS, weights
 from pruning_lib.structure import prunable
 from pruning_lib.workbench import data
 

@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 import torch
 
+from pruning_lib import comparison
 from pruning_lib.after_training import magnitude
-from pruning_lib.reproduction import comparison
-from pruning_lib.reproduction.comparison import variants
-from pruning_lib.reproduction.comparison.variants import weights
+from pruning_lib.comparison import variants
+from pruning_lib.comparison.variants import weights
 from pruning_lib.structure import prunable
 from pruning_lib.workbench import data, training
 
@@ -142,6 +142,16 @@ def test_refitted_has_the_mask_of_magnitude_per_layer_and_a_smaller_error(images
     with torch.no_grad():
         errors = [(model(x) - dense(x)).square().sum() for model in (plain, fitted)]
     assert errors[1] < 0.5 * errors[0]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_random_scores_know_nothing_of_the_weights(images, seed):
+    model = PROTOCOL.fresh(images, seed)
+    for name, score in variants.random_scores(model, seed).items():
+        size = prunable(model)[name].detach().abs().flatten()
+        both = torch.stack([size, size.argsort().argsort(), prunable(model)[name].detach().flatten()])
+        for values in both:
+            assert torch.corrcoef(torch.stack([values, score.flatten()]))[0, 1].abs() < 4 / len(size) ** 0.5
 
 
 def test_unknown_variant_is_refused(images, dense):

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from pruning_lib.reproduction.comparison.statistics import Runs, by_seed, same, spread
-from pruning_lib.reproduction.comparison.variants import SPARSITIES, VARIANTS
+from pruning_lib.comparison.statistics import Runs, by_seed, same, spread
+from pruning_lib.comparison.variants import SPARSITIES, VARIANTS
 
 DENSE, PARTED = "dense", "dense_twice"
 NEAR = 1.25  # a measured point stands for sparsities at which up to so many times more or fewer weights are left

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from pruning_lib.reproduction.comparison import by_seed, difference, pareto, spread
-from pruning_lib.reproduction.comparison.statistics import T95
+from pruning_lib.comparison import by_seed, difference, pareto, spread
+from pruning_lib.comparison.statistics import T95
 
 SMALL = st.integers(0, 4)
 
