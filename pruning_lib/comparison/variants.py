@@ -1,6 +1,7 @@
 """The variants that are compared: each takes a case to a pruned network that has had its whole training."""
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -16,10 +17,17 @@ from pruning_lib.checks import check_sparsity
 from pruning_lib.comparison.protocol import Case
 from pruning_lib.during_training import sss
 from pruning_lib.structure import Masks, choose_units, keep_largest, keep_n_of_m, prunable, remove, score_units
+from pruning_lib.taxonomy import METHODS
 from pruning_lib.workbench import data, models
 
 SPARSITIES = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
 GAMMAS = (0.01, 0.015, 0.02, 0.03, 0.045)
+PATTERNS = ((2, 4), (4, 8))
+NOT_COMPARED = {  # methods of the taxonomy without a variant, and why
+    "Stripes": "only the choice is here, not the training of the filters' skeletons that makes it a method",
+    "Kernel patterns": "they are made for many kernels of 3×3; LeNet-5 has a thousand, of 5×5",
+    "Optimal Brain Surgeon": "for n weights its inverse Hessian has n² entries: 741 GB for LeNet-5",
+}
 
 
 @dataclass(frozen=True)
@@ -27,42 +35,38 @@ class Variant:
     """One way to prune. `settings` is what it is tried at: sparsities, γ, or its only one, n of m."""
 
     name: str
+    run: Callable  # (case) -> (pruned and trained model, accuracy before retraining or None)
     label: str
     time: str
     structure: str
-    data: str  # needed to choose
-    settings: tuple[Any, ...]
-    run: Callable  # (case) -> (pruned and trained model, accuracy before retraining or None)
+    data: str = "none"  # needed to choose
+    settings: tuple[Any, ...] = SPARSITIES
+    method: str | None = None  # of `METHODS`; a baseline has none
 
 
-def scratch(choose: Callable[[nn.Module, Case], Masks]) -> Callable:
-    """Before training: masks on fresh weights, then all epochs."""
+def _of(method: str, name: str, run: Callable, **own: Any) -> Variant:
+    """A variant of a method in the taxonomy; its traits are the method's, but for its `own`."""
+    (row,) = (row for row in METHODS if row.name == method)
+    traits = {"label": method, "time": row.time, "structure": row.structures[0], "data": row.data}
+    return Variant(name, run, **traits | own, method=method)
 
-    def run(case: Case) -> tuple[nn.Module, None]:
-        model = case.protocol.fresh(case.images, case.seed)
+
+def _one_shot(time: str, choose: Callable[[nn.Module, Case], Masks]) -> Callable:
+    """Masks on fresh weights, or after training on trained ones (which `choose` may change); then the epochs left."""
+
+    def run(case: Case) -> tuple[nn.Module, float | None]:
+        after = time == "after"
+        model = case.dense if after else case.protocol.fresh(case.images, case.seed)
         handle = choose(model, case).hold(model)
-        case.fit(model, case.protocol.epochs, 0)
-        handle.remove()
-        return model, None
-
-    return run
-
-
-def trained(choose: Callable[[nn.Module, Case], Masks]) -> Callable:
-    """After training, one shot: masks on trained weights (which `choose` may change), then the epochs that are left."""
-
-    def run(case: Case) -> tuple[nn.Module, float]:
-        model = case.dense
-        handle = choose(model, case).hold(model)
-        pruned = case.accuracy(model)
-        case.fit(model, case.protocol.retrain_epochs, 1)
+        pruned = case.accuracy(model) if after else None
+        case.fit(model, case.protocol.retrain_epochs if after else case.protocol.epochs, int(after))
         handle.remove()
         return model, pruned
 
     return run
 
 
-def in_rounds(kind: str) -> Callable:
+def _in_rounds(kind: str) -> Callable:
     """In rounds: "iterative" after the dense epochs, "gradual" from fresh weights through the same number of epochs.
 
     The learning rate is constant while weights go; in the last round it falls.
@@ -87,7 +91,7 @@ def in_rounds(kind: str) -> Callable:
     return run
 
 
-def gated(case: Case) -> tuple[nn.Module, float]:
+def _gated(case: Case) -> tuple[nn.Module, float]:
     """SSS on channels: gates for the dense epochs, closed ones removed, the rest of the epochs without gates."""
     protocol, model = case.protocol, sss.add_gates(case.protocol.fresh(case.images, case.seed), "channel")
     sss.train_gates(
@@ -101,22 +105,22 @@ def gated(case: Case) -> tuple[nn.Module, float]:
         weight_decay=protocol.weight_decay,
         progress=False,
     )
-    small = sss.remove_closed(model, case.images.test[0][:2])
-    pruned = case.accuracy(small)
-    case.fit(small, protocol.retrain_epochs, 1)
-    return small, pruned
+    return _retrained(case, sss.remove_closed(model, case.images.test[0][:2]))
 
 
-def filters(case: Case) -> tuple[nn.Module, float]:
+def _filters(case: Case) -> tuple[nn.Module, float]:
     """Filters and neurons of the smallest L1 norm removed, the same share of each layer, until the sparsity is met."""
-    small = smaller(case.dense, case.images.test[0][:2], case.setting)
+    return _retrained(case, smaller(case.dense, case.images.test[0][:2], case.setting))
+
+
+def _retrained(case: Case, small: nn.Module) -> tuple[nn.Module, float]:
     pruned = case.accuracy(small)
     case.fit(small, case.protocol.retrain_epochs, 1)
     return small, pruned
 
 
-def built_small(case: Case) -> tuple[nn.Module, None]:
-    """What `filters` leaves, but built that small and trained from the start: does removing beat building?"""
+def _built_small(case: Case) -> tuple[nn.Module, None]:
+    """What `_filters` leaves, but built that small and trained from the start: does removing beat building?"""
     model = smaller(case.protocol.fresh(case.images, case.seed), case.images.test[0][:2], case.setting)
     case.fit(models.initialize_(model, case.seed), case.protocol.epochs, 0)
     return model, None
@@ -136,24 +140,21 @@ def smaller(model: nn.Module, example_inputs: Tensor, sparsity: float) -> nn.Mod
         for unit in ("filter", "neuron")
         for name, score in score_units(model, unit, "l1", example_inputs).items()
     }
-    total, low, high = weights(model), 0, 999  # thousandths of the units; `choose_units` leaves one in each layer
-    while low < high:
-        middle = (low + high) // 2
-        enough = total - weights(taken(model, example_inputs, scores, middle)) >= sparsity * total
-        low, high = (low, middle) if enough else (middle + 1, high)
-    small = taken(model, example_inputs, scores, low)
+
+    def without(thousandths: int) -> nn.Module:  # `choose_units` leaves one in each layer
+        units = choose_units(scores, thousandths / 1000, "layer")
+        return remove(model, example_inputs, units) if units else model
+
+    total = weights(model)
+    small = without(bisect_left(range(999), sparsity * total, key=lambda share: total - weights(without(share))))
     if total - weights(small) < sparsity * total:
         most = math.floor(1e6 * (1 - weights(small) / total)) / 1e6
         raise ValueError(f"sparsity is {sparsity}, must be at most {most:.6f}: each layer keeps a unit")
     return small
 
 
-def taken(model: nn.Module, example_inputs: Tensor, scores: dict[str, Tensor], thousandths: int) -> nn.Module:
-    units = choose_units(scores, thousandths / 1000, "layer")
-    return remove(model, example_inputs, units) if units else model
-
-
 def weights(model: nn.Module) -> int:
+    """How many prunable weights `model` has."""
     return sum(weight.numel() for weight in prunable(model).values())
 
 
@@ -163,9 +164,30 @@ def random_scores(model: nn.Module, seed: int) -> dict[str, Tensor]:
     return {name: torch.rand(weight.shape, generator=generator) for name, weight in prunable(model).items()}
 
 
-def calibrated(prune: Callable, model: nn.Module, case: Case, **target: Any) -> Masks:
-    inputs = case.sample(case.protocol.calibration)[0]
-    return prune(model, list(inputs.split(128)), progress=False, **target)
+def _random(model: nn.Module, case: Case) -> Masks:
+    return keep_largest(random_scores(model, case.seed), case.setting)
+
+
+def _snip(model: nn.Module, case: Case) -> Masks:
+    return snip.prune(model, [case.sample(case.protocol.scoring)], case.setting)
+
+
+def _magnitude(model: nn.Module, case: Case) -> Masks:
+    return magnitude.prune(model, case.setting)
+
+
+def _magnitude_layer(model: nn.Module, case: Case) -> Masks:
+    return magnitude.prune(model, case.setting, scope="layer")
+
+
+def calibrated(prune: Callable, **target: Any) -> Callable:
+    """Masks by `prune`, which sees a few unlabeled images and gets the case's sparsity, or `target` in its place."""
+
+    def choose(model: nn.Module, case: Case) -> Masks:
+        inputs = case.sample(case.protocol.calibration)[0]
+        return prune(model, list(inputs.split(128)), progress=False, **target or {"sparsity": case.setting})
+
+    return choose
 
 
 def magnitude_refitted(model: nn.Module, batches: list[Tensor], sparsity: float, progress: bool) -> Masks:
@@ -178,96 +200,54 @@ def magnitude_refitted(model: nn.Module, batches: list[Tensor], sparsity: float,
     return prune_in_order(model, batches, prune_layer, Hessian, progress=progress)
 
 
-def fitting(model: nn.Module, m: int) -> list[str]:
+def _fitting(model: nn.Module, m: int) -> list[str]:
     """Weights whose rows divide into groups of m; the others stay dense."""
     return [name for name, weight in prunable(model).items() if weight[0].numel() % m == 0]
 
 
-def largest_of_m(model: nn.Module, case: Case) -> Masks:
+def _n_of_m(model: nn.Module, case: Case) -> Masks:
     scores = magnitude.scores(model)
-    return keep_n_of_m({name: scores[name] for name in fitting(model, case.setting[1])}, *case.setting)
+    return keep_n_of_m({name: scores[name] for name in _fitting(model, case.setting[1])}, *case.setting)
 
 
-def compensated_n_of_m(model: nn.Module, case: Case) -> Masks:
-    layers = [name.removesuffix(".weight") for name in fitting(model, case.setting[1])]
-    return calibrated(sparsegpt.prune_model, model, case, n_m=tuple(case.setting), layers=layers)
+def _n_of_m_sparsegpt(model: nn.Module, case: Case) -> Masks:
+    layers = [name.removesuffix(".weight") for name in _fitting(model, case.setting[1])]
+    return calibrated(sparsegpt.prune_model, n_m=tuple(case.setting), layers=layers)(model, case)
 
 
-def global_magnitude(model: nn.Module, case: Case) -> Masks:
-    return magnitude.prune(model, case.setting)
-
-
-FREE, FEW, LABELED, ALL = "none", "a few unlabeled", "a few labeled", "the training set"
-PATTERNS = ((2, 4), (4, 8))
+FEW = "a few unlabeled samples"
 VARIANTS = {
     variant.name: variant
     for variant in (
-        Variant(
-            "random",
-            "random",
-            "before",
-            "unstructured",
-            FREE,
-            SPARSITIES,
-            scratch(lambda model, case: keep_largest(random_scores(model, case.seed), case.setting)),
-        ),
-        Variant("init", "magnitude at init", "before", "unstructured", FREE, SPARSITIES, scratch(global_magnitude)),
-        Variant(
-            "snip",
-            "SNIP",
-            "before",
-            "unstructured",
-            LABELED,
-            SPARSITIES,
-            scratch(lambda model, case: snip.prune(model, [case.sample(case.protocol.scoring)], case.setting)),
-        ),
-        Variant("gradual", "gradual magnitude", "during", "unstructured", ALL, SPARSITIES, in_rounds("gradual")),
-        Variant("sss", "SSS, channels", "during", "structured", ALL, GAMMAS, gated),
-        Variant("magnitude", "magnitude", "after", "unstructured", FREE, SPARSITIES, trained(global_magnitude)),
-        Variant(
-            "magnitude_layer",
-            "magnitude per layer",
-            "after",
-            "unstructured",
-            FREE,
-            SPARSITIES,
-            trained(lambda model, case: magnitude.prune(model, case.setting, scope="layer")),
-        ),
-        Variant(
+        Variant("random", _one_shot("before", _random), "random", "before", "unstructured"),
+        Variant("init", _one_shot("before", _magnitude), "magnitude at init", "before", "unstructured"),
+        _of("SNIP", "snip", _one_shot("before", _snip)),
+        _of("Gradual magnitude", "gradual", _in_rounds("gradual"), label="gradual magnitude"),
+        _of("SSS", "sss", _gated, label="SSS, channels", settings=GAMMAS),
+        _of("Magnitude", "magnitude", _one_shot("after", _magnitude), label="magnitude"),
+        _of("Magnitude", "magnitude_layer", _one_shot("after", _magnitude_layer), label="magnitude per layer"),
+        _of(
+            "Magnitude",
             "magnitude_refit",
-            "magnitude per layer, refitted",
-            "after",
-            "unstructured",
-            FEW,
-            SPARSITIES,
-            trained(lambda model, case: calibrated(magnitude_refitted, model, case, sparsity=case.setting)),
+            _one_shot("after", calibrated(magnitude_refitted)),
+            label="magnitude per layer, refitted",
+            data=FEW,
         ),
-        Variant("iterative", "iterative magnitude", "after", "unstructured", FREE, SPARSITIES, in_rounds("iterative")),
-        Variant(
-            "wanda",
-            "Wanda",
-            "after",
-            "unstructured",
-            FEW,
-            SPARSITIES,
-            trained(lambda model, case: calibrated(wanda.prune_model, model, case, sparsity=case.setting)),
-        ),
-        Variant(
-            "sparsegpt",
+        _of("Magnitude", "iterative", _in_rounds("iterative"), label="iterative magnitude"),
+        _of("Wanda", "wanda", _one_shot("after", calibrated(wanda.prune_model))),
+        _of("SparseGPT", "sparsegpt", _one_shot("after", calibrated(sparsegpt.prune_model))),
+        _of("Filter norms", "filters", _filters, label="filters and neurons"),
+        Variant("small", _built_small, "built small", "before", "structured"),
+        _of("2:4, 4:8", "n_of_m", _one_shot("after", _n_of_m), label="n:m magnitude", settings=PATTERNS),
+        _of(
             "SparseGPT",
-            "after",
-            "unstructured",
-            FEW,
-            SPARSITIES,
-            trained(lambda model, case: calibrated(sparsegpt.prune_model, model, case, sparsity=case.setting)),
+            "n_of_m_sparsegpt",
+            _one_shot("after", _n_of_m_sparsegpt),
+            label="n:m SparseGPT",
+            structure="semi-structured",
+            settings=PATTERNS,
         ),
-        Variant("filters", "filters and neurons", "after", "structured", FREE, SPARSITIES, filters),
-        Variant("small", "built small", "before", "structured", FREE, SPARSITIES, built_small),
-        Variant("n_of_m", "n:m magnitude", "after", "semi-structured", FREE, PATTERNS, trained(largest_of_m)),
-        Variant(
-            "n_of_m_sparsegpt", "n:m SparseGPT", "after", "semi-structured", FEW, PATTERNS, trained(compensated_n_of_m)
-        ),
-        Variant("dense", "dense", "before", "none", FREE, (0.0,), scratch(global_magnitude)),
-        Variant("dense_twice", "dense, in two parts", "after", "none", FREE, (0.0,), trained(global_magnitude)),
+        Variant("dense", _one_shot("before", _magnitude), "dense", "before", "none", settings=(0.0,)),
+        Variant("dense_twice", _one_shot("after", _magnitude), "dense, in two parts", "after", "none", settings=(0.0,)),
     )
 }

@@ -12,6 +12,7 @@ from pruning_lib.after_training import magnitude
 from pruning_lib.comparison import variants
 from pruning_lib.comparison.variants import weights
 from pruning_lib.structure import prunable
+from pruning_lib.taxonomy import METHODS
 from pruning_lib.workbench import data, training
 
 PROTOCOL = comparison.Protocol(dense_epochs=3, retrain_epochs=3, calibration=64)
@@ -136,7 +137,7 @@ def test_refitted_has_the_mask_of_magnitude_per_layer_and_a_smaller_error(images
     plain, fitted = copy.deepcopy(dense), copy.deepcopy(dense)
     masks = magnitude.prune(plain, 0.8, scope="layer")
     masks.zero_(plain)
-    found = variants.calibrated(variants.magnitude_refitted, fitted, case, sparsity=0.8)
+    found = variants.calibrated(variants.magnitude_refitted)(fitted, case)
     assert all(torch.equal(found[name], masks[name]) for name in masks)
     x = case.sample(PROTOCOL.calibration)[0]
     with torch.no_grad():
@@ -152,6 +153,28 @@ def test_random_scores_know_nothing_of_the_weights(images, seed):
         both = torch.stack([size, size.argsort().argsort(), prunable(model)[name].detach().flatten()])
         for values in both:
             assert torch.corrcoef(torch.stack([values, score.flatten()]))[0, 1].abs() < 4 / len(size) ** 0.5
+
+
+def test_a_method_of_the_taxonomy_is_compared_or_it_is_said_why_not():
+    compared = {variant.method for variant in comparison.VARIANTS.values()} - {None}
+    left_out = set(variants.NOT_COMPARED)
+    assert {method.name for method in METHODS} == compared | left_out, "a variant is missing, or why there is none"
+    assert not compared & left_out and all(variants.NOT_COMPARED.values())
+
+
+def test_a_variant_has_the_traits_of_its_method():
+    rows = {method.name: method for method in METHODS}
+    own = {}
+    for name, variant in comparison.VARIANTS.items():
+        if variant.method:
+            row = rows[variant.method]
+            assert variant.time == row.time and variant.structure in row.structures
+            own |= {} if variant.data == row.data else {name: variant.data}
+    assert own == {"magnitude_refit": "a few unlabeled samples"}
+    baselines = [name for name, variant in comparison.VARIANTS.items() if not variant.method]
+    assert baselines == ["random", "init", "small", "dense", "dense_twice"]
+    snip = comparison.VARIANTS["snip"]
+    assert (snip.label, snip.time, snip.data) == ("SNIP", "before", "a few labeled samples")
 
 
 def test_unknown_variant_is_refused(images, dense):

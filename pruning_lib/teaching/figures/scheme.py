@@ -1,7 +1,5 @@
 """Picture of TAX-7: every method of the registry, placed by structure and by time."""
 
-import textwrap
-
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -74,5 +72,4 @@ def draw_methods(ax: Axes, methods: list[Method], center: float, top: float, col
         left, right = center - COLUMN / 2 + 0.3, center + COLUMN / 2 - 0.3
         ax.text(left, y - 0.13, method.name, va="center", fontsize=FONT_SIZE, fontweight="bold", color=INK)
         ax.text(right, y - 0.13, method.notebook[:2], va="center", ha="right", fontsize=FONT_SIZE, color=INK)
-        needs = textwrap.shorten(method.data.split(";")[0], 40, placeholder=" …")
-        ax.text(left, y + 0.16, f"data: {needs}", va="center", fontsize=SMALL, color=INK)
+        ax.text(left, y + 0.16, f"data: {method.data}", va="center", fontsize=SMALL, color=INK)

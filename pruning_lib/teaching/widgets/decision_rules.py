@@ -91,7 +91,7 @@ def of_method(
     if not after and budget != "full":
         return out(name, "needs training from scratch")
     if data == "none" and method["data"] != "none":
-        return out(name, f"needs {method['data']} samples to choose what goes")
+        return out(name, f"needs {method['data']} to choose what goes")
     points = [p for p in method["points"] if sparsity == ANY or apart(p["sparsity"], sparsity) <= near]
     if not points:
         return out(name, method["only"])
