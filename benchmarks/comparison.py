@@ -42,7 +42,7 @@ def cell(name: str, setting, seed: int, images: data.Data, dense: nn.Module) -> 
     """The record; of a run that broke down, as training does where too little is left, the reason."""
     start = time.perf_counter()
     try:
-        return comparison.run(name, setting, seed, images, PROTOCOL, dense)[1]
+        return comparison.run_cell(name, setting, seed, images, PROTOCOL, dense)[1]
     except ValueError as error:
         failed = {"variant": name, "setting": setting, "seed": seed, "failed": str(error)}
         return failed | {"seconds": time.perf_counter() - start}

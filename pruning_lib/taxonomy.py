@@ -152,7 +152,7 @@ METHODS = (
 )
 
 
-def find(structure: str | None = None, time: str | None = None) -> list[Method]:
+def methods_of(structure: str | None = None, time: str | None = None) -> list[Method]:
     """The methods that remove in this `structure` and at this `time`; left out, any.
 
     Raises

@@ -1,4 +1,4 @@
-"""Records of a comparison as `comparison.run` makes them, but computed by rule: tests need no training."""
+"""Records of a comparison as `comparison.run_cell` makes them, but computed by rule: tests need no training."""
 
 from pruning_lib.comparison import GAMMAS, VARIANTS
 from pruning_lib.comparison.evidence import evidence

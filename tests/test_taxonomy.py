@@ -20,11 +20,11 @@ def test_every_method_is_in_the_library(method):
     assert callable(getattr(import_module(module), name))
 
 
-def test_find():
-    assert [method.name for method in taxonomy.find(time="before")] == ["SNIP"]
-    assert "SparseGPT" in [method.name for method in taxonomy.find("semi-structured", "after")]
-    assert taxonomy.find() == list(taxonomy.METHODS)
+def test_methods():
+    assert [method.name for method in taxonomy.methods_of(time="before")] == ["SNIP"]
+    assert "SparseGPT" in [method.name for method in taxonomy.methods_of("semi-structured", "after")]
+    assert taxonomy.methods_of() == list(taxonomy.METHODS)
     with pytest.raises(ValueError, match="structure is 'rows', must be one of 'unstructured'"):
-        taxonomy.find("rows")
+        taxonomy.methods_of("rows")
     with pytest.raises(ValueError, match="time is 'later', must be one of 'before', 'during', 'after'"):
-        taxonomy.find(time="later")
+        taxonomy.methods_of(time="later")

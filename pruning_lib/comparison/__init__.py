@@ -1,6 +1,6 @@
 """Which method to choose? All of them on one network, one data set and one training budget, seed by seed."""
 
-from pruning_lib.comparison.cell import run
+from pruning_lib.comparison.cell import run_cell
 from pruning_lib.comparison.protocol import Case, Protocol
 from pruning_lib.comparison.statistics import Difference, Spread, by_seed, difference, pareto, spread
 from pruning_lib.comparison.variants import GAMMAS, PATTERNS, SPARSITIES, VARIANTS, Variant, smaller
@@ -18,7 +18,7 @@ __all__ = [
     "by_seed",
     "difference",
     "pareto",
-    "run",
+    "run_cell",
     "smaller",
     "spread",
 ]

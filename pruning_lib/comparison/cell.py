@@ -16,7 +16,7 @@ from pruning_lib.structure import prunable
 from pruning_lib.workbench import data
 
 
-def run(
+def run_cell(
     name: str, setting: Any, seed: int, images: data.Data, protocol: Protocol, dense: nn.Module
 ) -> tuple[nn.Module, dict[str, Any]]:
     """One cell: the finished network and its record, all that JSON can hold.

@@ -14,7 +14,7 @@ def evidence(runs: Runs, latency: Mapping[str, Any], about: str) -> dict[str, An
 
     Parameters
     ----------
-    runs : records of `run`, of the dense network too
+    runs : records of `run_cell`, of the dense network too
     latency : name "FORM SETTING" → [median, fastest] in seconds, as benchmarks/comparison_latency.py records them; the
         fastest counts, since whatever else a machine does only adds
     about : where the numbers come from, in words

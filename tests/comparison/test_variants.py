@@ -49,7 +49,7 @@ def test_cell(images, dense, name, setting, monkeypatch):
         return True
 
     before = copy.deepcopy(dense.state_dict())
-    model, record = comparison.run(name, setting, 0, images, PROTOCOL, dense)
+    model, record = comparison.run_cell(name, setting, 0, images, PROTOCOL, dense)
     variant = comparison.VARIANTS[name]
     shared = PROTOCOL.dense_epochs if variant.time == "after" else 0
     assert sum(epochs) + shared == PROTOCOL.epochs, "another budget"
@@ -82,12 +82,12 @@ def test_the_comparison_trains_in_the_faster_layout(images):
 
 
 def test_the_same_cell_again_gives_the_same_numbers(images, dense):
-    first, second = (comparison.run("sparsegpt", 0.9, 1, images, PROTOCOL, dense)[1] for _ in range(2))
+    first, second = (comparison.run_cell("sparsegpt", 0.9, 1, images, PROTOCOL, dense)[1] for _ in range(2))
     assert first | {"seconds": 0} == second | {"seconds": 0}
 
 
 def test_emptied_layers_are_named(images, dense):
-    record = comparison.run("wanda", 0.99, 0, images, PROTOCOL, dense)[1]
+    record = comparison.run_cell("wanda", 0.99, 0, images, PROTOCOL, dense)[1]
     assert record["emptied"] == ["conv1.weight"]  # 25 weights in a row, of which round(24.75) go
     assert record["per_layer"]["conv1.weight"] == 1
 
@@ -128,7 +128,7 @@ def test_a_protocol_has_what_the_variants_need(name, value, allowed):
 
 
 def test_built_small_has_the_shapes_that_removing_leaves(images, dense):
-    removed, built = (comparison.run(name, 0.9, 0, images, PROTOCOL, dense)[1] for name in ("filters", "small"))
+    removed, built = (comparison.run_cell(name, 0.9, 0, images, PROTOCOL, dense)[1] for name in ("filters", "small"))
     assert built["shapes"] == removed["shapes"]
 
 
@@ -179,4 +179,4 @@ def test_a_variant_has_the_traits_of_its_method():
 
 def test_unknown_variant_is_refused(images, dense):
     with pytest.raises(ValueError, match="name is 'lottery', must be one of 'random'"):
-        comparison.run("lottery", 0.5, 0, images, PROTOCOL, dense)
+        comparison.run_cell("lottery", 0.5, 0, images, PROTOCOL, dense)
