@@ -22,7 +22,7 @@ help:
 	@echo "make homework   the exercises as an nbgrader course with its releases, in build/homework"
 	@echo "make bench      measure speed (benchmarks/)"
 	@echo "make bench-gpu  measure 2:4 products on the GPU there is"
-	@echo "make check      ruff, and the direction of imports, as CI does"
+	@echo "make check      ruff, as CI does"
 
 $(READY): requirements.txt pyproject.toml
 	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
