@@ -8,6 +8,8 @@ from scipy.special import stdtrit
 
 from pruning_lib.teaching.exercises.exercise import Exercise
 
+EXERCISES: dict[str, Exercise] = {}
+
 
 def accuracies(generator: torch.Generator) -> tuple[list[float], list[float], float]:
     """Of two methods over the same 3 to 5 seeds, which move both, and Student's t for as many."""
@@ -33,7 +35,7 @@ def unpaired(one: list[float], other: list[float], t: float) -> tuple[float, flo
     return mean - half, mean + half
 
 
-DIFFERENCE = Exercise(
+EXERCISES["comparison_difference"] = Exercise(
     accuracies,
     lambda one, other, t: interval(pairs(one, other), t),
     unpaired,
@@ -61,7 +63,7 @@ def front(points: list[tuple[int, int]], beats) -> list[tuple[int, int]]:
     return sorted(p for p in points if not any(beats(q, p) for q in points))
 
 
-FRONT = Exercise(
+EXERCISES["comparison_front"] = Exercise(
     points,
     lambda points: front(points, lambda q, p: q[0] <= p[0] and q[1] >= p[1] and q != p),
     lambda points: front(points, lambda q, p: q[0] < p[0] and q[1] > p[1]),
@@ -83,7 +85,7 @@ def stored(generator: torch.Generator) -> tuple[int, int, int]:
     return rows, columns, 8 * kept + 4 * (rows + 1)
 
 
-SPARSITY = Exercise(
+EXERCISES["comparison_sparsity"] = Exercise(
     stored,
     lambda rows, columns, size: 1 - (size - 4 * (rows + 1)) / 8 / (rows * columns),
     lambda rows, columns, size: 1 - size / (4 * rows * columns),
@@ -103,7 +105,7 @@ def parts(generator: torch.Generator) -> tuple[float, float]:
     return 0.1 + 0.8 * share, 1.5 + 8 * times
 
 
-SPEED = Exercise(
+EXERCISES["comparison_speed"] = Exercise(
     parts,
     lambda share, times: 1 / (1 - share + share / times),
     lambda share, times: share * times + 1 - share,
@@ -138,7 +140,7 @@ def smallest(points: list[tuple[str, float, int]], floor: float) -> str:
     return min((point for point in points if point[1] >= floor), key=lambda point: point[2])[0]
 
 
-CHOICE = Exercise(
+EXERCISES["comparison_choice"] = Exercise(
     offers,
     lambda points, dense, loss: smallest(points, dense - loss),
     lambda points, dense, loss: smallest(points, max(accuracy for _, accuracy, _ in points) - loss),
@@ -151,11 +153,3 @@ CHOICE = Exercise(
     lambda points, dense, loss: max((p for p in points if p[1] >= dense - loss), key=lambda p: p[2])[0],
     "You take the largest of those that are accurate enough. Few bytes are good.",
 )
-
-EXERCISES = {
-    "comparison_difference": DIFFERENCE,
-    "comparison_front": FRONT,
-    "comparison_sparsity": SPARSITY,
-    "comparison_speed": SPEED,
-    "comparison_choice": CHOICE,
-}

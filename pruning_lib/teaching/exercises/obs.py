@@ -5,6 +5,8 @@ from torch import Tensor
 
 from pruning_lib.teaching.exercises.exercise import Exercise, draw
 
+EXERCISES: dict[str, Exercise] = {}
+
 
 def inverse(generator: torch.Generator, n: int) -> Tensor:
     A = draw(generator, n + 3, n)
@@ -19,7 +21,7 @@ def saliency(w: Tensor, H_inv: Tensor) -> Tensor:
     return w**2 / (2 * H_inv.diagonal())
 
 
-SALIENCY = Exercise(
+EXERCISES["obs_saliency"] = Exercise(
     weights_and_inverse,
     saliency,
     lambda w, H_inv: w**2 / (2 * torch.linalg.inv(H_inv).diagonal()),
@@ -45,7 +47,7 @@ def surgery(w: Tensor, H_inv: Tensor, q: int) -> Tensor:
     return w - w[q] / H_inv[q, q] * H_inv[:, q]
 
 
-SURGERY = Exercise(
+EXERCISES["obs_surgery"] = Exercise(
     surgery_inputs,
     surgery,
     lambda w, H_inv, q: w * (torch.arange(6) != q),
@@ -72,7 +74,7 @@ def add_row(H_inv: Tensor, x: Tensor, samples: int) -> Tensor:
     return H_inv - torch.outer(column, column) / (samples + x @ column)
 
 
-ADD_ROW = Exercise(
+EXERCISES["add_row"] = Exercise(
     row_inputs,
     add_row,
     lambda H_inv, x, samples: H_inv - torch.outer(H_inv @ x, H_inv @ x) / (1 + x @ H_inv @ x),
@@ -95,7 +97,7 @@ def schedule_inputs(generator: torch.Generator) -> tuple[float, int]:
     return final, int(torch.randint(3, 9, (1,), generator=generator))
 
 
-CUBIC_SCHEDULE = Exercise(
+EXERCISES["cubic_schedule"] = Exercise(
     schedule_inputs,
     lambda final, rounds: [final * (1 - (1 - t / rounds) ** 3) for t in range(1, rounds + 1)],
     lambda final, rounds: [final * (1 - (1 - t / rounds) ** 3) for t in range(rounds)],
@@ -111,10 +113,3 @@ CUBIC_SCHEDULE = Exercise(
     lambda final, rounds: [final * (1 - (1 - t / rounds) ** 3) for t in range(rounds + 1)],
     "Your list has one entry too many, the sparsity 0 before the first round: t runs from 1 to T.",
 )
-
-EXERCISES = {
-    "obs_saliency": SALIENCY,
-    "obs_surgery": SURGERY,
-    "add_row": ADD_ROW,
-    "cubic_schedule": CUBIC_SCHEDULE,
-}

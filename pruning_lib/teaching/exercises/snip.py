@@ -7,6 +7,8 @@ from torch import Tensor
 
 from pruning_lib.teaching.exercises.exercise import Exercise, draw
 
+EXERCISES: dict[str, Exercise] = {}
+
 Tensors = list[Tensor]
 
 
@@ -24,7 +26,7 @@ def sensitivity(weights: Tensors, gradients: Tensors) -> Tensors:
     return shares([(w * g).abs() for w, g in zip(weights, gradients, strict=True)])
 
 
-SENSITIVITY = Exercise(
+EXERCISES["sensitivity"] = Exercise(
     layers,
     sensitivity,
     lambda weights, gradients: shares([g.abs() for g in gradients]),
@@ -51,7 +53,7 @@ def edited(weights: Tensor, index: int, value: float) -> Tensor:
     return weights
 
 
-EXACT_EFFECT = Exercise(
+EXERCISES["exact_effect"] = Exercise(
     loss_and_weights,
     lambda loss, weights, j: loss(weights) - loss(edited(weights, j, 0)),
     lambda loss, weights, j: loss(edited(weights, j, 0)) - loss(weights),
@@ -74,7 +76,7 @@ def mean_of(tensors: Tensors, sizes: list[int]) -> Tensor:
     return sum(tensor * size for tensor, size in zip(tensors, sizes, strict=True)) / sum(sizes)
 
 
-SEVERAL_BATCHES = Exercise(
+EXERCISES["several_batches"] = Exercise(
     batch_gradients,
     lambda weight, gradients, sizes: (weight * mean_of(gradients, sizes)).abs(),
     lambda weight, gradients, sizes: mean_of([(weight * g).abs() for g in gradients], sizes),
@@ -88,5 +90,3 @@ SEVERAL_BATCHES = Exercise(
     lambda weight, gradients, sizes: mean_of(gradients, sizes).abs(),
     "That is |dL/dw|. The derivative by the indicator has the factor w.",
 )
-
-EXERCISES = {"sensitivity": SENSITIVITY, "exact_effect": EXACT_EFFECT, "several_batches": SEVERAL_BATCHES}

@@ -5,6 +5,9 @@ from torch import Tensor
 
 from pruning_lib.teaching.exercises.exercise import Exercise, draw
 from pruning_lib.teaching.exercises.obs import inverse
+from pruning_lib.teaching.exercises.taxonomy import top_k
+
+EXERCISES: dict[str, Exercise] = {}
 
 
 def inverse_only(generator: torch.Generator) -> tuple[Tensor]:
@@ -15,7 +18,7 @@ def eliminate(B: Tensor) -> Tensor:
     return (B - torch.outer(B[:, 0], B[0]) / B[0, 0])[1:, 1:]
 
 
-ELIMINATE = Exercise(
+EXERCISES["eliminate"] = Exercise(
     inverse_only,
     eliminate,
     lambda B: B[1:, 1:],
@@ -39,7 +42,7 @@ def weight_and_factor(generator: torch.Generator) -> tuple[Tensor, Tensor]:
     return draw(generator, 5, 5), torch.linalg.cholesky(inverse(generator, 5), upper=True)
 
 
-SCORES = Exercise(
+EXERCISES["sparsegpt_scores"] = Exercise(
     weight_and_factor,
     lambda W, U: W**2 / U.diagonal() ** 2,
     lambda W, U: W**2 / U.diagonal(),
@@ -68,10 +71,7 @@ def scores_and_sparsity(generator: torch.Generator) -> tuple[Tensor, float]:
 
 
 def choose(scores: Tensor, sparsity: float) -> Tensor:
-    kept = scores.numel() - round(scores.numel() * sparsity)
-    keep = torch.zeros(scores.numel(), dtype=torch.bool)
-    keep[scores.flatten().argsort(descending=True, stable=True)[:kept]] = True
-    return keep.view(scores.shape)
+    return top_k(scores.flatten(), scores.numel() - round(scores.numel() * sparsity)).view(scores.shape)
 
 
 def nth(scores: Tensor, n: int) -> Tensor:
@@ -79,7 +79,7 @@ def nth(scores: Tensor, n: int) -> Tensor:
     return scores.flatten().sort().values[n]
 
 
-CHOOSE_BLOCK = Exercise(
+EXERCISES["choose_block"] = Exercise(
     scores_and_sparsity,
     choose,
     lambda scores, sparsity: ~choose(scores, sparsity),
@@ -113,24 +113,11 @@ def column_inputs(generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor, i
 
 
 def column_step(W: Tensor, keep: Tensor, U: Tensor, j: int, power: int = 1, side: str = "row") -> Tensor:
-    W = W.clone()
     error = torch.where(keep[:, j], 0, W[:, j]) / U[j, j] ** power
-    W -= torch.outer(error, U[j] if side == "row" else U[:, j])
-    return W
+    return W - torch.outer(error, U[j] if side == "row" else U[:, j])
 
 
-def not_zeroed(W: Tensor, keep: Tensor, U: Tensor, j: int) -> Tensor:
-    moved = column_step(W, keep, U, j)
-    moved[:, j] = W[:, j]
-    return moved
-
-
-def with_inverse(W: Tensor, keep: Tensor, U: Tensor, j: int) -> Tensor:
-    B = U.T @ U
-    return W - torch.outer(torch.where(keep[:, j], 0, W[:, j]) / B[j, j], B[j])
-
-
-COLUMN_STEP = Exercise(
+EXERCISES["column_step"] = Exercise(
     column_inputs,
     column_step,
     lambda W, keep, U, j: W * (keep | (torch.arange(5) != j)),
@@ -145,17 +132,10 @@ COLUMN_STEP = Exercise(
     "The wrong axis: column j of U reaches to the left, where all is frozen. Take row j.",
     lambda W, keep, U, j: column_step(W, torch.zeros_like(keep), U, j),
     "You prune column j in all rows. Where keep says that the weight stays, the error is zero.",
-    not_zeroed,
+    lambda W, keep, U, j: torch.where(torch.arange(5) == j, W, column_step(W, keep, U, j)),
     "The columns to the right are right, but column j still has the weights that should go: it moves as well.",
     lambda W, keep, U, j: 2 * W - column_step(W, keep, U, j),
     "The sign is wrong: your pruned weights double. Subtract.",
-    with_inverse,
+    lambda W, keep, U, j: column_step(W, keep, U.T @ U, j),
     "That is a row of H⁻¹ itself: it moves frozen columns too, and revives pruned weights. Take row j of U.",
 )
-
-EXERCISES = {
-    "eliminate": ELIMINATE,
-    "sparsegpt_scores": SCORES,
-    "choose_block": CHOOSE_BLOCK,
-    "column_step": COLUMN_STEP,
-}

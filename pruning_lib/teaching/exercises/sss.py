@@ -7,6 +7,8 @@ from torch import Tensor
 
 from pruning_lib.teaching.exercises.exercise import Exercise, draw
 
+EXERCISES: dict[str, Exercise] = {}
+
 Function = Callable[[Tensor], Tensor]
 
 
@@ -14,7 +16,7 @@ def soft(z: Tensor, alpha: float) -> Tensor:
     return z.sign() * (z.abs() - alpha).clamp_min(0)
 
 
-SOFT_THRESHOLD = Exercise(
+EXERCISES["soft_threshold"] = Exercise(
     lambda generator: (2 * draw(generator, 8), 0.7),
     soft,
     lambda z, alpha: torch.where(z.abs() > alpha, z, torch.zeros_like(z)),
@@ -38,7 +40,7 @@ def proximal(x: Tensor, gradient: Tensor, step: float, gamma: float) -> Tensor:
     return soft(x - step * gradient, step * gamma)
 
 
-PROXIMAL_STEP = Exercise(
+EXERCISES["proximal_step"] = Exercise(
     step_inputs,
     proximal,
     lambda x, gradient, step, gamma: soft(x - step * gradient, gamma),
@@ -67,7 +69,7 @@ def apg_step(point: Tensor, previous: Tensor, gradient: Function, step: float, g
     return proximal(d, gradient(d), step, gamma)
 
 
-APG_STEP = Exercise(
+EXERCISES["apg_step"] = Exercise(
     apg_inputs,
     apg_step,
     lambda point, previous, gradient, *rest: apg_step(point, previous, lambda d: gradient(point), *rest),
@@ -101,7 +103,7 @@ def folded_before_relu(w1: Tensor, b1: Tensor, gates: Tensor, w2: Tensor) -> tup
     return (gates[:, None] * w1)[stays], (gates * b1)[stays], w2[:, stays]
 
 
-TAKE_OUT = Exercise(
+EXERCISES["take_out"] = Exercise(
     gated_layers,
     take_out,
     folded_before_relu,
@@ -119,10 +121,3 @@ TAKE_OUT = Exercise(
     lambda w1, b1, gates, w2: (w1[gates != 0], b1[gates != 0], w2 * gates),
     "w2 still reads the closed neurons: cut its columns too.",
 )
-
-EXERCISES = {
-    "soft_threshold": SOFT_THRESHOLD,
-    "proximal_step": PROXIMAL_STEP,
-    "apg_step": APG_STEP,
-    "take_out": TAKE_OUT,
-}

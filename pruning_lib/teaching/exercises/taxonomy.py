@@ -6,6 +6,8 @@ from torch import Tensor
 from pruning_lib.teaching.exercises.exercise import Exercise, draw
 from pruning_lib.teaching.exercises.two_four import kept_by
 
+EXERCISES: dict[str, Exercise] = {}
+
 
 def tied_scores(generator: torch.Generator) -> tuple[Tensor, int]:
     return torch.randint(0, 4, (12,), generator=generator).double(), 5
@@ -17,7 +19,7 @@ def top_k(scores: Tensor, k: int) -> Tensor:
     return keep
 
 
-TOP_K = Exercise(
+EXERCISES["top_k"] = Exercise(
     tied_scores,
     top_k,
     lambda scores, k: scores >= scores.sort(descending=True).values[k - 1],
@@ -39,7 +41,7 @@ def two_of_four(weight: Tensor) -> Tensor:
     return kept_by(weight.abs())
 
 
-TWO_OF_FOUR = Exercise(
+EXERCISES["two_of_four"] = Exercise(
     lambda generator: (draw(generator, 4, 8),),
     two_of_four,
     kept_by,
@@ -56,12 +58,8 @@ TWO_OF_FOUR = Exercise(
 
 
 def two_layers(generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor, int]:
-    return (
-        draw(generator, 5, 5),
-        draw(generator, 5),
-        draw(generator, 5, 5),
-        int(torch.randint(0, 5, (1,), generator=generator)),
-    )
+    index = int(torch.randint(0, 5, (1,), generator=generator))
+    return draw(generator, 5, 5), draw(generator, 5), draw(generator, 5, 5), index
 
 
 def without(tensor: Tensor, index: int, dim: int) -> Tensor:
@@ -76,7 +74,7 @@ def remove_neuron(w1: Tensor, b1: Tensor, w2: Tensor, index: int) -> tuple[Tenso
     return without(w1, index, 0), without(b1, index, 0), without(w2, index, 1)
 
 
-REMOVE_NEURON = Exercise(
+EXERCISES["remove_neuron"] = Exercise(
     two_layers,
     remove_neuron,
     lambda w1, b1, w2, index: (without(w1, index, 0), b1, without(w2, index, 1)),
@@ -103,7 +101,7 @@ def masked_step(weight: Tensor, velocity: Tensor, gradient: Tensor, keep: Tensor
     return (weight - 0.1 * (0.9 * velocity + gradient)) * keep
 
 
-MASKED_STEP = Exercise(
+EXERCISES["masked_step"] = Exercise(
     momentum_step,
     masked_step,
     lambda weight, velocity, gradient, keep: weight - 0.1 * (0.9 * velocity + gradient),
@@ -117,10 +115,3 @@ MASKED_STEP = Exercise(
     lambda weight, velocity, gradient, keep: (weight + 0.1 * (0.9 * velocity + gradient)) * keep,
     "You walk uphill: the step is minus lr times the new velocity.",
 )
-
-EXERCISES = {
-    "top_k": TOP_K,
-    "two_of_four": TWO_OF_FOUR,
-    "remove_neuron": REMOVE_NEURON,
-    "masked_step": MASKED_STEP,
-}

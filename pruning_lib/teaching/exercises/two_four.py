@@ -5,6 +5,8 @@ from torch import Tensor
 
 from pruning_lib.teaching.exercises.exercise import Exercise, draw
 
+EXERCISES: dict[str, Exercise] = {}
+
 
 def kept_by(scores: Tensor) -> Tensor:
     """True at the two largest of every four in a row."""
@@ -17,7 +19,7 @@ def strided(weight: Tensor) -> Tensor:
     return weight.view(len(weight), 4, -1).mT.flatten(1)
 
 
-MASK = Exercise(
+EXERCISES["two_four_mask"] = Exercise(
     lambda generator: (draw(generator, 4, 8),),
     lambda weight: kept_by(weight.abs()),
     kept_by,
@@ -45,7 +47,7 @@ def places(row: Tensor) -> list[tuple[int, int]]:
     return [tuple(group.nonzero().flatten().tolist()) for group in row.view(-1, 4)]
 
 
-NIBBLES = Exercise(
+EXERCISES["two_four_nibbles"] = Exercise(
     two_four_row,
     lambda row: [low | high << 2 for low, high in places(row)],
     lambda row: [low << 2 | high for low, high in places(row)],
@@ -73,7 +75,7 @@ def starts(indices: Tensor) -> Tensor:
     return 4 * (torch.arange(indices.shape[1]) // 2)
 
 
-MULTIPLEXER = Exercise(
+EXERCISES["two_four_multiplexer"] = Exercise(
     packed_inputs,
     lambda values, indices, x: product(values, indices + starts(indices), x),
     lambda values, indices, x: product(values, indices, x),
@@ -94,7 +96,7 @@ def formats(generator: torch.Generator) -> tuple[int, float]:
     return bits, 0.3 + 0.6 * float(torch.rand(1, generator=generator))
 
 
-SHARES = Exercise(
+EXERCISES["two_four_shares"] = Exercise(
     formats,
     lambda bits, sparsity: ((bits / 2 + 1) / bits, (1 - sparsity) * (bits + 32) / bits),
     lambda bits, sparsity: (0.5, 1 - sparsity),
@@ -139,7 +141,7 @@ def least_time(
     return times[0] / times[1]
 
 
-SPEED_UP = Exercise(
+EXERCISES["two_four_speed_up"] = Exercise(
     layers,
     least_time,
     lambda *layer: least_time(*layer, join=min),
@@ -157,11 +159,3 @@ SPEED_UP = Exercise(
     lambda *layer: 1 / least_time(*layer),
     "That is the time ratio sparse over dense. A speed-up is dense over sparse, above 1.",
 )
-
-EXERCISES = {
-    "two_four_mask": MASK,
-    "two_four_nibbles": NIBBLES,
-    "two_four_multiplexer": MULTIPLEXER,
-    "two_four_shares": SHARES,
-    "two_four_speed_up": SPEED_UP,
-}
