@@ -44,11 +44,11 @@ class Variant:
     method: str | None = None  # of `METHODS`; a baseline has none
 
 
-def _of(method: str, name: str, run: Callable, **own: Any) -> Variant:
-    """A variant of a method in the taxonomy; its traits are the method's, but for its `own`."""
+def _of(method: str, name: str, run: Callable | None = None, masks: Callable | None = None, **own: Any) -> Variant:
+    """A variant of a method in the taxonomy, with its traits but for its `own`; by `masks` in one shot at its time."""
     (row,) = (row for row in METHODS if row.name == method)
     traits = {"label": method, "time": row.time, "structure": row.structures[0], "data": row.data}
-    return Variant(name, run, **traits | own, method=method)
+    return Variant(name, run or _one_shot(row.time, masks), **traits | own, method=method)
 
 
 def _one_shot(time: str, choose: Callable[[nn.Module, Case], Masks]) -> Callable:
@@ -215,34 +215,33 @@ def _n_of_m_sparsegpt(model: nn.Module, case: Case) -> Masks:
     return calibrated(sparsegpt.prune_model, n_m=tuple(case.setting), layers=layers)(model, case)
 
 
-FEW = "a few unlabeled samples"
 VARIANTS = {
     variant.name: variant
     for variant in (
         Variant("random", _one_shot("before", _random), "random", "before", "unstructured"),
         Variant("init", _one_shot("before", _magnitude), "magnitude at init", "before", "unstructured"),
-        _of("SNIP", "snip", _one_shot("before", _snip)),
+        _of("SNIP", "snip", masks=_snip),
         _of("Gradual magnitude", "gradual", _in_rounds("gradual"), label="gradual magnitude"),
         _of("SSS", "sss", _gated, label="SSS, channels", settings=GAMMAS),
-        _of("Magnitude", "magnitude", _one_shot("after", _magnitude), label="magnitude"),
-        _of("Magnitude", "magnitude_layer", _one_shot("after", _magnitude_layer), label="magnitude per layer"),
+        _of("Magnitude", "magnitude", masks=_magnitude, label="magnitude"),
+        _of("Magnitude", "magnitude_layer", masks=_magnitude_layer, label="magnitude per layer"),
         _of(
             "Magnitude",
             "magnitude_refit",
-            _one_shot("after", calibrated(magnitude_refitted)),
+            masks=calibrated(magnitude_refitted),
             label="magnitude per layer, refitted",
-            data=FEW,
+            data="a few unlabeled samples",
         ),
         _of("Magnitude", "iterative", _in_rounds("iterative"), label="iterative magnitude"),
-        _of("Wanda", "wanda", _one_shot("after", calibrated(wanda.prune_model))),
-        _of("SparseGPT", "sparsegpt", _one_shot("after", calibrated(sparsegpt.prune_model))),
+        _of("Wanda", "wanda", masks=calibrated(wanda.prune_model)),
+        _of("SparseGPT", "sparsegpt", masks=calibrated(sparsegpt.prune_model)),
         _of("Filter norms", "filters", _filters, label="filters and neurons"),
         Variant("small", _built_small, "built small", "before", "structured"),
-        _of("2:4, 4:8", "n_of_m", _one_shot("after", _n_of_m), label="n:m magnitude", settings=PATTERNS),
+        _of("2:4, 4:8", "n_of_m", masks=_n_of_m, label="n:m magnitude", settings=PATTERNS),
         _of(
             "SparseGPT",
             "n_of_m_sparsegpt",
-            _one_shot("after", _n_of_m_sparsegpt),
+            masks=_n_of_m_sparsegpt,
             label="n:m SparseGPT",
             structure="semi-structured",
             settings=PATTERNS,

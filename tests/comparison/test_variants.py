@@ -12,7 +12,7 @@ from pruning_lib.after_training import magnitude
 from pruning_lib.comparison import variants
 from pruning_lib.comparison.variants import weights
 from pruning_lib.structure import prunable
-from pruning_lib.taxonomy import METHODS
+from pruning_lib.taxonomy import DATA, METHODS
 from pruning_lib.workbench import data, training
 
 PROTOCOL = comparison.Protocol(dense_epochs=3, retrain_epochs=3, calibration=64)
@@ -166,6 +166,7 @@ def test_a_variant_has_the_traits_of_its_method():
     rows = {method.name: method for method in METHODS}
     own = {}
     for name, variant in comparison.VARIANTS.items():
+        assert variant.data in DATA
         if variant.method:
             row = rows[variant.method]
             assert variant.time == row.time and variant.structure in row.structures
