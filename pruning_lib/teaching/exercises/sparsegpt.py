@@ -71,7 +71,7 @@ def scores_and_sparsity(generator: torch.Generator) -> tuple[Tensor, float]:
 
 
 def choose(scores: Tensor, sparsity: float) -> Tensor:
-    return top_k(scores.flatten(), scores.numel() - round(scores.numel() * sparsity)).view(scores.shape)
+    return top_k(scores.flatten(), round(scores.numel() * (1 - sparsity))).view(scores.shape)
 
 
 def nth(scores: Tensor, n: int) -> Tensor:
