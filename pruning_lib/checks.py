@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from numbers import Real
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -35,13 +34,3 @@ def check_scores(scores: dict[str, Tensor]) -> dict[str, Tensor]:
         if not score.numel():
             raise ValueError(f"scores[{name!r}] has shape {tuple(score.shape)}, must not be empty")
     return scores
-
-
-def check_batches(batches: Iterable[Any]) -> Iterable[Any]:
-    """Yield from `batches`, and raise ValueError if there was none."""
-    empty = True
-    for batch in batches:
-        empty = False
-        yield batch
-    if empty:
-        raise ValueError("batches is empty, must hold at least one batch")

@@ -12,8 +12,8 @@ from tqdm.auto import tqdm
 
 from pruning_lib.after_training.chain import Chain, NotAChain, containers, find_chain, shown
 from pruning_lib.after_training.layers import as_matrices, unfolded
-from pruning_lib.checks import check_batches
-from pruning_lib.inputs import Inputs, call
+from pruning_lib.inputs import Inputs, call, check_batches, without_padding
+from pruning_lib.precision import autocast_off
 from pruning_lib.structure import Masks, prunable
 from pruning_lib.structure.holding import held
 
@@ -74,7 +74,8 @@ def prune_in_order(
 
     Parameters
     ----------
-    batches : calibration inputs as the model's forward takes them; all are held
+    batches : calibration inputs as the model's forward takes them, targets beside them left out; all are held. Padding
+        that an `attention_mask` or a `key_padding_mask` leaves out does not count (`inputs.without_padding`)
     prune_layer : gets a matrix (a convolution's: (out, in·kh·kw), one per group) and the statistic of its inputs
     statistic : makes one that is still empty, from columns, dtype and device
     layers : module names; left out, all prunable ones
@@ -92,9 +93,9 @@ def prune_in_order(
     """
     every = find_targets(model)
     targets = choose_targets(every, layers, multiple_of)
-    batches = list(check_batches(batches))
+    batches = list(check_batches(part for batch in check_batches(batches) for part in without_padding(model, batch)))
     done: dict[str, Tensor] = {}
-    with evaluating(model), torch.no_grad():
+    with evaluating(model), torch.no_grad(), autocast_off():
         units = in_order(model, every, targets, batches)
         with tqdm(total=len(targets), desc="pruning", unit="layer", disable=not progress) as bar:
             try:

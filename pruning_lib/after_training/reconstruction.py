@@ -10,6 +10,7 @@ from torch import Tensor
 
 from pruning_lib.after_training.elimination import cholesky_, revive_
 from pruning_lib.checks import check_sparsity
+from pruning_lib.precision import without_autocast
 
 CHUNK = 2**28  # bytes of the small systems that are solved together
 
@@ -40,6 +41,7 @@ class Hessian:
         self.sum = torch.zeros(columns, columns, dtype=dtype, device=device)
         self.count = 0
 
+    @without_autocast
     def add(self, inputs: Tensor) -> "Hessian":
         """Take in `inputs` (…, columns): all dimensions but the last are samples, tokens or places. Returns itself."""
         if inputs.ndim == 0 or inputs.shape[-1] != len(self.sum):
@@ -77,6 +79,7 @@ def check_weight(weight: Tensor) -> Tensor:
     return weight
 
 
+@without_autocast
 def error(weight: Tensor, pruned: Tensor, hessian: Tensor) -> float:
     """‖WX − ŴX‖² / ‖WX‖² over the calibration inputs (GPT-1), from H alone: tr(D H Dᵀ) / tr(W H Wᵀ), D = W − Ŵ.
 
@@ -98,6 +101,7 @@ def error(weight: Tensor, pruned: Tensor, hessian: Tensor) -> float:
     return (D @ H).mul_(D).sum().item() / total
 
 
+@without_autocast
 def refit(weight: Tensor, hessian: Tensor, keep: Tensor, damping: float = 0.0) -> Tensor:
     """The weights on a given mask that come closest to the dense layer's outputs, row by row (GPT-2).
 

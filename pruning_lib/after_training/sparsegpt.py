@@ -23,11 +23,13 @@ from pruning_lib.after_training.reconstruction import refit as refit_on
 from pruning_lib.after_training.stepping import Step, column_steps, exact_steps, factored, shrinking
 from pruning_lib.checks import check_choice
 from pruning_lib.inputs import Inputs
+from pruning_lib.precision import without_autocast
 from pruning_lib.structure import Masks
 
 __all__ = ["prune_model", "prune_weight", "steps"]
 
 
+@without_autocast
 def prune_weight(
     weight: Tensor,
     hessian: Tensor,
@@ -130,6 +132,7 @@ def prune_model(
     )
 
 
+@without_autocast
 def steps(
     weight: Tensor,
     hessian: Tensor,

@@ -21,7 +21,6 @@ from torch.nn import functional as F
 from torch.optim import Optimizer
 from tqdm.auto import tqdm
 
-from pruning_lib.checks import check_batches
 from pruning_lib.during_training.gates import (
     Conv,
     Gate,
@@ -33,7 +32,7 @@ from pruning_lib.during_training.gates import (
     named_gates,
 )
 from pruning_lib.during_training.proximal import ProximalSGD
-from pruning_lib.inputs import Inputs, call
+from pruning_lib.inputs import Inputs, call, with_targets
 from pruning_lib.structure.removal import close_blocks_, remove
 
 __all__ = ["Gate", "History", "add_gates", "closed", "fold_gates", "gates", "remove_closed", "train_gates"]
@@ -221,7 +220,7 @@ def train_gates(
 
 def train_epoch(model: nn.Module, batches: Batches, loss, epoch: int, *optimizers: Optimizer) -> list[float]:
     losses = []
-    for inputs, targets in check_batches(batches):
+    for inputs, targets in with_targets(batches):
         value = loss(call(model, inputs), targets)
         losses.append(value.item())
         if not math.isfinite(losses[-1]):
