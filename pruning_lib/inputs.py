@@ -5,6 +5,7 @@ tokenizers give). Where a loss is needed it is a pair (inputs, targets), or a di
 only inputs are needed, targets that come along and that the forward does not take are left out.
 """
 
+import contextlib
 import inspect
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -39,25 +40,19 @@ def as_arguments(model: nn.Module, inputs: Inputs) -> tuple[tuple, dict[str, Any
         If `inputs` is something else, or not what the model's forward takes.
     """
     forward = _signature(model)
-    problem = None
+    problem = found = alone = None
     try:
-        found = _split(inputs, forward)
-        if forward is not None:
-            forward.bind(*found[0], **found[1])
+        found = _fitting(inputs, forward)
     except TypeError as error:
-        problem = str(error)
+        problem = error
     if isinstance(inputs, tuple | list) and len(inputs) == 2:
-        first = inputs[0]
-        if problem is None and isinstance(inputs, tuple) and not isinstance(first, Mapping | tuple):
-            return found
-        try:
-            without_targets = as_arguments(model, first)
-        except ValueError:
-            without_targets = None
-        if without_targets is not None:
-            if problem is not None or isinstance(first, Mapping):
-                return without_targets
-            problem = "it may be two arguments, or one with its targets: give that one alone, or a dict"
+        by_count = found is not None and isinstance(inputs, tuple) and not isinstance(inputs[0], Mapping | tuple)
+        with contextlib.suppress(TypeError):
+            alone = None if by_count else _fitting(inputs[0], forward)
+    if alone is not None and (found is None or isinstance(inputs[0], Mapping)):
+        return alone
+    if alone is not None:
+        problem = "it may be two arguments, or one with its targets: give that one alone, or a dict"
     if problem is None:
         return found
     takes = "" if forward is None else f" that {type(model).__name__}.forward({_names(forward)}) takes"
@@ -67,8 +62,15 @@ def as_arguments(model: nn.Module, inputs: Inputs) -> tuple[tuple, dict[str, Any
     )
 
 
-def _split(inputs: Inputs, forward: inspect.Signature | None) -> tuple[tuple, dict[str, Any]]:
-    """Positional and keyword arguments as they stand in `inputs`; TypeError if it holds none."""
+def _fitting(inputs: Any, forward: inspect.Signature | None) -> tuple[tuple, dict[str, Any]]:
+    """Positional and keyword arguments as they stand in `inputs`; TypeError if they are not what `forward` takes."""
+    args, kwargs = _split(inputs, forward)
+    if forward is not None:
+        forward.bind(*args, **kwargs)
+    return args, kwargs
+
+
+def _split(inputs: Any, forward: inspect.Signature | None) -> tuple[tuple, dict[str, Any]]:
     if isinstance(inputs, Tensor):
         return (inputs,), {}
     if not isinstance(inputs, tuple | list | Mapping):
@@ -80,9 +82,9 @@ def _split(inputs: Inputs, forward: inspect.Signature | None) -> tuple[tuple, di
             raise TypeError(f"{described(value)} in it is no tensor")
     if not isinstance(inputs, Mapping):
         return tuple(inputs), {}
-    kinds = {} if forward is None else {parameter.name: parameter.kind for parameter in forward.parameters.values()}
-    anything = forward is None or inspect.Parameter.VAR_KEYWORD in kinds.values()
-    return (), {name: value for name, value in inputs.items() if anything or name in kinds or name not in LABELS}
+    if forward is None or any(parameter.kind is parameter.VAR_KEYWORD for parameter in forward.parameters.values()):
+        return (), dict(inputs)
+    return (), {name: value for name, value in inputs.items() if name in forward.parameters or name not in LABELS}
 
 
 def _signature(model: nn.Module) -> inspect.Signature | None:
@@ -191,7 +193,7 @@ def without_padding(model: nn.Module, inputs: Inputs) -> list[Inputs]:
         return [inputs]
     decoder = {name for name in named if name.startswith("decoder_")}
     if "decoder_input_ids" in parameters:
-        decoder |= {*LABELS}
+        decoder |= named.keys() & LABELS
     parts = [named]
     for mask in masks:
         torch_layer = mask.endswith("key_padding_mask")

@@ -23,7 +23,8 @@ def without_autocast(function: Callable) -> Callable:
     """Decorate `function` to run in `autocast_off`; if it returns a generator, so does each of that one's steps.
 
     Products in half precision are good enough for a forward pass in training, not for an inverse or for a difference
-    of losses: there they give another answer, or none.
+    of losses: there they give another answer, or none. What is computed in float64 is safe without, and so is whatever
+    works in place: autocast leaves both alone.
     """
 
     @functools.wraps(function)

@@ -18,10 +18,8 @@ from pruning_lib.after_training.reconstruction import (
     check_weight,
     refit,
 )
-from pruning_lib.precision import without_autocast
 
 
-@without_autocast
 def prune_weight(
     weight: Tensor,
     hessian: Tensor,

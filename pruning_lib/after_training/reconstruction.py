@@ -41,7 +41,6 @@ class Hessian:
         self.sum = torch.zeros(columns, columns, dtype=dtype, device=device)
         self.count = 0
 
-    @without_autocast
     def add(self, inputs: Tensor) -> "Hessian":
         """Take in `inputs` (…, columns): all dimensions but the last are samples, tokens or places. Returns itself."""
         if inputs.ndim == 0 or inputs.shape[-1] != len(self.sum):
@@ -101,7 +100,6 @@ def error(weight: Tensor, pruned: Tensor, hessian: Tensor) -> float:
     return (D @ H).mul_(D).sum().item() / total
 
 
-@without_autocast
 def refit(weight: Tensor, hessian: Tensor, keep: Tensor, damping: float = 0.0) -> Tensor:
     """The weights on a given mask that come closest to the dense layer's outputs, row by row (GPT-2).
 

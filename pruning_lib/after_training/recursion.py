@@ -6,12 +6,9 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor
 
-from pruning_lib.precision import without_autocast
-
 Rows = Tensor | Iterable[Tensor]
 
 
-@without_autocast
 def hessian(rows: Rows, samples: int | None = None) -> Tensor:
     """H = 1/P Σ_k Σ_l X_l^[k] X_l^[k]ᵀ (OBS-9), (n, n) in float64; arguments and errors as in `inverse_hessian`."""
     samples = check_samples(rows, samples)
@@ -23,7 +20,6 @@ def hessian(rows: Rows, samples: int | None = None) -> Tensor:
     return H
 
 
-@without_autocast
 def inverse_hessian(rows: Rows, alpha: float, samples: int | None = None, block: int = 256) -> Tensor:
     """(H + αI)⁻¹ (n, n) by the recursion OBS-12, in float64: no matrix of the network's size is ever inverted.
 

@@ -132,7 +132,6 @@ def prune_model(
     )
 
 
-@without_autocast
 def steps(
     weight: Tensor,
     hessian: Tensor,

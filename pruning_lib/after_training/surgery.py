@@ -5,8 +5,6 @@ import math
 import torch
 from torch import Tensor
 
-from pruning_lib.precision import without_autocast
-
 
 def saliency(w: Tensor, H_inv: Tensor) -> Tensor:
     """L_q = ½ w_q²/[H⁻¹]_qq (OBS-5) of every weight, (n,): by how much E rises when q goes and all others follow.
@@ -21,7 +19,6 @@ def saliency(w: Tensor, H_inv: Tensor) -> Tensor:
     return torch.where(diagonal > 0, w.square() / (2 * diagonal), math.inf)
 
 
-@without_autocast
 def surgery(w: Tensor, H_inv: Tensor, q: int) -> tuple[Tensor, Tensor]:
     """Delete weight q and readjust all others (OBS-5); return the new w (n,) and the H⁻¹ (n, n) of those left.
 
