@@ -11,6 +11,7 @@ from pruning_lib.after_training import exact, obs, reconstruction, sparsegpt, wa
 from pruning_lib.before_training import snip
 from pruning_lib.during_training import proximal
 from pruning_lib.precision import autocast_off, without_autocast
+from pruning_lib.structure import keep_patterns
 
 
 def drawn(*shape, seed=0):
@@ -64,6 +65,7 @@ CASES = {
     "csr": lambda: cost.as_csr(SMALL[0])(X),
     "csr, one row": lambda: cost.as_csr(SMALL[0])(X[0]),
     "two_four": lambda: two_four.matmul(*two_four.pack(two_four.best_mask(WEIGHT) * WEIGHT), X.T),
+    "patterns": lambda: keep_patterns({"w": drawn(40, 30, 3, 3).abs()}),
     "permutation": lambda: two_four.find_permutation(WEIGHT),
 }
 
