@@ -2,9 +2,12 @@
 
 from collections.abc import Iterable
 from numbers import Real
+from typing import Any
 
 import torch
 from torch import Tensor
+
+from pruning_lib.inputs import described
 
 
 def check_sparsity(sparsity: float) -> float:
@@ -34,3 +37,10 @@ def check_scores(scores: dict[str, Tensor]) -> dict[str, Tensor]:
         if not score.numel():
             raise ValueError(f"scores[{name!r}] has shape {tuple(score.shape)}, must not be empty")
     return scores
+
+
+def check_loss(loss: Any) -> Tensor:
+    """Return `loss` as a scalar if it is a tensor of one number, else raise ValueError."""
+    if not isinstance(loss, Tensor) or loss.numel() != 1:
+        raise ValueError(f"loss is {described(loss)}, must be a scalar tensor: the mean over the batch")
+    return loss.squeeze()

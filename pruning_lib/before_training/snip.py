@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from pruning_lib.checks import check_sparsity
+from pruning_lib.checks import check_loss, check_sparsity
 from pruning_lib.inputs import Batch, Inputs, as_arguments, described, pair, samples, with_targets
 from pruning_lib.precision import without_autocast
 from pruning_lib.structure import Masks, keep_largest, prunable
@@ -134,9 +134,7 @@ def _loss_with(model: nn.Module, weights: dict[str, Tensor], inputs: Inputs, tar
     else:
         outputs = getattr(outputs, "logits", outputs)
         value = loss(outputs, _checked_targets(outputs, targets))
-    if not isinstance(value, Tensor) or value.numel() != 1:
-        raise ValueError(f"loss is {described(value)}, must be a scalar tensor: the mean over the batch")
-    return value.squeeze()
+    return check_loss(value)
 
 
 def _checked_targets(outputs: Any, targets: Any) -> Tensor:

@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from torch.optim import Optimizer
 from tqdm.auto import tqdm
 
+from pruning_lib.checks import check_loss
 from pruning_lib.during_training.gates import (
     Conv,
     Gate,
@@ -221,7 +222,7 @@ def train_gates(
 def train_epoch(model: nn.Module, batches: Batches, loss, epoch: int, *optimizers: Optimizer) -> list[float]:
     losses = []
     for inputs, targets in with_targets(batches):
-        value = loss(call(model, inputs), targets)
+        value = check_loss(loss(call(model, inputs), targets))
         losses.append(value.item())
         if not math.isfinite(losses[-1]):
             where = f"epoch {epoch}, batch {len(losses) - 1}"
