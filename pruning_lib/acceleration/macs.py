@@ -18,20 +18,9 @@ from pruning_lib.inputs import Inputs, call
 
 aten = torch.ops.aten
 # op → where its two factors stand among the arguments
-PRODUCTS = {
-    aten.mm: (0, 1),
-    aten.addmm: (1, 2),
-    aten.bmm: (0, 1),
-    aten.baddbmm: (1, 2),
-    aten.mv: (0, 1),
-    aten.addmv: (1, 2),
-    aten.dot: (0, 1),
-    aten._int_mm: (0, 1),
-    aten.addbmm: (1, 2),
-    aten.vdot: (0, 1),
-    aten._addmm_activation: (1, 2),
-    aten._sparse_addmm: (1, 2),  # what torch.sparse.mm calls
-}
+PRODUCTS = dict.fromkeys([aten.mm, aten.bmm, aten.mv, aten.dot, aten.vdot, aten._int_mm], (0, 1))
+PRODUCTS |= dict.fromkeys([aten.addmm, aten.addbmm, aten.baddbmm, aten.addmv, aten._addmm_activation], (1, 2))
+PRODUCTS[aten._sparse_addmm] = 1, 2  # what torch.sparse.mm calls
 CONVOLUTIONS = (aten.convolution, aten._convolution)
 # they multiply, but what is not visible from here
 OPAQUE = (

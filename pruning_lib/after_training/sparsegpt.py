@@ -121,15 +121,7 @@ def prune_model(
     def prune_layer(matrix: Tensor, gathered: Hessian) -> tuple[Tensor, Tensor]:
         return prune_weight(matrix, gathered.matrix, sparsity, n_m, **options)
 
-    return prune_in_order(
-        model,
-        batches,
-        prune_layer,
-        Hessian,
-        layers=layers,
-        multiple_of=n_m[1] if n_m else 1,
-        progress=progress,
-    )
+    return prune_in_order(model, batches, prune_layer, Hessian, layers, n_m[1] if n_m else 1, progress)
 
 
 def steps(
