@@ -89,7 +89,7 @@ def _split(inputs: Any, forward: inspect.Signature | None) -> tuple[tuple, dict[
 
 def _signature(model: nn.Module) -> inspect.Signature | None:
     try:
-        return inspect.signature(model.forward)
+        return inspect.signature(getattr(model, "_orig_mod", model).forward)  # of a compiled model the original's
     except (TypeError, ValueError):  # code that does not tell
         return None
 
@@ -196,9 +196,9 @@ def without_padding(model: nn.Module, inputs: Inputs) -> list[Inputs]:
         decoder |= named.keys() & LABELS
     parts = [named]
     for mask in masks:
-        torch_layer = mask.endswith("key_padding_mask")
-        if torch_layer and any(isinstance(m, nn.MultiheadAttention) and not m.batch_first for m in model.modules()):
-            raise ValueError(f"{mask} is given, must be without: padding is cut off only where batch_first is True")
+        sequence_first = any(isinstance(m, nn.MultiheadAttention) and not m.batch_first for m in model.modules())
+        if mask.endswith("key_padding_mask") and sequence_first and named[mask].any():
+            raise ValueError(f"{mask} leaves out positions, must not: padding can be cut off only with batch_first")
         others = decoder if mask in decoder else named.keys() - decoder
         parts = [cut for part in parts for cut in _cut(part, mask, others - {mask})]
     return parts
@@ -212,24 +212,22 @@ def _cut(named: dict[str, Any], mask: str, others: Iterable[str]) -> Iterator[di
     elif (kept < 0).any():
         raise ValueError(f"{mask} has {kept.min().item()}, must be 1 where a position counts and 0 where it is padding")
     kept = kept != 0
-    samples, positions = kept.shape
+    count, positions = kept.shape
     long = {
         name
         for name in others
-        if isinstance(named[name], Tensor) and named[name].shape[:2] in ((samples, positions), (1, positions))
+        if isinstance(named[name], Tensor) and named[name].shape[:2] in ((count, positions), (1, positions))
     }
-    if kept.all() or (not long and samples == positions):  # the latter says which position sees which
+    if kept.all() or (not long and count == positions):  # the latter says which position sees which
         yield named | after
         return
     if not long:
-        raise ValueError(
-            f"{mask} has shape {(samples, positions)}, must begin as an argument does: (samples, positions)"
-        )
+        raise ValueError(f"{mask} has shape {(count, positions)}, must begin as an argument does: (samples, positions)")
     for pattern in kept.unique(dim=0):
         columns, rows = pattern.nonzero().flatten(), (kept == pattern).all(dim=1)
         if not len(columns):
             continue
         if columns[-1] - columns[0] >= len(columns):
             raise ValueError(f"{mask} leaves out positions between others, must only where a sample begins or ends")
-        part = {k: v[rows] if isinstance(v, Tensor) and v.shape[:1] == (samples,) else v for k, v in named.items()}
+        part = {k: v[rows] if isinstance(v, Tensor) and v.shape[:1] == (count,) else v for k, v in named.items()}
         yield part | {name: part[name][:, columns] for name in (mask, *long)} | after

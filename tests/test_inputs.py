@@ -52,6 +52,7 @@ Pair = collections.namedtuple("Pair", "inputs targets")
         (One(), (A, {"boxes": Y}), [A], {}),
         (One(), [[A], Y], [A], {}),
         (nn.Sequential(nn.Identity()), [A, Y], [A], {}),
+        (torch.compile(One()), [A, Y], [A], {}),
         (Two(), (A, B), [A, B], {}),
         (Two(), [A, B], [A, B], {}),
         (Two(), ({"b": B, "a": A}, Y), [], {"b": B, "a": A}),
@@ -243,5 +244,5 @@ def test_masks_of_torch_layers_say_what_is_left_out(kind):
     assert [part["src"].tolist() for part in parts] == [x[:1, :2].tolist(), x[1:].tolist()]
     assert [part["src_key_padding_mask"] for part in parts] == [None, None]
     layer = nn.TransformerEncoderLayer(8, 2, 16)
-    with pytest.raises(ValueError, match="src_key_padding_mask is given, .* only where batch_first is True"):
+    with pytest.raises(ValueError, match="src_key_padding_mask leaves out .* only with batch_first"):
         without_padding(layer, {"src": x.transpose(0, 1), "src_key_padding_mask": mask})

@@ -23,16 +23,7 @@ PRODUCTS |= dict.fromkeys([aten.addmm, aten.addbmm, aten.baddbmm, aten.addmv, at
 PRODUCTS[aten._sparse_addmm] = 1, 2  # what torch.sparse.mm calls
 CONVOLUTIONS = (aten.convolution, aten._convolution)
 # they multiply, but what is not visible from here
-OPAQUE = (
-    "rnn",
-    "trilinear",
-    "native_multi_head",
-    "encoder_layer_fwd",
-    "semi_structured",
-    "cutlass",
-    "cslt",
-    "cusparselt",
-)
+OPAQUE = re.compile("rnn|trilinear|native_multi_head|encoder_layer_fwd|semi_structured|cutlass|cslt|cusparselt")
 OTHER_PRODUCT = re.compile("mm(_|$)|matmul")  # names of products that are not in the table
 
 
@@ -102,7 +93,7 @@ class Counter(TorchDispatchMode):
         kwargs = kwargs or {}
         packet = func._overloadpacket
         name = packet.__name__
-        if any(word in name for word in OPAQUE):
+        if OPAQUE.search(name):
             raise ValueError(
                 f"the multiply–accumulates of {name} in {self.where!r} cannot be counted: one fused kernel"
             )
