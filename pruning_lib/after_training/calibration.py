@@ -77,8 +77,8 @@ def prune_in_order(
     Raises
     ------
     ValueError
-        If there is no batch, a name is not of a prunable layer, a weight is held by a mask, columns do not fit, or
-        calibration never reaches a layer. The model is unchanged.
+        If something is no batch, or there is none, a name is not of a prunable layer, a weight is held by a mask,
+        columns do not fit, or calibration never reaches a layer. The model is unchanged.
     Unfinished
         If a layer fails later on: it says which are done, and how to go on. A block is written when all of it is done.
     KeyboardInterrupt

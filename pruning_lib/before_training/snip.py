@@ -25,8 +25,9 @@ def sensitivity(model: nn.Module, batches: Iterable[Batch], loss: Loss = F.cross
     """Connection sensitivity of every prunable weight, summing to 1 over the model.
 
     s_j = |g_j| / Σ_k |g_k| (SNIP-4) with g_j = w_j · ∂L/∂w_j (SNIP-3), where L is the mean loss over *all* batches: the
-    gradients are averaged first, weighted by batch size, then the absolute value is taken. So any split of the same
-    samples gives the same scores (batch norm in training mode aside). The reference scores a single batch.
+    gradients are averaged first, weighted by batch size (targets of −100 left out), then the absolute value is taken.
+    So any split of the same samples gives the same scores (batch norm in training mode aside). The reference scores a
+    single batch.
 
     Parameters
     ----------
@@ -54,7 +55,7 @@ def sensitivity(model: nn.Module, batches: Iterable[Batch], loss: Loss = F.cross
     }
     count = 0
     for inputs, targets in with_targets(batches):
-        size = samples(targets)
+        size = _count(targets, loss)
         if size == 0:
             raise ValueError("a batch has no samples, must have at least one")
         with torch.enable_grad():
@@ -135,6 +136,13 @@ def _loss_with(model: nn.Module, weights: dict[str, Tensor], inputs: Inputs, tar
         outputs = getattr(outputs, "logits", outputs)
         value = loss(outputs, _checked_targets(outputs, targets))
     return check_loss(value)
+
+
+def _count(targets: Any, loss: Loss) -> int:
+    """Over how many targets the loss is a mean."""
+    if loss is F.cross_entropy and isinstance(targets, Tensor) and not targets.is_floating_point():
+        return int((targets != -100).sum())
+    return samples(targets)
 
 
 def _checked_targets(outputs: Any, targets: Any) -> Tensor:
