@@ -100,7 +100,8 @@ def prune_model(
     """SparseGPT on the layers of `model`, in place: each calibrated on what the layers pruned before it put out.
 
     How the model is walked, what a batch and `layers` are, and what holds after an error: see
-    `calibration.prune_in_order`. Convolutions are unfolded into matrices, (out, in·kh·kw), one per group. The paper
+    `calibration.prune_in_order`. Positions that an `attention_mask` (or torch's `src_key_padding_mask`) leaves out do
+    not count. Convolutions are unfolded into matrices, (out, in·kh·kw), one per group. The paper
     leaves embeddings and the output head of a language model alone; embeddings are never pruned here, and a head only
     if it does not share its weight with them: name `layers` without it.
 
