@@ -6,8 +6,9 @@ only inputs are needed, targets that come along and that the forward does not ta
 """
 
 import contextlib
+import functools
 import inspect
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -88,10 +89,18 @@ def _split(inputs: Any, forward: inspect.Signature | None) -> tuple[tuple, dict[
 
 
 def _signature(model: nn.Module) -> inspect.Signature | None:
+    forward = getattr(model, "_orig_mod", model).forward  # of a compiled model the original's
     try:
-        return inspect.signature(getattr(model, "_orig_mod", model).forward)  # of a compiled model the original's
+        return _of_method(forward.__func__) if inspect.ismethod(forward) else inspect.signature(forward)
     except (TypeError, ValueError):  # code that does not tell
         return None
+
+
+@functools.lru_cache  # it takes as long as a small net's forward; of the function, which keeps no model alive
+def _of_method(function: Callable) -> inspect.Signature:
+    signature = inspect.signature(function)
+    first, *others = signature.parameters.values()
+    return signature if first.kind is first.VAR_POSITIONAL else signature.replace(parameters=others)
 
 
 def _names(forward: inspect.Signature) -> str:

@@ -33,6 +33,11 @@ class Anything(nn.Module):
         return args
 
 
+class Wrapped(nn.Module):
+    def forward(*args, **kwargs):
+        return One.forward(*args, **kwargs)
+
+
 A, B, Y = torch.zeros(3, 2), torch.ones(3, 2), torch.tensor([0, 1, 0])
 IMAGES = [A, B]
 Pair = collections.namedtuple("Pair", "inputs targets")
@@ -53,6 +58,7 @@ Pair = collections.namedtuple("Pair", "inputs targets")
         (One(), [[A], Y], [A], {}),
         (nn.Sequential(nn.Identity()), [A, Y], [A], {}),
         (torch.compile(One()), [A, Y], [A], {}),
+        (Wrapped(), A, [A], {}),
         (Two(), (A, B), [A, B], {}),
         (Two(), [A, B], [A, B], {}),
         (Two(), ({"b": B, "a": A}, Y), [], {"b": B, "a": A}),
