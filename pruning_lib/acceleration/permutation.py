@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from pruning_lib.acceleration.magnitude import kept_magnitude, magnitude
 from pruning_lib.checks import check_scores
-from pruning_lib.inputs import call
 from pruning_lib.structure import prunable
 from pruning_lib.structure.graph import FIXED, Graph
 from pruning_lib.structure.holding import held
-from pruning_lib.structure.tracing import tensors_in, trace
+from pruning_lib.structure.removal import check_agreement
+from pruning_lib.structure.tracing import trace
 
 
 def find_permutation(weight: Tensor) -> Tensor:
@@ -132,7 +132,7 @@ def permute(model: nn.Module, example_inputs: Any, layer: str, order: Tensor) ->
             if not torch.equal(ids.sort().values, wanted.sort().values):
                 raise ValueError(f"order moves channels into {slot.tensor!r} that other layers make")
             tensor.copy_(tensor.index_select(slot.dim, positions(ids, wanted).to(tensor.device)))
-    check_same(model, permuted, example_inputs, layer)
+    check_agreement(model, permuted, example_inputs, f"the channels {layer!r} reads cannot be moved")
     return permuted
 
 
@@ -224,16 +224,3 @@ def columns_of(model: nn.Module, layer: str) -> int:
         kind = "no module of the model" if module is None else type(module).__name__
         raise ValueError(f"layer {layer!r} is {kind}, must be a Linear or a 1×1 convolution without groups")
     return module.weight.shape[1]
-
-
-def check_same(model: nn.Module, permuted: nn.Module, inputs: Any, layer: str) -> None:
-    """ValueError unless both give the same outputs: catches what the graph cannot see."""
-    outputs = []
-    for net in (copy.deepcopy(model).eval(), copy.deepcopy(permuted).eval()):
-        with torch.no_grad():
-            outputs.append(list(tensors_in(call(net, copy.deepcopy(inputs)))))
-    for before, after in zip(*outputs, strict=True):
-        tolerance = torch.finfo(before.dtype).eps ** 0.5 if before.is_floating_point() else 0.0
-        off = float((before.double() - after.double()).abs().sum())
-        if not off <= tolerance * float(before.double().abs().sum()):
-            raise ValueError(f"the channels {layer!r} reads cannot be moved: the outputs change by {off:.3g}")

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pruning_lib.checks import check_choice, check_scores, check_sparsity
+from pruning_lib.checks import check_choice, check_model, check_scores, check_sparsity
 from pruning_lib.structure import Masks, choose_units, keep_largest, prunable, score_units
 from pruning_lib.structure.graph import Graph
 from pruning_lib.structure.holding import held
@@ -65,6 +65,7 @@ def prune_units(
         As `score_units` and `choose_units`.
     """
     check_sparsity(sparsity)
+    model = check_model(model)
     found = score_units(model, unit, norm, example_inputs)
     kept = {name: weight.held.hold.keep for name, weight in model.named_parameters() if held(weight)}
     if kept:

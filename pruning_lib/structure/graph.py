@@ -1,5 +1,6 @@
 """The dependency graph: which slices of which tensors belong to one unit, and which units can go at all."""
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,7 +25,7 @@ class Slot:
 class Layer:
     """A module that makes units: the filters of a convolution, neurons of a linear layer, heads of an attention."""
 
-    kind: str  # filter, neuron or head
+    kind: str  # filter, neuron or head; projection: goes with the heads that read it
     weight: str  # the tensor whose index along `dim` is the unit
     dim: int
     ids: Tensor | None = None
@@ -50,6 +51,7 @@ class Graph:
         self.parent: list[int] = []
         self.reasons: dict[int, str] = {}
         self.slots: dict[tuple[str, int], Slot] = {}
+        self.sizes: dict[tuple[str, str], Tensor] = {}  # integer attributes (module, name) that count these units
         self.layers: dict[str, Layer] = {}
         self.blocks: dict[str, Block] = {}
 
@@ -91,6 +93,15 @@ class Graph:
         if seen.ids is not ids:
             self.tie(seen.ids, ids, f"{tensor!r} is shared with a place where the channel has to stay")
             seen.zeroed |= zeroed
+
+    def size(self, module: str, **counts: Tensor) -> None:
+        """These attributes of `module` are the number of units that are left of those given."""
+        for name, ids in counts.items():
+            self.tie(self.sizes.setdefault((module, name), ids), ids, f"{name} of {module!r} is the size of two axes")
+
+    def members(self, ids: Tensor) -> Counter[int]:
+        """How often each tied set occurs."""
+        return Counter(unit if unit == FIXED else self.find(unit) for unit in ids.tolist())
 
     def layer(self, name: str, layer: Layer, count: int) -> Tensor:
         """Enter a layer and return its units' ids; the same ones when the layer runs again."""

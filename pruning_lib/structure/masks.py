@@ -9,6 +9,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save_file
 from torch import Tensor, nn
 
+from pruning_lib.checks import check_model
 from pruning_lib.files import written_whole
 from pruning_lib.structure.holding import Handle, held, hold, release
 
@@ -24,8 +25,10 @@ def prunable(model: nn.Module) -> dict[str, nn.Parameter]:
     Raises
     ------
     ValueError
-        If the model has no such weight, or one that is computed from others (torch.nn.utils.parametrize).
+        If the model has no such weight, or one that is computed from others (torch.nn.utils.parametrize), is complex or
+        not there yet, or if its layers cannot be seen (TorchScript, exported, quantized).
     """
+    check_model(model)
     taken = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
     weights = {}
     for path, module in model.named_modules():

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pruning_lib.checks import check_choice, check_scores, check_sparsity
+from pruning_lib.checks import check_choice, check_model, check_scores, check_sparsity
 from pruning_lib.structure.graph import Graph
 from pruning_lib.structure.layer_rules import CONVOLUTIONS, out_dim
 from pruning_lib.structure.tracing import trace
@@ -63,7 +63,7 @@ def score_units(model: nn.Module, unit: str = "filter", norm: str = "l1", exampl
     check_choice("norm", norm, ["l1", "l2"])
     if example_inputs is None and unit == "block":
         raise ValueError('example_inputs is None, but unit "block" needs them to see which blocks have an identity')
-    power = 1 if norm == "l1" else 2
+    model, power = check_model(model), 1 if norm == "l1" else 2
     with torch.no_grad():
         if example_inputs is None:
             scores = alone(model, unit, power)
