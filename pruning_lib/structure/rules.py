@@ -198,7 +198,7 @@ def sizes_of(name: str, x: Tensor, args: tuple, kwargs: dict) -> list[Any]:
     """The sizes that a reshape asks for, as they were written."""
     if name == "unflatten":
         dim = given(args, kwargs, 1, "dim") % x.ndim
-        return [*x.shape[:dim], *given(args, kwargs, 2, "sizes"), *x.shape[dim + 1 :]]
+        return [-1] * dim + [*given(args, kwargs, 2, "sizes")] + [-1] * (x.ndim - dim - 1)
     sizes = args[1:] or tuple(v for k, v in kwargs.items() if k in ("size", "shape"))
     return list(sizes[0] if sizes and isinstance(sizes[0], tuple | list) else sizes)
 
@@ -281,7 +281,7 @@ RULES: dict[str, Callable] = (
         "relu relu6 leaky_relu rrelu elu selu celu gelu silu mish hardtanh hardswish hardsigmoid sigmoid", elementwise
     )
     | names("logsigmoid tanh softplus softsign tanhshrink softshrink hardshrink threshold", elementwise)
-    | names("exp expm1 log log1p sqrt rsqrt square pow rpow abs neg sin cos erf reciprocal rtruediv", elementwise)
+    | names("exp expm1 log log1p sqrt rsqrt square pow rpow abs neg sin cos erf reciprocal rdiv", elementwise)
     | names("sign round floor ceil clamp clamp_min clamp_max clip zeros_like ones_like", elementwise)
     | names("dropout dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout", elementwise)
     | names("contiguous clone detach to type float half double bfloat16", elementwise)

@@ -228,12 +228,13 @@ class Follower(TorchFunctionMode):
         if "_trail" in t.__dict__:
             return t._trail
         name = self.names.get(id(t))
-        t._trail = Trail()
         if name is None:
             if id(t) not in self.constants:
                 everything = torch.arange(len(self.graph.parent))
                 self.graph.block(everything, f"a tensor of unknown origin enters {self.frames[-1].name!r}")
-        elif max(t.shape, default=1) == t.numel() > 1:
+            return Trail()  # not left on the tensor, which may not be the copy's own
+        t._trail = Trail()
+        if max(t.shape, default=1) == t.numel() > 1:
             axis = t.shape.index(t.numel())
             t._trail = Trail(self.graph.fresh(t.numel()), axis, source=(name,))
             self.graph.slot(name, axis, t._trail.ids, zeroed=True)
