@@ -140,13 +140,13 @@ def check_agreement(before: nn.Module, after: nn.Module, inputs: Any, refusal: s
                 outputs.append(list(tensors_in(call(model, map_tensors(torch.clone, inputs)))))
         except Exception as error:
             raise ValueError(f"{refusal}: without them the model does not run ({error})") from error
-    if len(outputs[0]) != len(outputs[1]) or not all(map(same, *outputs)):
+    if len(outputs[0]) != len(outputs[1]) or not all(map(_same, *outputs)):
         raise ValueError(
             f"{refusal}: the outputs differ then, so the model depends on them in a way that its functions do not show"
         )
 
 
-def same(one: Tensor, other: Tensor) -> bool:
+def _same(one: Tensor, other: Tensor) -> bool:
     """Whether two outputs differ by rounding only: finite entries by √ε of a usual one, inf and nan not at all."""
     if one.shape != other.shape or one.dtype != other.dtype:
         return False

@@ -153,7 +153,7 @@ def moving(f, name, func, args, kwargs, outputs):
         sizes = sizes_of(name, x, args, kwargs) if name in SIZED else []
         if not axes or (len(axes) > 1 and len(sizes) != ids.ndim):
             return None
-        axis = min(axes, key=lambda d: lasting(sizes[d])) if len(axes) > 1 else axes[0]
+        axis = min(axes, key=lambda d: _lasting(sizes[d])) if len(axes) > 1 else axes[0]
         lines = ids.movedim(axis, 0).flatten(1)
         line = lines[:, 0]
         if len(axes) > 1:  # what a reshape puts side by side goes together, the axis `axis` gets shorter
@@ -169,7 +169,7 @@ def moving(f, name, func, args, kwargs, outputs):
     return trails
 
 
-def lasting(size: int) -> int:
+def _lasting(size: int) -> int:
     """Which axis of a reshape is to change with the units, least first: one that is computed from a number of units."""
     if isinstance(size, Size) and any(isinstance(base, Tensor) for base, _ in size.parts):
         return 0
