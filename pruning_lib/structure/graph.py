@@ -113,7 +113,10 @@ class Graph:
         return layer.ids
 
     def close(self) -> None:
-        """Number the tied sets once all ties are known."""
+        """Number the tied sets once all ties are known; a block that owns heads is named as a block."""
+        for name in self.layers.keys() & self.blocks.keys():
+            if self.blocks[name].refusal is None:
+                del self.layers[name]
         self.table = torch.tensor([self.find(unit) for unit in range(len(self.parent))] + [FIXED])
 
     def roots(self, ids: Tensor) -> Tensor:
@@ -147,7 +150,7 @@ class Graph:
             else:
                 raise ValueError(
                     f"{name!r} has no units that can go: units are filters of a convolution, neurons of a linear "
-                    "layer, heads of an nn.MultiheadAttention, or a residual block"
+                    "layer, heads of an attention, or a residual block"
                 )
         for name, layer in self.layers.items():
             if dropped[self.roots(layer.ids)].all():

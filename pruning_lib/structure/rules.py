@@ -82,7 +82,8 @@ def binary(f, name, func, args, kwargs, outputs):
     if (values[0] == 0 and (commutes or name in ("div", "prelu"))) or (values[1] == 0 and commutes):
         value = 0.0
     elif name in BINARY and not any(map(math.isnan, values)):
-        value = float(func(*torch.tensor(values)[:, None], **{k: v for k, v in kwargs.items() if k == "alpha"}))
+        scale = {key: kwargs[key] for key in ("alpha",) if key in kwargs}
+        value = func(*torch.tensor(values, dtype=torch.float64)[:, None], **scale).item()
     offset = next((t.offset for t in trails if t.offset), None)
     return [Trail(ids, axis, 0.0, offset, source).after(value, f.where(name))]
 

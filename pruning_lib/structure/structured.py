@@ -2,7 +2,8 @@
 
 A unit is named by its module and an index: `{"conv1": tensor([0, 7])}` means filters 0 and 7 of `conv1`. What kind of
 unit it is follows from the module: an output filter of a convolution, an output neuron of a linear layer, a head of an
-`nn.MultiheadAttention`; a residual block is one unit, index 0, under the name of its module.
+`nn.MultiheadAttention` or of another module that splits its projections into heads; a residual block is one unit, index
+0, under the name of its module.
 """
 
 from typing import Any
@@ -41,8 +42,8 @@ def score_units(model: nn.Module, unit: str = "filter", norm: str = "l1", exampl
         that would go with it: filters and biases, its norm's scale and shift, the slices W[:, k] of the layers that
         read it (a weight it both reads and makes counts twice); without `example_inputs` the filter alone.
         neuron: the row of a linear layer. head: its rows of the query, key and value projections and its columns of
-        the output projection. block: all weights of the convolutions and linear layers of the residual branch; needs
-        `example_inputs`.
+        the output projection; without `example_inputs` of `nn.MultiheadAttention` only. block: all weights of the
+        convolutions and linear layers of the residual branch; needs `example_inputs`.
     norm : "l1" | "l2"
     example_inputs : tensor, tuple of positional or dict of keyword arguments, optional
         What the model's forward takes. With it, layers that only go together (an addition, a depthwise convolution)

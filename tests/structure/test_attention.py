@@ -207,6 +207,19 @@ def test_one_pair_of_keys_for_all_heads_is_refused_by_name():
         score_units(model_of(attend), "head", example_inputs=X)
 
 
+def test_a_block_that_attends_itself_is_named_as_a_block():
+    class Block(Attention):
+        def forward(self, x):
+            return x + by_number(self, x)
+
+    model = nn.Sequential(Block(None), nn.Linear(12, 2)).double().eval()
+    agree(model, X, {"0": [0]})
+    smaller = agree(model, X, {"0.query": [4]})  # a head goes by the name of its projection
+    assert smaller[0].heads == 3 and smaller[0].out.in_features == 9
+    with pytest.raises(ValueError, match="none that can go"):
+        score_units(model, "head", example_inputs=X)
+
+
 def test_heads_of_the_gpt(tmp_path):
     tokens = torch.randint(256, (2, 7), generator=torch.Generator().manual_seed(0))
 
