@@ -103,6 +103,11 @@ class Graph:
         """How often each tied set occurs."""
         return Counter(unit if unit == FIXED else self.find(unit) for unit in ids.tolist())
 
+    def made(self, ids: Tensor) -> list[str]:
+        """The layers that make any of these units."""
+        units = self.members(ids).keys()
+        return [name for name, layer in self.layers.items() if not units.isdisjoint(self.members(layer.ids))]
+
     def layer(self, name: str, layer: Layer, count: int) -> Tensor:
         """Enter a layer and return its units' ids; the same ones when the layer runs again."""
         layer = self.layers.setdefault(name, layer)

@@ -54,6 +54,12 @@ def binary(f, name, func, args, kwargs, outputs):
         axes[1] = 1  # one slope per channel
         if isinstance(f.frames[-1].module, nn.PReLU):
             f.graph.size(f.frames[-1].name, num_parameters=trails[1].ids)
+    if len(live) == 2 and axes[0] != axes[1]:  # a vector of the model's along another axis than a layer's units stays
+        stays = next((i for i in live if not f.graph.made(trails[i].ids)), None)
+        if stays is None:
+            return None
+        f.hold(trails[stays], f"{f.where(name)} works along another axis")
+        live.remove(stays)
     commutes = name == "mul" or matrix or (name == "masked_fill" and given(args, kwargs, 2, "value") == 0)
     if commutes or name in ("div", "prelu"):
         source = trails[0].source or (trails[1].source if commutes else ())
@@ -66,7 +72,7 @@ def binary(f, name, func, args, kwargs, outputs):
     if matrix and axis >= dims - 2:
         return None  # rows or columns of the matrices themselves
     if len(live) == 2:
-        if axes[0] != axes[1] or len(ids) != len(trails[1].ids):
+        if len(ids) != len(trails[1].ids):
             return None
         f.graph.tie(ids, trails[1].ids, f"{f.where(name)} joins it with a channel that stays")
         if matrix and trails[0].offset:
@@ -75,7 +81,7 @@ def binary(f, name, func, args, kwargs, outputs):
         other = tensors[1 - live[0]]
         if dims - axis <= other.ndim and other.shape[axis - dims] > 1:
             f.graph.block(ids, f"{f.where(name)} joins it with something that stays")
-    values = [t.value if t.ids is not None else math.nan for t in trails]
+    values = [trails[i].value if i in live else math.nan for i in (0, 1)]
     if name == "div" and 1 in live and not abs(values[1]) > 0:
         return None  # by zero, or by what may be
     value = math.nan

@@ -22,9 +22,9 @@ class Attention(nn.Module):
         self.heads, self.pairs, self.width = 4, 2 if shared else 4, 3
         self.query, self.key = nn.Linear(12, 12), nn.Linear(12, 3 * self.pairs)
         self.value, self.out, self.fused = nn.Linear(12, 3 * self.pairs), nn.Linear(12, 12), nn.Linear(12, 36)
-        self.norm, self.rms = nn.LayerNorm(3), nn.RMSNorm(3)
+        self.norm, self.rms, self.scale = nn.LayerNorm(3), nn.RMSNorm(3), nn.Parameter(torch.rand(3))
         self.register_buffer("mask", torch.ones(5, 5, dtype=torch.bool).tril())
-        self.register_buffer("angle", torch.rand(5, 3))
+        self.register_buffer("rate", torch.rand(3))
         self.function = forward
 
     def forward(self, x):
@@ -68,7 +68,9 @@ def by_number(self, x):
 
 def normed_and_turned(self, x):
     q, k, v = qkv(self, x)
-    q, k = (t * self.angle + torch.cat([-t[..., 1:], t[..., :1]], -1) for t in (self.norm(q), self.rms(k)))
+    angle = torch.arange(5)[:, None] * self.rate
+    q, k = self.norm(q), k * (k.square().mean(-1, keepdim=True) + 1e-6).rsqrt() * self.scale
+    q, k = (t * angle.cos() + torch.cat([-t[..., 1:], t[..., :1]], -1) * angle.sin() for t in (q, self.rms(k)))
     return self.out(F.scaled_dot_product_attention(q, k, v, scale=0.7).transpose(1, 2).flatten(2))
 
 
