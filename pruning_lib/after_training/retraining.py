@@ -25,6 +25,7 @@ from tqdm.auto import tqdm
 from pruning_lib.after_training import magnitude
 from pruning_lib.after_training.saved_rounds import Round, SavedRounds, described
 from pruning_lib.checks import check_choice, check_sparsity
+from pruning_lib.modes import Modes, modes_of, put_back
 from pruning_lib.structure import Masks, keep_largest, prunable
 from pruning_lib.structure.holding import held
 
@@ -124,7 +125,7 @@ def run(
         If a layer has lost all of its weights, naming it.
     """
     sparsities, seed = check_arguments(model, sparsities, seed, after, rewind_to, fresh)
-    before, modes = copy.deepcopy(model.state_dict()), {module: module.training for module in model.modules()}
+    before, modes = copy.deepcopy(model.state_dict()), modes_of(model)
     saved, masks, history, handle = None, None, [], None
     if folder is not None:
         arguments = {"model": before, "sparsities": sparsities, "seed": seed, "after": after, "rewind_to": rewind_to}
@@ -177,10 +178,9 @@ def run(
     return masks, history
 
 
-def settle_(model: nn.Module, modes: dict[nn.Module, bool]) -> None:
+def settle_(model: nn.Module, modes: Modes) -> None:
     """Modes as they were given and no gradients, so that a round does not depend on what ran before it."""
-    for module, training in modes.items():
-        module.training = training
+    put_back(modes)
     model.zero_grad(set_to_none=True)
 
 

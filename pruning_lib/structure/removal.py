@@ -25,7 +25,7 @@ FORMAT = "pruning_lib.structure.removal 2"
 
 
 class ClosedBlock(nn.Sequential):
-    """What is left of a residual block g(r + F(r)) without its branch F: the activations g."""
+    """What is left of a residual block g(s(r) + F(r)) without its branch F: what the shortcut s computes, and g."""
 
 
 def remove(model: nn.Module, example_inputs: Any, units: dict[str, Tensor]) -> nn.Module:
@@ -75,7 +75,7 @@ def remove(model: nn.Module, example_inputs: Any, units: dict[str, Tensor]) -> n
         if not left.all():
             counts.setdefault(name, {})[attribute] = int(left.sum())
     fit_(smaller, kept, counts)
-    close_blocks_(smaller, {name: graph.blocks[name].post for name in closed})
+    close_blocks_(smaller, {name: graph.blocks[name].steps for name in closed})
     zeroed = copy.deepcopy(model)
     zero_slices_(zeroed, graph_slices(graph, dropped, closed))
     for name, module in smaller.named_modules():

@@ -48,7 +48,8 @@ def score_units(model: nn.Module, unit: str = "filter", norm: str = "l1", exampl
     example_inputs : tensor, tuple of positional or dict of keyword arguments, optional
         What the model's forward takes. With it, layers that only go together (an addition, a depthwise convolution)
         are scored together under the name of the first one, and what cannot go is left out: whatever feeds the model's
-        output, a block that changes the shape, channels that cannot be followed. Without it every layer stands alone.
+        output, channels that cannot be followed, a block whose shortcut computes something of its own (unless its
+        branch is zero already). Without it every layer stands alone.
 
     Returns
     -------
@@ -60,17 +61,22 @@ def score_units(model: nn.Module, unit: str = "filter", norm: str = "l1", exampl
     ValueError
         Unknown unit or norm, no such unit in the model, weights that are not finite, or blocks without inputs.
     """
+    model = check_model(model)
+    return graph_scores(model, None if example_inputs is None else trace(model, example_inputs), unit, norm)
+
+
+@torch.no_grad()
+def graph_scores(model: nn.Module, graph: Graph | None, unit: str, norm: str = "l1") -> Scores:
+    """What `score_units` returns, by the graph of a model that is traced already."""
     check_choice("unit", unit, [*KINDS, "block"])
     check_choice("norm", norm, ["l1", "l2"])
-    if example_inputs is None and unit == "block":
+    if graph is None and unit == "block":
         raise ValueError('example_inputs is None, but unit "block" needs them to see which blocks have an identity')
-    model, power = check_model(model), 1 if norm == "l1" else 2
-    with torch.no_grad():
-        if example_inputs is None:
-            scores = alone(model, unit, power)
-        else:
-            graph = trace(model, example_inputs)
-            scores = blocks(model, graph, power) if unit == "block" else grouped(model, graph, unit, power)
+    power = 1 if norm == "l1" else 2
+    if graph is None:
+        scores = alone(model, unit, power)
+    else:
+        scores = blocks(model, graph, power) if unit == "block" else grouped(model, graph, unit, power)
     if not scores:
         raise ValueError(f"unit is {unit!r}, but the model has none that can go")
     for name in scores if norm == "l2" else ():
@@ -81,13 +87,7 @@ def score_units(model: nn.Module, unit: str = "filter", norm: str = "l1", exampl
 def alone(model: nn.Module, unit: str, power: int) -> Scores:
     """Every layer for itself."""
     scores = Scores(unit)
-    of_attention = {
-        id(child)
-        for m in model.modules()
-        if isinstance(m, nn.MultiheadAttention)
-        for child in m.modules()
-        if child is not m
-    }
+    of_attention = {id(m.out_proj) for m in model.modules() if isinstance(m, nn.MultiheadAttention)}
     for name, module in model.named_modules():
         if unit == "head" and isinstance(module, nn.MultiheadAttention):
             rows = sum(
@@ -133,12 +133,12 @@ def grouped(model: nn.Module, graph: Graph, unit: str, power: int) -> Scores:
 
 
 def blocks(model: nn.Module, graph: Graph, power: int) -> Scores:
-    """Every residual block with an identity shortcut."""
+    """Every residual block that can go."""
     scores = Scores("block")
     for name, block in graph.blocks.items():
         if block.refusal is None:
             weights = [model.get_parameter(weight) for weight in dict.fromkeys(block.weights)]
-            scores[name] = sum(weight.abs().pow(power).sum() for weight in weights).view(1)
+            scores[name] = torch.as_tensor(sum((weight.abs().pow(power).sum() for weight in weights), 0.0)).view(1)
     return scores
 
 
@@ -211,8 +211,7 @@ def units_of(scores: dict[str, Tensor]) -> list[tuple[float, str, int]]:
 
 def per_index(weight: Tensor, dim: int, power: int) -> Tensor:
     """Σ|w|^power for each index along `dim`."""
-    rows = weight.detach().abs().movedim(dim, 0).flatten(1) if weight.ndim > 1 else weight.detach().abs()[:, None]
-    return rows.pow(power).sum(1)
+    return weight.detach().abs().transpose(0, dim).reshape(weight.shape[dim], -1).pow(power).sum(1)
 
 
 def projections(attention: nn.MultiheadAttention) -> list[Tensor]:

@@ -15,9 +15,10 @@ from torch.nn import functional as F
 from torch.optim import AdamW
 from tqdm.auto import tqdm
 
+from pruning_lib.modes import evaluating
 from pruning_lib.workbench import text
 from pruning_lib.workbench.checkpoint import load_checkpoint, parse, save_checkpoint, write
-from pruning_lib.workbench.gpt import GPT, Config, evaluating, generate
+from pruning_lib.workbench.gpt import GPT, Config, generate
 
 __all__ = ["GPT", "Config", "generate", "load_checkpoint", "perplexity", "save_checkpoint", "train"]
 
