@@ -15,7 +15,7 @@ _NO_LAYERS = {"torch.jit": "TorchScript", "torch.export": "an exported graph", "
 def check_model(model: nn.Module) -> nn.Module:
     """Return `model`, of a compiled one the original; ValueError if it hides its layers or they have no weights yet."""
     if not isinstance(model, nn.Module):
-        raise ValueError(f"model is a {type(model).__name__}, must be an nn.Module")
+        raise ValueError(f"model is {type(model).__name__}, must be an nn.Module")
     model = getattr(model, "_orig_mod", model)  # torch.compile wraps the model and leaves it as it is
     for name, module in model.named_modules():
         what = f"layer {name!r}" if name else "the model"

@@ -31,7 +31,7 @@ CASES = {
     "complex": (lambda model: model.to(torch.complex64), "weight of layer '0' is torch.complex64, must be real"),
     "lazy": (lambda model: model.append(nn.LazyLinear(4)), "layer '3' is a LazyLinear without weights: run the model"),
     "lazy norm": (lambda model: model.append(nn.LazyBatchNorm1d()), "layer '3' is a LazyBatchNorm1d without weights"),
-    "function": (lambda model: torch.relu, "model is a builtin_function_or_method, must be an nn.Module"),
+    "function": (lambda model: torch.relu, "model is builtin_function_or_method, must be an nn.Module"),
 }
 
 

@@ -213,14 +213,10 @@ def sizes_of(name: str, x: Tensor, args: tuple, kwargs: dict) -> list[Any]:
 def like(f, name, func, args, kwargs, outputs):
     """expand_as, view_as: to the size of another tensor."""
     x, other = args[0], given(args, kwargs, 1, "other")
-    a, b = f.trail(x), f.trail(other)
-    if a.ids is None:
-        return None if b.ids is not None and x.numel() > 1 else [a]
-    if x.ndim != other.ndim or b.ids is None or (a.axis, len(a.ids)) != (b.axis, len(b.ids)):
-        f.hold(b, f"{f.where(name)} takes its size from it")
-        return None
-    f.graph.tie(a.ids, b.ids, f"{f.where(name)} takes its size from channels that stay")
-    return [a]
+    if f.trail(x).ids is None:
+        return None if f.trail(other).ids is not None and x.numel() > 1 else [f.trail(x)]
+    name = name.removesuffix("_as")
+    return moving(f, name, getattr(Tensor, name), (x, *f.sized(other, other.shape, ())), {}, outputs)
 
 
 def concatenation(f, name, func, args, kwargs, outputs):

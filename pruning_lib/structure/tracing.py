@@ -215,7 +215,7 @@ class Follower(TorchFunctionMode):
         if len(outputs) == 1:
             self.watch_blocks(name, tensors, outputs[0])
         rule = RULES.get(name)
-        trails = rule(self, name, func, args, kwargs, outputs) if rule and args and outputs and self.frames else None
+        trails = rule(self, name, func, args, kwargs, outputs) if rule and args and outputs else None
         if trails is None:
             trails = self.lose(name, tensors, outputs)
         for out, trail in zip(outputs, trails, strict=True):
