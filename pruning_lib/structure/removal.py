@@ -1,25 +1,22 @@
 """Units are taken out of a model for real: smaller dense tensors, the same outputs (TAX-4)."""
 
 import copy
-import json
 import math
 import os
 from collections.abc import Callable
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from pruning_lib.checks import check_model
-from pruning_lib.files import written_whole
 from pruning_lib.inputs import call
 from pruning_lib.structure.attention import FewerHeads, fewer_heads_
 from pruning_lib.structure.graph import Graph
 from pruning_lib.structure.holding import held
 from pruning_lib.structure.tracing import map_tensors, tensors_in, trace, uncompiled
 from pruning_lib.structure.zeroing import graph_slices, zero_slices_
+from pruning_lib.tensors import read_tensors, write_tensors
 
 FORMAT = "pruning_lib.structure.removal 2"
 
@@ -168,9 +165,7 @@ def save(model: nn.Module, path: str | os.PathLike) -> None:
     """
     closed = {name: list(m._modules) for name, m in model.named_modules() if isinstance(m, ClosedBlock)}
     counts = {name: {k: v for k, v in vars(m).items() if type(v) is int} for name, m in model.named_modules()}
-    tensors = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in model.state_dict().items()}
-    with written_whole(path) as temporary:
-        save_file(tensors, temporary, {"format": FORMAT, "closed": json.dumps(closed), "counts": json.dumps(counts)})
+    write_tensors(path, model.state_dict(), {"format": FORMAT, "closed": closed, "counts": counts})
 
 
 def load(path: str | os.PathLike, build: Callable[[], nn.Module]) -> nn.Module:
@@ -186,16 +181,11 @@ def load(path: str | os.PathLike, build: Callable[[], nn.Module]) -> nn.Module:
     ValueError
         The file is truncated or was not written by `save`, or does not fit what `build` makes.
     """
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, not a dict
-    except SafetensorError as error:
-        raise ValueError(f"{path} is not a whole model file: {error}") from error
-    if metadata.get("format") != FORMAT:
+    state, about = read_tensors(path)
+    if not isinstance(about, dict) or about.get("format") != FORMAT:
         raise ValueError(f"{path} was not written by pruning_lib.structure.removal.save")
     model = build()
-    posts, counts = json.loads(metadata["closed"]), json.loads(metadata["counts"])
+    posts, counts = about["closed"], about["counts"]
     missing = [name for name in (*posts, *counts) if name not in dict(model.named_modules())]
     if not missing:
         close_blocks_(model, posts)

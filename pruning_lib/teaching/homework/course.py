@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,7 +14,7 @@ from pruning_lib.reproduction.parameters import chosen, notebook_paths
 from pruning_lib.teaching.homework.source import read
 from pruning_lib.teaching.homework.versions import assignment, solutions, student
 
-NBGRADER = CHECKOUT / ".venv-homework" / "bin" / "nbgrader"
+NBGRADER = Path(f"{sys.prefix}-homework") / "bin" / "nbgrader"  # beside the environment that it grades in
 CONFIG = """# Made once by make homework, then yours to change.
 import warnings
 from pathlib import Path
