@@ -66,11 +66,15 @@ class Size(int):
     __rmul__ = __mul__
 
     def __floordiv__(self, other):
-        exact = type(other) is int and other and self % other == 0
-        return Size(int(self) // other, *[(base, times / other) for base, times in self.parts if exact])
+        size = int(self) // other
+        exact = type(other) is int and size * other == self
+        return (
+            Size(size, *[(base, times / other) for base, times in self.parts if exact]) if type(size) is int else size
+        )
 
     def __rfloordiv__(self, other):
-        return Size(other // int(self))
+        size = other // int(self)
+        return Size(size) if type(size) is int else size
 
 
 def given(args: tuple, kwargs: dict, position: int, name: str, default: Any = None) -> Any:

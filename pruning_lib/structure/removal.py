@@ -136,7 +136,7 @@ def check_agreement(before: nn.Module, after: nn.Module, inputs: Any, refusal: s
                 torch.manual_seed(0)
                 outputs.append(list(tensors_in(call(model, map_tensors(torch.clone, inputs)))))
         except Exception as error:
-            raise ValueError(f"{refusal}: without them the model does not run ({error})") from error
+            raise ValueError(f"{refusal}: the model does not run then ({error})") from error
     if len(outputs[0]) != len(outputs[1]) or not all(map(_same, *outputs)):
         raise ValueError(
             f"{refusal}: the outputs differ then, so the model depends on them in a way that its functions do not show"

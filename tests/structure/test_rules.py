@@ -2,12 +2,14 @@
 
 import copy
 import math
+from fractions import Fraction
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from pruning_lib.structure.layer_rules import Size
 from pruning_lib.structure.removal import load, remove, save
 from pruning_lib.structure.structured import score_units, zero_units
 from pruning_lib.structure.tracing import trace
@@ -296,3 +298,19 @@ def test_half_precision_is_compared_too(dtype):
     remove(model, x, {"a": [1, 2]})
     with pytest.raises(ValueError, match="outputs differ"):
         remove(scrambled(Ending(filled(-math.inf), wrong=True)).to(dtype), x, {"a": [1, 2]})
+
+
+def test_sizes_remember_how_they_were_computed():
+    heads = ("attention", "heads")
+    size = Size(8, (heads, Fraction(1)))
+    for computed, value, times in [
+        (size * 3, 24, 3),
+        (3 * size, 24, 3),
+        (size // 2, 4, Fraction(1, 2)),
+        (size // 2 * 2, 8, 1),
+    ]:
+        assert computed == value and computed.parts == ((heads, times),)
+    assert all(isinstance(lost, Size) and not lost.parts for lost in (size // 3, 24 // size))
+    plain = [size + 1, size / 2, size * 1.5, size // 2.0, 24.0 // size, 2 - size]
+    assert plain == [9, 4.0, 12.0, 4.0, 3.0, -6] and not any(isinstance(value, Size) for value in plain)
+    assert [0] * size == [0] * 8
