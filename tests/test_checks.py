@@ -8,7 +8,7 @@ from torch import nn
 
 from pruning_lib.after_training import magnitude
 from pruning_lib.checks import check_model
-from pruning_lib.structure import prunable, remove, score_units, zero_units
+from pruning_lib.structure import Masks, prunable, remove, score_units, zero_units
 
 X = torch.rand(2, 3)
 
@@ -64,6 +64,12 @@ def test_a_compiled_model_is_its_original():
     torch.testing.assert_close(smaller(X), zeroed(X))
     masks = magnitude.prune_units(compiled, 0.5, X, "neuron")
     assert masks == magnitude.prune_units(model, 0.5, X, "neuron")
+    assert (
+        magnitude.units_gone(masks, compiled, X, "neuron")["0"].tolist()
+        == (~masks["0.weight"].any(1)).nonzero().flatten().tolist()
+    )
+    with pytest.raises(ValueError, match="masks name '_orig_mod.0.weight', which the model has not"):
+        magnitude.units_gone(Masks({"_orig_mod.0.weight": masks["0.weight"]}), compiled, X, "neuron")
     zero_units(compiled, units, X)
     assert torch.equal(model[0].weight, zeroed[0].weight)
 

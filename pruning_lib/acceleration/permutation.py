@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from pruning_lib.acceleration.magnitude import kept_magnitude, magnitude
-from pruning_lib.checks import check_scores
+from pruning_lib.checks import check_model, check_scores
 from pruning_lib.structure import prunable
 from pruning_lib.structure.graph import FIXED, Graph
 from pruning_lib.structure.holding import held
@@ -110,6 +110,7 @@ def permute(model: nn.Module, example_inputs: Any, layer: str, order: Tensor) ->
         If `layer` is not such a layer, `order` is no permutation, or the channels cannot be moved (they are the model's
         inputs, feed its output, or come in whole blocks after a flatten), with the reason.
     """
+    model = check_model(model)
     columns = columns_of(model, layer)
     order = torch.as_tensor(order).cpu()
     if order.dtype != torch.int64 or not torch.equal(order.sort().values, torch.arange(columns)):
@@ -156,6 +157,7 @@ def permute_model(model: nn.Module, example_inputs: Any) -> tuple[nn.Module, dic
     ValueError
         If no layer's channels can be moved, with the reasons.
     """
+    model = check_model(model)
     graph = trace(model, example_inputs)
     readers: dict[tuple[int, ...], list[str]] = {}
     left: dict[str, str] = {}

@@ -87,6 +87,8 @@ def units_gone(masks: Masks, model: nn.Module, example_inputs: Any, unit: str = 
 
     Of a layer that is gone altogether the first unit, with all that is tied to it, is left out: it has to stay.
     """
+    model = check_model(model)
+    masks.weights_of(model)  # their names are the model's own
     graph = trace(model, example_inputs)
     return _graph_gone(masks, model, graph, graph_scores(model, graph, unit))
 
