@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.parameter import is_lazy
 
+from pruning_lib.inputs import described
+
 _NO_LAYERS = {"torch.jit": "TorchScript", "torch.export": "an exported graph", "torch.ao.nn.quantized": "quantized"}
 
 
@@ -32,9 +34,6 @@ def check_model(model: nn.Module) -> nn.Module:
         if isinstance(module, nn.Linear | _ConvNd) and weight is not None and weight.is_complex():
             raise ValueError(f"the weight of {what} is {weight.dtype}, must be real")
     return model
-
-
-from pruning_lib.inputs import described
 
 
 def check_sparsity(sparsity: float) -> float:
