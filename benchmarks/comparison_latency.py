@@ -82,7 +82,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=200)
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 64])
     given = parser.parse_args()
-    records.origin()  # now, before the first run
+    records.commit_at_start()  # now, before the first run
     record = json.loads(given.runs.read_text(encoding="utf-8"))
     name = record["settings"]["data"]
     shape = SHAPES[name]

@@ -38,7 +38,7 @@ def runs_of(notebook: str, folder: Path = FOLDER) -> dict[str, dict[str, Any]]:
     found = {}
     for path in sorted(folder.glob(f"{notebook}.*.json")):
         if "headline" in read(path.name, folder):  # a sweep or a benchmark is no single run
-            found[path.name.removeprefix(f"{notebook}.").removesuffix(".json")] = results.read(path)
+            found[path.name.removeprefix(f"{notebook}.").removesuffix(".json")] = results.read_results(path)
     return found
 
 

@@ -91,9 +91,9 @@ def test_what_yaml_can_not_make_a_value_of_is_refused_in_one_line(text):
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("sparsity", "nan", "02_snip: sparsity is nan, must be finite"),
-        ("sparsity", "-.inf", "02_snip: sparsity is -inf, must be finite"),
-        ("levels", "[0.5, .nan]", "02_snip: levels is [0.5, nan], must be finite"),
+        ("sparsity", "nan", "02_snip: sparsity is nan, must be a finite number"),
+        ("sparsity", "-.inf", "02_snip: sparsity is -inf, must be a finite number"),
+        ("levels", "[0.5, .nan]", "02_snip: levels is [0.5, nan], must be a finite number"),
         ("name", "a\udcff", "02_snip: name is 'a\\udcff', must be text that UTF-8 can encode"),
         ("words", '["\\ud800"]', "02_snip: words is ['\\ud800'], must be text that UTF-8 can encode"),
     ],
@@ -173,9 +173,9 @@ def test_a_file_that_is_no_notebook_is_refused(folder):
         ("01_good: {paper: {steps: 1.5}}", "01_good, profile paper: steps is 1.5, must be of type int"),
         ("01_good: {paper: {sparsty: 1}}", "01_good, profile paper: parameter is 'sparsty'"),
         ("01_good: {smoke: {out: x}}", "'out' is set by the runner"),
-        ("01_good: {smoke: {", "profiles.yaml is no YAML"),
-        ("01_good: {smoke: {steps: 2026-13-40}}", "profiles.yaml is no YAML: month must be in 1..12"),
-        ("01_good: {paper: {sparsity: .nan}}", "01_good, profile paper: sparsity is nan, must be finite"),
+        ("01_good: {smoke: {", "profiles.yaml is no plain YAML"),
+        ("01_good: {smoke: {steps: 2026-13-40}}", "profiles.yaml is no plain YAML: month must be in 1..12"),
+        ("01_good: {paper: {sparsity: .nan}}", "01_good, profile paper: sparsity is nan, must be a finite number"),
     ],
 )
 def test_profiles_are_checked_too(folder, profiles, message):

@@ -15,7 +15,7 @@ def test_what_is_saved_is_found_again(tmp_path):
     path = tmp_path / "record.json"
     assert records.finished(path, SETTINGS) == []
     records.save(path, "An experiment.", SETTINGS, copy.deepcopy(RUNS))
-    assert records.finished(path, SETTINGS) == [run | records.origin() for run in RUNS]
+    assert records.finished(path, SETTINGS) == [run | records.commit_at_start() for run in RUNS]
     record = json.loads(path.read_text(encoding="utf-8"))
     assert (record["about"], record["seconds"], record["settings"]) == ("An experiment.", 3.5, SETTINGS)
     assert {"versions", "device", "date", "commit", "dirty"} <= record.keys()
@@ -35,11 +35,11 @@ def at(monkeypatch):
     def change(**values):
         now = {"versions": {"torch": "2"}, "device": "cpu", "threads": 1, "date": "", "commit": "a", "dirty": False}
         monkeypatch.setattr(records, "provenance", lambda: now | values)
-        records.origin.cache_clear()
+        records.commit_at_start.cache_clear()
 
     yield change
     monkeypatch.undo()
-    records.origin.cache_clear()
+    records.commit_at_start.cache_clear()
 
 
 def test_each_run_keeps_the_commit_it_was_made_at(tmp_path, at, monkeypatch):

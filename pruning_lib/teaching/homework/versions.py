@@ -4,8 +4,7 @@ import copy
 import re
 from typing import Any
 
-from pruning_lib.reproduction.committed import LANGUAGE
-from pruning_lib.reproduction.kernel import KERNELSPEC
+from pruning_lib.reproduction.execution import KERNELSPEC, LANGUAGE
 from pruning_lib.teaching.homework.definitions import imports_and_definitions
 from pruning_lib.teaching.homework.source import FOLDED, Written
 
