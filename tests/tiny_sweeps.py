@@ -21,6 +21,7 @@ lr: float = 0.1
 name: str = "a"
 side: str = ""  # folder of the file `started`, with a line per start
 wait: bool = False  # until there is a file `go`
+late: float = 9.0  # runs from this lr on wait too
 fails: int = 0  # so many starts
 out: str = ""
 """
@@ -30,7 +31,7 @@ from pathlib import Path
 started = Path(side) / "started"
 with started.open("a") as file:
     file.write(f"{lr} {seeds[0]} {fails} {os.getpid()} {os.getppid()}\\n")
-while wait and not (Path(side) / "go").exists():
+while (wait or lr >= late) and not (Path(side) / "go").exists():
     time.sleep(0.02)
 """
 FAIL = """
