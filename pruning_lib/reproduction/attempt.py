@@ -56,7 +56,8 @@ def attempt(
         with FileLock(run.folder.parent / f".{run.folder.name}.lock"):
             if complete(run.folder):
                 return ""
-            remove_parts(run.folder)
+            for killed in run.folder.parent.glob(f".{run.folder.name}.*/"):
+                shutil.rmtree(killed, ignore_errors=True)
             part = run.folder.with_name(f".{run.folder.name}.{uuid.uuid4().hex[:8]}")
             part.mkdir()
             try:
@@ -76,13 +77,6 @@ def complete(folder: Path) -> bool:
         return results.read_results(folder / "results.json")["seconds"] is not None
     except (OSError, ValueError):
         return False
-
-
-def remove_parts(folder: Path) -> None:
-    """Remove what attempts that were killed left beside `folder`."""
-    for part in folder.parent.glob(f".{folder.name}.*"):
-        if part.is_dir():
-            shutil.rmtree(part, ignore_errors=True)
 
 
 def _logged(

@@ -28,11 +28,6 @@ class Record:
     missing: tuple[str, ...]  # the sweep's runs that are not complete
     planned: int  # how many runs the sweep has in this setting, whatever their device
 
-    @property
-    def label(self) -> str:
-        """The seed, where the run had a single one, by which its link is known."""
-        return "run" if self.seed is None else f"seed {self.seed}"
-
 
 @dataclass(frozen=True)
 class Row:

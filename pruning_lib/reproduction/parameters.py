@@ -48,26 +48,25 @@ def read_notebook(path: Path) -> Any:
         raise ValueError(f"{path} is no notebook: {error}") from None
 
 
-def parameters_cell(notebook: Any, name: str) -> int:
-    """Return the index of the one cell tagged `parameters`; ValueError where there is none or a papermill copy."""
-    tags = [cell.metadata.get("tags", []) for cell in notebook.cells]
-    if any("injected-parameters" in of_cell for of_cell in tags):
-        raise ValueError(f"{name} holds injected parameters: it is an executed copy, not the notebook itself")
-    found = [index for index, of_cell in enumerate(tags) if "parameters" in of_cell]
-    if len(found) != 1:
-        raise ValueError(f"{name} has {len(found)} cells tagged 'parameters', must have one")
-    return found[0]
-
-
 def declared(notebook: Any, name: str) -> dict[str, str]:
     """Return parameter name -> type name, as declared by the lines `name: type = default` of the parameters cell.
 
     The cell is read as Python: papermill's own inspection skips lines with a second `=`, as in a comment.
+
+    Raises
+    ------
+    ValueError
+        If there is not one cell tagged `parameters`, it is an executed copy, or a line declares no known type.
     """
-    source = notebook.cells[parameters_cell(notebook, name)].source
+    tags = [cell.metadata.get("tags", []) for cell in notebook.cells]
+    if any("injected-parameters" in of_cell for of_cell in tags):
+        raise ValueError(f"{name} holds injected parameters: it is an executed copy, not the notebook itself")
+    found = [cell for cell, of_cell in zip(notebook.cells, tags, strict=True) if "parameters" in of_cell]
+    if len(found) != 1:
+        raise ValueError(f"{name} has {len(found)} cells tagged 'parameters', must have one")
     types = {}
     try:
-        lines = ast.parse(source).body
+        lines = ast.parse(found[0].source).body
     except SyntaxError as error:
         raise ValueError(f"{name}: the parameters cell is no Python: {error}") from None
     for line in lines:
@@ -90,19 +89,16 @@ def strictly(kind: Any, value: Any, where: str, allowed: str = "") -> Any:
     try:
         return TypeAdapter(kind).validate_python(value, strict=True)
     except ValidationError as error:
-        first, fields = error.errors(include_url=False)[0], getattr(kind, "model_fields", ())
-        *_, key = "", *first["loc"]
-        must = re.sub(r"^(\w+ should|Value error,) ", "", first["msg"])
+        first, fields = error.errors(include_url=False)[0], ", ".join(getattr(kind, "model_fields", ()))
         if first["type"] == "extra_forbidden":
-            raise ValueError(f"{where}: key is {key!r}, must be one of {', '.join(fields)}") from None
+            raise ValueError(f"{where}: key is {first['loc'][-1]!r}, must be one of {fields}") from None
         if first["type"] == "missing":
-            raise ValueError(f"{where} is {value!r}, must have {key}") from None
-        if first["type"] == "model_type":
-            allowed = f"map {', '.join(fields)} to values"
+            raise ValueError(f"{where} is {value!r}, must have {first['loc'][-1]}") from None
+        must = f"map {fields} to values" if first["type"] == "model_type" else allowed
+        if not must or not first["type"].endswith("_type"):
+            must = re.sub(r"^(\w+ should|Value error,) ", "", first["msg"])
         if not allowed:
             where, value = ": ".join([where, *map(str, first["loc"])]), first["input"]
-        elif first["type"].endswith("_type"):
-            must = allowed
         raise ValueError(f"{where} is {value!r}, must {must}") from None
 
 

@@ -141,7 +141,8 @@ def _links(row: Row, base: str | Path) -> list[tuple[str, str]]:
     """Return label and relative address of each run of `row`, one for a file that holds several."""
     found: dict[Path, str] = {}
     for record in row.records:
-        found[record.link] = record.label if record.link not in found else "runs"
+        label = "run" if record.seed is None else f"seed {record.seed}"
+        found[record.link] = "runs" if record.link in found else label
     return [(label, quote(Path(os.path.relpath(link, base)).as_posix())) for link, label in found.items()]
 
 
