@@ -37,8 +37,6 @@ def read_with_ids(path: Path) -> Any:
 
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
-        if raw["nbformat"] != 4:
-            raise ValueError(f"nbformat is {raw['nbformat']}, must be 4")
         taken = {cell.get("id") for cell in raw["cells"]}
         for index, cell in enumerate(raw["cells"]):
             new = f"cell-{index}"

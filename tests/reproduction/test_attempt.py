@@ -14,13 +14,16 @@ from tiny_sweeps import make, started, write_yaml
 from pruning_lib.__main__ import main
 from pruning_lib.reproduction import results
 from pruning_lib.reproduction.attempt import attempt, complete
-from pruning_lib.reproduction.run import Run, execute
+from pruning_lib.reproduction.run import Outcome, Run
 from pruning_lib.reproduction.state import differences, state_of
 from pruning_lib.reproduction.sweep import opened, ready, recorded
 from pruning_lib.reproduction.sweep_file import read_sweep
 from pruning_lib.teaching.publishing.pages import handout
 
 ENVIRONMENT = {"OMP_NUM_THREADS": "1"}
+RESULT = dict.fromkeys(("device", "threads", "date", "commit", "dirty")) | {"versions": {}, "seconds": 1.0}
+RESULT |= {"notebook": "01_tiny", "parameters": {}}
+RESULT["headline"] = [{"name": "error", "value": 1.0, "unit": "", "paper": None, "note": ""}]
 
 
 @pytest.fixture
@@ -42,11 +45,8 @@ def sweep_of(folder, text="seeds: [0, 1]\n"):
 
 def pretend(sweep, name):
     """Leave the results of a run that was done."""
-    entry = {"name": "error", "value": 1.0, "unit": "", "paper": None, "note": ""}
-    result = dict.fromkeys(("device", "threads", "date", "commit", "dirty")) | {"versions": {}, "seconds": 1.0}
-    result |= {"notebook": "01_tiny", "parameters": {}, "headline": [entry]}
     (sweep.folder / name).mkdir(parents=True)
-    (sweep.folder / name / "results.json").write_text(json.dumps(result))
+    (sweep.folder / name / "results.json").write_text(json.dumps(RESULT))
 
 
 def change(folder, cell, text):
@@ -107,15 +107,15 @@ def test_a_run_is_refused_where_something_has_changed(folder, run):
 
 
 def test_a_run_does_not_count_if_something_has_changed_meanwhile(folder, run, monkeypatch):
-    def changing(*arguments):
-        outcome = execute(*arguments)
+    def changing(run, *arguments):
+        run.results.write_text(json.dumps(RESULT))
         change(folder, 1, "# changed\n")
-        return outcome
+        return Outcome(run, 1.0, RESULT)
 
     monkeypatch.setattr("pruning_lib.reproduction.attempt.execute", changing)
     failure = attempt(run, state_of(run.source, 1), ENVIRONMENT)
     assert failure == "01_tiny does not count: while it ran, notebook 01_tiny has changed"
-    assert len(started(folder)) == 1 and not run.results.exists()
+    assert run.folder.exists() and not run.results.exists()
     assert failure in (run.folder / "log.txt").read_text()
     assert attempt(run, state_of(run.source, 1), ENVIRONMENT, check=False) == "" and complete(run.folder)
 

@@ -115,30 +115,29 @@ def test_a_copy_that_a_full_disk_cut_off_is_removed(shared, tmp_path, monkeypatc
     assert list(run.folder.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    ("last", "failure"),
-    [
-        ("1 / 1", "04_last failed: "),
-        ("os._exit(3)", "04_last failed in cell 4 of 4 (os._exit(3)): DeadKernelError: Kernel died; "),
-    ],
-)
-def test_a_copy_that_can_not_be_completed_stays_as_it_was(folder, notebook_of, tmp_path, monkeypatch, last, failure):
-    nbformat.write(notebook_of("import os", last), folder / "04_last.ipynb")
-    (run,) = plan(["04_last"], out=tmp_path, notebooks=folder)
+@pytest.mark.parametrize("before", ["", "01_good failed in cell 4 of 5 (x): DeadKernelError: Kernel died"])
+def test_a_copy_that_can_not_be_completed_stays_as_it_was(shared, tmp_path, monkeypatch, before):
+    (run,) = plan(["01_good"], out=tmp_path, notebooks=shared)
     full_from(2, monkeypatch)
-    assert execute(run, print).failure == f"{failure}OSError: [Errno 28] No space left on device"
-    assert [path.name for path in run.folder.iterdir()] == ["04_last.ipynb"]
+    monkeypatch.setattr("pruning_lib.reproduction.execution.execute_cells", lambda *_: (before, False))
+    failure = execute(run, print).failure
+    assert (
+        failure == f"{before or '01_good failed'}{'; ' if before else ': '}OSError: [Errno 28] No space left on device"
+    )
+    assert [path.name for path in run.folder.iterdir()] == ["01_good.ipynb"]
     assert len(nbformat.read(run.copy, as_version=4).cells) > 3
 
 
-def test_a_run_that_fails_at_last_leaves_no_results(folder, notebook_of, tmp_path):
+def test_a_run_that_fails_at_last_leaves_no_results(shared, tmp_path, monkeypatch):
     def fail(notebook):
         raise OSError(28, "No space left on device")
 
-    nbformat.write(notebook_of("open(out, 'w').close()"), folder / "04_last.ipynb")
-    (run,) = plan(["04_last"], out=tmp_path, notebooks=folder)
-    assert execute(run, print, page=fail).failure == "04_last ran, but: [Errno 28] No space left on device"
-    assert [path.name for path in run.folder.iterdir()] == ["04_last.ipynb"]
+    (run,) = plan(["01_good"], out=tmp_path, notebooks=shared)
+    monkeypatch.setattr(
+        "pruning_lib.reproduction.execution.execute_cells", lambda *_: (run.results.touch() or "", False)
+    )
+    assert execute(run, print, page=fail).failure == "01_good ran, but: [Errno 28] No space left on device"
+    assert [path.name for path in run.folder.iterdir()] == ["01_good.ipynb"]
 
 
 def test_an_interrupt_saves_the_copy_and_starts_nothing_more(shared, tmp_path, monkeypatch):
