@@ -66,11 +66,11 @@ def main() -> None:
     sizes = {"train_samples": len(images.train[1]), "test_samples": len(images.test[1])}
     settings = {"data": given.data} | sizes | asdict(PROTOCOL)
     if given.list:
-        runs = records.finished(given.out, settings)
+        runs = records.runs_in(given.out, settings)
         missing = still_missing(runs, given.seeds)
         print(f"{len(runs)} cells done, {len(missing)} missing", *missing, sep="\n")
         return
-    with records.held(given.out):
+    with records.locked(given.out):
         make(given.out, images, settings, given.seeds)
 
 
@@ -82,7 +82,7 @@ def still_missing(runs: list[dict], seeds: list[int]) -> list[tuple]:
 
 def make(out: Path, images: data.Data, settings: dict, seeds: list[int]) -> None:
     """Add the missing cells to the file."""
-    runs = records.finished(out, settings)
+    runs = records.runs_in(out, settings)
     missing = still_missing(runs, seeds)
     dense: tuple[int, nn.Module] | None = None
     with tqdm(missing, unit="cell", mininterval=10) as bar:
@@ -90,7 +90,7 @@ def make(out: Path, images: data.Data, settings: dict, seeds: list[int]) -> None
             if dense is None or dense[0] != seed:
                 dense = seed, PROTOCOL.dense(images, seed)
             runs.append(cell(name, setting, seed, images, dense[1]))
-            records.save(out, __doc__.split("\n")[0], settings, runs)
+            records.write_runs(out, __doc__.split("\n")[0], settings, runs)
             shown = runs[-1].get("failed") or f"{runs[-1]['accuracy']:.4f} at {runs[-1]['sparsity']:.4f}"
             bar.set_postfix_str(f"{name} {setting} seed {seed}: {shown}")
 

@@ -100,7 +100,7 @@ def main() -> None:
         for form, (_, fastest) in seconds.items():
             print(f"batch {batch:3}  {form:16} {1000 * fastest:8.3f} ms  {seconds['dense'][1] / fastest:6.2f} ×")
     settings = {"data": name, "threads": given.threads, "repeats": given.repeats}
-    records.save(given.out, __doc__.split("\n")[0], settings, runs)
+    records.write_runs(given.out, __doc__.split("\n")[0], settings, runs)
 
 
 if __name__ == "__main__":

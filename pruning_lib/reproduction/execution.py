@@ -25,7 +25,7 @@ LANGUAGE = {  # without Python's version, which differs from one machine to the 
 INJECTED = "injected-parameters"  # papermill's tag of the cell with the parameters that were given
 
 
-class SameInterpreter(AsyncKernelManager):
+class _SameInterpreter(AsyncKernelManager):
     """Starts the running Python, where an installed `python3` kernel may be another's."""
 
     def __init__(self, **settings: Any) -> None:
@@ -71,11 +71,13 @@ def execute_cells(
             cell.outputs, cell.execution_count = [], None
     client = NotebookClient(
         notebook,
-        kernel_manager_class=SameInterpreter,
+        kernel_manager_class=_SameInterpreter,
         resources={"metadata": {"path": str(source.parent)}},
         shutdown_kernel="immediate",  # asked politely in the middle of a cell, it writes tracebacks to the terminal
         coalesce_streams=True,
         record_timing=False,
+        startup_timeout=600,  # a busy machine is no failure, and its late outputs are not to be lost
+        iopub_timeout=600,
         store_widget_state=keep_widgets,
     )
     client.reset_execution_trackers()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pruning_lib.reproduction.attempt import PARAMETERS, complete
-from pruning_lib.reproduction.results import checked, read_results
+from pruning_lib.reproduction.results import checked_results, read_results
 from pruning_lib.reproduction.sweep import PLAN, Plan, read_plan
 from pruning_lib.reproduction.sweep_file import Expected, matches
 
@@ -128,9 +128,9 @@ def _of_file(path: Path) -> list[Record]:
         content = json.loads(path.read_text(encoding="utf-8"))
         if is_sweep(content):
             given = {run["run"]: run["given"] for run in content["runs"]}
-            made = {run["run"]: checked(run) for run in content["runs"]}
+            made = {run["run"]: checked_results(run) for run in content["runs"]}
             return _of_plan(Plan(runs=given, **content["settings"]), made, path, lambda name: path)
-        result, link, given = checked(content), path, {}
+        result, link, given = checked_results(content), path, {}
         if path.name == "results.json":  # of a run, beside a sweep's file with all that it was given
             link, beside = _page_in(path.parent), path.parent / PARAMETERS
             given = json.loads(beside.read_text(encoding="utf-8"))["parameters"] if beside.exists() else {}

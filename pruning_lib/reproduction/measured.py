@@ -29,7 +29,7 @@ def paper_values(notebook: str, folder: Path = FOLDER) -> dict[str, dict[str, An
     for name, entry in known[notebook].items():
         if set(entry) != ENTRY or entry["mark"] not in MARKS:
             raise ValueError(f"{PAPERS}: {name!r} is {entry}, must have {', '.join(sorted(ENTRY))}, the mark R or M")
-        results.finite(entry["value"], f"{PAPERS}: {name!r}")
+        results.finite_number(entry["value"], f"{PAPERS}: {name!r}")
     return known[notebook]
 
 

@@ -102,7 +102,7 @@ def strictly(kind: Any, value: Any, where: str, allowed: str = "") -> Any:
         raise ValueError(f"{where} is {value!r}, must {must}") from None
 
 
-def check(values: dict[str, Any], types: dict[str, str], where: str) -> dict[str, Any]:
+def check_parameters(values: dict[str, Any], types: dict[str, str], where: str) -> dict[str, Any]:
     """Return `values` fitted to `types`, else raise ValueError with the name, the value and what is allowed."""
     result = {}
     for name, value in values.items():
@@ -149,7 +149,7 @@ def read_yaml(path: Path) -> Any:
         raise ValueError(f"{path} is no plain YAML: {error}") from None
 
 
-def parse(text: str, name: str, type_name: str | None) -> Any:
+def value_of(text: str, name: str, type_name: str | None) -> Any:
     """Return the value that `text` stands for on the command line: as it is for a str, else read as YAML."""
     if type_name == "str":
         return text

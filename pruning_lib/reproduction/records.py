@@ -14,7 +14,7 @@ SAME = ("versions", "device", "threads")  # of all runs in a file
 
 
 @contextmanager
-def held(path: Path, busy: str = "") -> Iterator[None]:
+def locked(path: Path, busy: str = "") -> Iterator[None]:
     """Let nobody else add to the file at `path`; ValueError if somebody does: the last to save would drop the rest.
 
     `busy` is the message then, if it is to be another one.
@@ -30,7 +30,7 @@ def held(path: Path, busy: str = "") -> Iterator[None]:
         raise ValueError(busy) from None
 
 
-def finished(path: Path, settings: dict[str, Any]) -> list[dict]:
+def runs_in(path: Path, settings: dict[str, Any]) -> list[dict]:
     """Runs already in the file at `path`, each with its commit and dirty flag.
 
     Raises
@@ -48,7 +48,7 @@ def finished(path: Path, settings: dict[str, Any]) -> list[dict]:
     return [run | {name: run.get(name, record[name]) for name in ORIGIN} for run in record["runs"]]
 
 
-def save(path: Path, about: str, settings: dict[str, Any], runs: list[dict]) -> None:
+def write_runs(path: Path, about: str, settings: dict[str, Any], runs: list[dict]) -> None:
     """Write all `runs`, each with its "seconds", to `path`, a line each; what they are `about` and their provenance.
 
     Runs without a commit are of this process: they get its own, and its dirty flag, in `runs` too.

@@ -59,13 +59,13 @@ class Headline:
             raise ValueError("headline: name is empty, must say what the number is")
         for key in ("value", "paper", "tolerance"):
             if key == "value" or getattr(self, key) is not None:
-                object.__setattr__(self, key, finite(getattr(self, key), f"headline {self.name!r}: {key}"))
+                object.__setattr__(self, key, finite_number(getattr(self, key), f"headline {self.name!r}: {key}"))
         if self.tolerance is not None and (self.paper is None or self.tolerance < 0):
             allowed = "at least 0, beside a paper's number"
             raise ValueError(f"headline {self.name!r}: tolerance is {self.tolerance}, must be {allowed}")
 
 
-def finite(value: Any, name: str) -> int | float:
+def finite_number(value: Any, name: str) -> int | float:
     """Return `value` as a Python number if it is a finite one, else raise ValueError."""
     try:
         if isinstance(value, (bool, str)):
@@ -179,12 +179,12 @@ def write_json(path: str | os.PathLike, content: dict[str, Any]) -> None:
 def read_results(path: str | os.PathLike) -> dict[str, Any]:
     """Return what `write` wrote to `path`; ValueError naming the file if it is not complete."""
     try:
-        return checked(json.loads(Path(path).read_text(encoding="utf-8")))
+        return checked_results(json.loads(Path(path).read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:  # a broken JSON or encoding is a ValueError too
         raise ValueError(f"{path} holds no complete results: {error}") from None
 
 
-def checked(result: Any) -> dict[str, Any]:
+def checked_results(result: Any) -> dict[str, Any]:
     """Return `result` if it is what `write` writes, else raise ValueError or TypeError."""
     missing = [key for key in KEYS if key not in result]
     if missing:

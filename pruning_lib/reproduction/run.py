@@ -10,13 +10,13 @@ from typing import Any
 from pruning_lib.files import make_writable, written_whole
 from pruning_lib.reproduction import NOTEBOOKS, results
 from pruning_lib.reproduction.parameters import (
-    check,
+    check_parameters,
     chosen,
     declared,
     notebook_paths,
-    parse,
     read_notebook,
     read_profiles,
+    value_of,
 )
 
 
@@ -93,9 +93,11 @@ def plan(
         if profile not in profiles[name]:
             raise ValueError(f"profile of {name} is {profile!r}, must be one of {', '.join(profiles[name])}")
         types = declared(read_notebook(paths[name]), name)
-        of_profile = {key: check(values, types, f"{name}, profile {key}") for key, values in profiles[name].items()}
-        values = {key: parse(text, key, types.get(key)) for key, text in (given or {}).items()}
-        parameters = of_profile[profile] | check(values, types, name)
+        of_profile = {
+            key: check_parameters(values, types, f"{name}, profile {key}") for key, values in profiles[name].items()
+        }
+        values = {key: value_of(text, key, types.get(key)) for key, text in (given or {}).items()}
+        parameters = of_profile[profile] | check_parameters(values, types, name)
         runs.append(Run(paths[name].resolve(), profile, parameters, Path(out).resolve() / name / profile))
     for run in runs:
         try:
@@ -165,10 +167,10 @@ def headline_table(outcomes: Sequence[Outcome]) -> str:
     """Return the headline numbers of all runs, the paper's beside ours, in aligned columns."""
     from tabulate import tabulate
 
-    from pruning_lib.reproduction.table import number
+    from pruning_lib.reproduction.table import rounded
 
     rows = [
-        (each.run.name, entry["name"], number(entry["value"]), number(entry["paper"]), entry["unit"], entry["note"])
+        (each.run.name, entry["name"], rounded(entry["value"]), rounded(entry["paper"]), entry["unit"], entry["note"])
         for each in outcomes
         for entry in (each.results["headline"] if each.results else [])
     ]

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 from pruning_lib.files import make_writable
 from pruning_lib.reproduction.attempt import attempt, complete
 from pruning_lib.reproduction.progress import Progress
-from pruning_lib.reproduction.records import held
+from pruning_lib.reproduction.records import locked
 from pruning_lib.reproduction.results import read_results, write_json
 from pruning_lib.reproduction.run import Run
 from pruning_lib.reproduction.state import differences, state_of
@@ -77,7 +77,7 @@ def opened(sweep: Sweep, threads: int = 1, mix: bool = False) -> Iterator[dict[s
     # A sweep that was killed before it had its plan may have left its lock, and the plan half written.
     if not (folder / PLAN).exists() and any(not path.name.startswith(f".{PLAN}.") for path in folder.iterdir()):
         raise ValueError(f"out is {str(folder)!r}, must be a new or empty folder, or one with this sweep")
-    with held(folder / PLAN, f"a sweep is running in {folder}: wait for it, or choose another --out"):
+    with locked(folder / PLAN, f"a sweep is running in {folder}: wait for it, or choose another --out"):
         _planned(sweep, state, mix)
         yield state
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field, FiniteFloat
 from pruning_lib.reproduction import NOTEBOOKS
 from pruning_lib.reproduction.parameters import (
     Text,
-    check,
+    check_parameters,
     declared,
     notebook_paths,
     read_notebook,
@@ -35,11 +35,11 @@ class Expected(BaseModel, extra="forbid"):
     differs: Text = ""
 
 
-class GivenExpected(Expected):
+class _GivenExpected(Expected):
     where: Annotated[dict[str, Any], Some] = {}
 
 
-class SweepFile(BaseModel, extra="forbid"):
+class _SweepFile(BaseModel, extra="forbid"):
     """What the file holds."""
 
     notebook: Any = None
@@ -101,23 +101,20 @@ def read_sweep(path: str | Path, out: str | Path | None = None, notebooks: str |
         For anything unknown, missing, empty, given twice, of the wrong type, or a path that leaves ``runs``.
     """
     path, paths = Path(path), notebook_paths(Path(notebooks))
-    file = strictly(SweepFile, read_yaml(path), str(path))
+    file = strictly(_SweepFile, read_yaml(path), str(path))
     name = _one_of(file.notebook, paths, f"{path}: notebook")
     profiles = read_profiles(Path(notebooks), list(paths))[name]
     profile = _one_of(file.profile, profiles, f"{path}: profile of {name}")
     types = declared(read_notebook(paths[name]), name)
-    fixed = check(file.parameters, types, f"{path}, parameters")
-    grid = {
-        key: _distinct([check({key: value}, types, f"{path}, grid")[key] for value in values], f"{path}, grid: {key}")
-        for key, values in file.grid.items()
-    }
+    fixed = check_parameters(file.parameters, types, f"{path}, parameters")
+    grid = {key: _distinct(key, values, types, f"{path}, grid") for key, values in file.grid.items()}
     seed_parameter, seeds = _seeds_of(file, types, path)
     axes = grid | ({seed_parameter: seeds} if seeds else {})
     if not axes:
         raise ValueError(f"{path}: neither grid nor seeds is given, must have one of them")
     for key in fixed.keys() & axes.keys() | grid.keys() & {seed_parameter}:
         raise ValueError(f"{path}: {key} is given twice, must be in one of parameters, grid and seeds")
-    base = check(profiles[profile], types, f"{name}, profile {profile}") | fixed
+    base = check_parameters(profiles[profile], types, f"{name}, profile {profile}") | fixed
     points = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
     runs = {_run_name(name, varied, base | varied): base | varied for varied in points}
     expected = [_expectation(entry, types, runs, seed_parameter, path) for entry in file.expected]
@@ -140,15 +137,16 @@ def _one_of(value: Any, allowed: Any, name: str) -> str:
     return value
 
 
-def _distinct(values: list[Any], name: str) -> list[Any]:
-    """Return `values` if no two are the same."""
-    for value in values:
-        if values.count(value) > 1:
-            raise ValueError(f"{name} has {value!r} {values.count(value)} times: two runs would be the same")
-    return values
+def _distinct(name: str, values: list[Any], types: dict[str, str], where: str) -> list[Any]:
+    """Return the `values` of a parameter, checked, if no two are the same."""
+    fitted = [check_parameters({name: value}, types, where)[name] for value in values]
+    for value in fitted:
+        if fitted.count(value) > 1:
+            raise ValueError(f"{where}: {name} has {value!r} {fitted.count(value)} times: two runs would be the same")
+    return fitted
 
 
-def _seeds_of(file: SweepFile, types: dict[str, str], path: Path) -> tuple[str, list[Any]]:
+def _seeds_of(file: _SweepFile, types: dict[str, str], path: Path) -> tuple[str, list[Any]]:
     """Return the seed parameter and its value in each repetition: [seed] where it takes a list."""
     if not file.seeds:
         if file.seed_parameter is not None:
@@ -160,8 +158,7 @@ def _seeds_of(file: SweepFile, types: dict[str, str], path: Path) -> tuple[str, 
         name = next((usual for usual in ("seeds", "seed") if usual in types), None)
     _one_of(name, allowed, f"{path}: seed_parameter")
     values = [[seed] if types[name] == "list[int]" else seed for seed in file.seeds]
-    fitted = [check({name: value}, types, f"{path}, seeds")[name] for value in values]
-    return name, _distinct(fitted, f"{path}: seeds")
+    return name, _distinct(name, values, types, f"{path}, seeds")
 
 
 def _run_name(notebook: str, varied: dict[str, Any], parameters: dict[str, Any]) -> str:
@@ -177,8 +174,8 @@ def _expectation(
     entry: Any, types: dict[str, str], runs: dict[str, dict], seed_parameter: str, path: Path
 ) -> dict[str, Any]:
     """Return one entry of `expected`, all of its keys filled in."""
-    entry = strictly(GivenExpected, entry, f"{path}: expected").model_dump()
-    where = entry["where"] = check(entry["where"], types, f"{path}, expected")
+    entry = strictly(_GivenExpected, entry, f"{path}: expected").model_dump()
+    where = entry["where"] = check_parameters(entry["where"], types, f"{path}, expected")
     if seed_parameter in where:
         raise ValueError(f"{path}: expected of {entry['quantity']!r} is where {where}, must hold for all seeds")
     if not any(matches(where, parameters) for parameters in runs.values()):

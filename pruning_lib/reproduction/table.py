@@ -101,8 +101,8 @@ def cells(row: Row, rows: Sequence[Row]) -> list[str]:
     """Return what a reader sees of `row`, but for the links."""
     unit = "" if row.unit in ("%", "") else f" {row.unit}"
     percent = " %" if row.unit == "%" else unit
-    ours = number(row.mean) + (f" ± {row.sd:.2g}" if row.sd is not None else "") + percent
-    paper = number(row.paper) + percent if row.paper is not None else ""
+    ours = rounded(row.mean) + (f" ± {row.sd:.2g}" if row.sd is not None else "") + percent
+    paper = rounded(row.paper) + percent if row.paper is not None else ""
     verdict = row.verdict
     if verdict and row.tolerance is not None:
         late = ", set after the runs" if row.late else ""
@@ -111,7 +111,7 @@ def cells(row: Row, rows: Sequence[Row]) -> list[str]:
     return [row.notebook, row.quantity, _setting(row, rows), paper, ours, n, verdict]
 
 
-def number(value: float | None) -> str:
+def rounded(value: float | None) -> str:
     """Return `value` with four digits, large ones with eight; nothing for None."""
     return "" if value is None else f"{value:.{4 if abs(value) < 1e4 else 8}g}"
 

@@ -4,7 +4,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
-from pruning_lib.reproduction.parameters import check, declared, load_yaml, parse
+from pruning_lib.reproduction.parameters import check_parameters, declared, load_yaml, value_of
 from pruning_lib.reproduction.run import plan
 
 TYPES = {
@@ -45,7 +45,7 @@ def rewritten(folder, parameters):
     ],
 )
 def test_text_becomes_the_declared_type(name, text, value):
-    got = check({name: parse(text, name, TYPES[name])}, TYPES, "02_snip")[name]
+    got = check_parameters({name: value_of(text, name, TYPES[name])}, TYPES, "02_snip")[name]
     assert got == value
     assert type(got) is type(value)
     if isinstance(value, list):
@@ -72,19 +72,19 @@ def test_text_becomes_the_declared_type(name, text, value):
 )
 def test_wrong_type_is_refused_with_name_value_and_type(name, text):
     with pytest.raises(ValueError, match=rf"02_snip: {name} is .*, must be of type ") as caught:
-        check({name: parse(text, name, TYPES[name])}, TYPES, "02_snip")
+        check_parameters({name: value_of(text, name, TYPES[name])}, TYPES, "02_snip")
     assert str(caught.value).endswith(TYPES[name])
 
 
 def test_text_that_is_no_yaml_is_refused():
     with pytest.raises(ValueError, match=r"counts is '\[1', must be YAML for a value of type list\[int\]"):
-        parse("[1", "counts", "list[int]")
+        value_of("[1", "counts", "list[int]")
 
 
 @pytest.mark.parametrize("text", ["2026-13-40", 5000 * "[", "!!timestamp x", "? [a]\n: 1"])
 def test_what_yaml_can_not_make_a_value_of_is_refused_in_one_line(text):
     with pytest.raises(ValueError, match="must be YAML for a value of type int") as caught:
-        parse(text, "steps", "int")
+        value_of(text, "steps", "int")
     assert "\n" not in str(caught.value)
 
 
@@ -100,7 +100,7 @@ def test_what_yaml_can_not_make_a_value_of_is_refused_in_one_line(text):
 )
 def test_what_no_file_can_hold_is_refused_with_its_name(name, text, message):
     with pytest.raises(ValueError) as caught:
-        check({name: parse(text, name, TYPES[name])}, TYPES, "02_snip")
+        check_parameters({name: value_of(text, name, TYPES[name])}, TYPES, "02_snip")
     assert str(caught.value) == message
 
 
@@ -114,12 +114,12 @@ def test_nan_is_a_number_as_in_python():
 
 def test_unknown_name_is_refused_with_the_list():
     with pytest.raises(ValueError, match=r"parameter is 'sparsty', must be one of steps: int, sparsity: float"):
-        check({"sparsty": 0.5}, TYPES, "02_snip")
+        check_parameters({"sparsty": 0.5}, TYPES, "02_snip")
 
 
 def test_out_is_the_runners():
     with pytest.raises(ValueError, match="'out' is set by the runner"):
-        check({"out": "x.json"}, TYPES, "02_snip")
+        check_parameters({"out": "x.json"}, TYPES, "02_snip")
 
 
 def test_declared_reads_types_beside_comments_with_equal_signs(folder):
