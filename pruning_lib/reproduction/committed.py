@@ -6,8 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from pruning_lib.reproduction.parameters import INJECTED
+
 OF_A_RUN = ("execution", "papermill", "widgets", "ExecuteTime", "collapsed", "scrolled", "trusted")
-BY_PAPERMILL = ("injected-parameters", "papermill-error-cell-tag")
+BY_PAPERMILL = (INJECTED, "papermill-error-cell-tag")
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 

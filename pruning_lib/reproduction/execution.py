@@ -12,6 +12,7 @@ from jupyter_client import AsyncKernelManager
 from jupyter_client.kernelspec import KernelSpec
 
 from pruning_lib.files import CHECKOUT, written_whole
+from pruning_lib.reproduction.parameters import INJECTED
 
 KERNELSPEC = {"name": "python3", "display_name": "Python 3", "language": "python"}
 LANGUAGE = {  # without Python's version, which differs from one machine to the next
@@ -22,7 +23,6 @@ LANGUAGE = {  # without Python's version, which differs from one machine to the 
     "nbconvert_exporter": "python",
     "pygments_lexer": "ipython3",
 }
-INJECTED = "injected-parameters"  # papermill's tag of the cell with the parameters that were given
 
 
 class _SameInterpreter(AsyncKernelManager):

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, FiniteFloat, TypeAdapter, ValidationError
 
 RESERVED = "out"
+INJECTED = "injected-parameters"  # papermill's tag of the cell with the parameters that were given
 
 
 def _encodable(text: str) -> str:
@@ -59,7 +60,7 @@ def declared(notebook: Any, name: str) -> dict[str, str]:
         If there is not one cell tagged `parameters`, it is an executed copy, or a line declares no known type.
     """
     tags = [cell.metadata.get("tags", []) for cell in notebook.cells]
-    if any("injected-parameters" in of_cell for of_cell in tags):
+    if any(INJECTED in of_cell for of_cell in tags):
         raise ValueError(f"{name} holds injected parameters: it is an executed copy, not the notebook itself")
     found = [cell for cell, of_cell in zip(notebook.cells, tags, strict=True) if "parameters" in of_cell]
     if len(found) != 1:

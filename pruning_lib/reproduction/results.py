@@ -157,18 +157,20 @@ def write(
 
 
 def write_json(path: str | os.PathLike, content: dict[str, Any]) -> None:
-    """Write `content` to `path` as JSON, whole or not at all; a list of "runs", which comes last, has a line for each.
+    """Write `content` to `path` as JSON, whole or not at all; a list of "runs" comes last, with a line for each.
 
     Raises
     ------
     OSError
         Naming the file, as that of a full disk does not by itself.
     """
-    shape = {"ensure_ascii": False, "allow_nan": False}
+    shape, runs = {"ensure_ascii": False, "allow_nan": False}, content.get("runs")
+    if isinstance(runs, list):
+        content = {key: value for key, value in content.items() if key != "runs"} | {"runs": []}
     text = json.dumps(content, indent=1, **shape)
-    if isinstance(content.get("runs"), list):
-        lines = ",\n".join(json.dumps(run, separators=(",", ":"), **shape) for run in content["runs"])
-        text = json.dumps(content | {"runs": []}, indent=1, **shape).removesuffix("[]\n}") + f"[\n{lines}\n]\n}}"
+    if isinstance(runs, list):
+        lines = ",\n".join(json.dumps(run, separators=(",", ":"), **shape) for run in runs)
+        text = text.removesuffix("[]\n}") + f"[\n{lines}\n]\n}}"
     try:
         with written_whole(path) as temporary:
             temporary.write_text(text + "\n", encoding="utf-8")

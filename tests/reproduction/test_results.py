@@ -148,3 +148,24 @@ def test_commit_and_dirty_flag_are_those_of_the_checkout(tmp_path, monkeypatch):
 def test_no_git_is_no_error(monkeypatch):
     monkeypatch.setenv("PATH", "")
     assert results.provenance()["commit"] is None
+
+
+@pytest.mark.parametrize("runs", [[], [{"a": 1, "γ": [1, 2]}, {"a": 2}], {"one": {"lr": 0.1}}])
+def test_a_list_of_runs_has_a_line_for_each(tmp_path, runs):
+    content = {"runs": runs, "about": "x", "settings": {"empty": []}}
+    results.write_json(tmp_path / "a.json", content)
+    text = (tmp_path / "a.json").read_text(encoding="utf-8")
+    assert json.loads(text) == content
+    assert not isinstance(runs, list) or all(
+        json.dumps(run, separators=(",", ":"), ensure_ascii=False) in text for run in runs
+    )
+
+
+def test_a_full_disk_is_told_with_the_name_of_the_file(tmp_path, monkeypatch):
+    def full(*arguments, **settings):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pathlib.Path.write_text", full)
+    with pytest.raises(OSError, match="No space left on device.*a.json"):
+        results.write_json(tmp_path / "a.json", {})
+    assert list(tmp_path.iterdir()) == []
