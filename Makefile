@@ -1,10 +1,16 @@
-# Everything runs in .venv, which is made on first use and again when requirements.txt or pyproject.toml change.
+# Everything runs in a virtual environment, which is made on first use and again when what it is made of changes.
+# make TORCH=cpu takes PyTorch's own CPU builds; make PYTHON=python3.12 another Python. Each has an environment apart.
 PYTHON ?= python3
-VENV := .venv
+TORCH ?=
+VENV := .venv$(if $(filter-out python3,$(PYTHON)),-$(notdir $(PYTHON)))$(if $(TORCH),-$(TORCH))
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-HOMEWORK := .venv-homework
+HOMEWORK := $(VENV)-homework
 HOMEWORK_READY := $(HOMEWORK)/.ready
+PIP := $(BIN)/uv pip install --quiet --python $(BIN)/python
+# PyTorch, and what only its CUDA builds need.
+PYTORCH := ^(torch|torchvision)==
+CUDA := ^(triton|cuda-|nvidia-)
 # One thread where results must not depend on the machine's number of processors.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
@@ -23,15 +29,29 @@ help:
 	@echo "make bench      measure speed (benchmarks/)"
 	@echo "make bench-gpu  measure 2:4 products on the GPU there is"
 	@echo "make check      ruff, as CI does"
+	@echo
+	@echo "with TORCH=cpu           PyTorch without CUDA: about 1.5 GB in place of 6"
+	@echo "with PYTHON=python3.12   another Python, 3.11 to 3.13"
+
+ifneq ($(filter-out cpu,$(TORCH)),)
+$(error TORCH is '$(TORCH)', must be cpu or left out)
+endif
 
 $(READY): requirements.txt pyproject.toml
 	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $$(grep '^uv==' requirements.txt)
-	$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements.txt
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+ifeq ($(TORCH),cpu)
+	@$(PIP) --torch-backend cpu $$(grep -E '$(PYTORCH)' requirements.txt) 2>$(VENV)/torch.log || { echo "PyTorch's CPU builds \
+	can't be had (why: $(VENV)/torch.log). Leave out TORCH=cpu (6 GB), or put its torch and torchvision into $(VENV) \
+	by hand, in the versions of requirements.txt, and call make again."; exit 1; }
+	grep -vE '$(PYTORCH)|$(CUDA)' requirements.txt | $(PIP) -r -
+else
+	$(PIP) -r requirements.txt
+endif
+	$(PIP) --no-deps --editable .
 	touch $@
 
-# nbgrader has its own: small, no torch. What it grades runs in .venv, which its kernel "python3" is.
+# nbgrader has its own: small, no torch. What it grades runs in $(VENV), which its kernel "python3" is.
 $(HOMEWORK_READY): requirements-homework.txt $(READY)
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(HOMEWORK)
 	$(BIN)/uv pip install --quiet --python $(HOMEWORK)/bin/python -r requirements-homework.txt
@@ -73,8 +93,9 @@ bench-gpu: $(READY)
 check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache
 
 # build/homework stays: it holds what students handed in, and their marks.
 clean:
-	rm -rf $(VENV) $(HOMEWORK) runs
+	rm -rf .venv .venv-* runs
 	[ ! -d build ] || find build -mindepth 1 -maxdepth 1 ! -name homework -exec rm -rf {} +

@@ -7,23 +7,11 @@ import shutil
 from importlib import metadata
 from pathlib import Path
 
+from packaging.requirements import Requirement
+
 import pruning_lib
 from pruning_lib.reproduction import CHECKOUT
 
-REQUIRED = ("torch", "numpy", "safetensors", "tqdm", "click")
-FOR_NOTEBOOKS = (
-    "torchvision",
-    "scikit-learn",
-    "matplotlib",
-    "pandas",
-    "jupyterlab",
-    "ipykernel",
-    "ipywidgets",
-    "anywidget",
-    "nbconvert",
-    "papermill",
-    "pyyaml",
-)
 COMPILED = ("torch", "torchvision")  # a pair that doesn't match is installed and yet fails to import
 
 
@@ -43,7 +31,8 @@ def examine(data: Path) -> tuple[str, bool]:
     """
     lines = [f"pruning_lib {pruning_lib.__version__}, python {platform.python_version()}, {platform.platform()}"]
     missing = []
-    for name in REQUIRED + FOR_NOTEBOOKS:
+    required = needed()
+    for name in required + needed("notebooks"):
         found = version(name)
         trouble = import_error(name) if found and name in COMPILED else ""
         if trouble:
@@ -60,7 +49,19 @@ def examine(data: Path) -> tuple[str, bool]:
         lines.append(f"{len(missing)} thing{'s' * (len(missing) > 1)} missing: {', '.join(missing)}")
     else:
         lines.append("ready")
-    return "\n".join(lines), not set(missing) & set(REQUIRED)
+    return "\n".join(lines), not set(missing) & set(required)
+
+
+def needed(extra: str = "") -> list[str]:
+    """Return the packages that pruning_lib's own metadata names: without `extra` those it can't do without."""
+    try:
+        requirements = [Requirement(line) for line in metadata.requires("pruning-lib") or []]
+    except metadata.PackageNotFoundError:  # run from its folder: nobody has said yet what belongs to it
+        return [] if extra else ["pruning-lib"]
+    always = [one.name for one in requirements if not one.marker or one.marker.evaluate({"extra": ""})]
+    if not extra:
+        return always
+    return [one.name for one in requirements if one.name not in always and one.marker.evaluate({"extra": extra})]
 
 
 def version(name: str) -> str | None:
@@ -84,10 +85,6 @@ def pins(path: Path) -> str:
     """Return which installed packages differ from the versions pinned in `path`."""
     if not path.exists():
         return "requirements.txt is not beside the package: versions not compared"
-    try:
-        from packaging.requirements import Requirement
-    except ImportError:
-        return "packaging is not installed: versions not compared with requirements.txt"
     stripped = (line.split("#")[0].strip() for line in path.read_text(encoding="utf-8").splitlines())
     wanted = [Requirement(line) for line in stripped if line and not line.startswith("-")]
     differing, count = [], 0

@@ -1,4 +1,6 @@
+import re
 import sys
+import tomllib
 from importlib import metadata
 
 import pytest
@@ -25,6 +27,31 @@ def without(monkeypatch):
             monkeypatch.setitem(sys.modules, name, None)  # its import then fails
 
     return hide
+
+
+def test_packages_are_those_of_the_metadata(monkeypatch):
+    lines = ["one>=1", "two; python_version>='3'", "no; python_version<'3'"]
+    lines += ["more; extra=='notebooks'", "x; extra=='dev'"]
+    monkeypatch.setattr(metadata, "requires", lambda name: lines)
+    assert doctor.needed() == ["one", "two"]
+    assert doctor.needed("notebooks") == ["more"]
+
+
+def test_the_metadata_are_the_projects():
+    project = tomllib.loads((doctor.CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    names = [re.match(r"[\w-]+", line)[0] for line in project["optional-dependencies"]["notebooks"]]
+    assert doctor.needed("notebooks") == names
+
+
+def test_without_metadata_the_package_itself_is_missing(monkeypatch, tmp_path):
+    def unknown(name):
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "requires", unknown)
+    monkeypatch.setattr(metadata, "version", unknown)
+    lines, usable = lines_of(tmp_path)
+    assert lines[-1] == "1 thing missing: pruning-lib"
+    assert not usable
 
 
 def lines_of(tmp_path):

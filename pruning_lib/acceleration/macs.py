@@ -15,35 +15,16 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from pruning_lib.inputs import Inputs, call
+from pruning_lib.modes import evaluating
 
 aten = torch.ops.aten
 # op → where its two factors stand among the arguments
-PRODUCTS = {
-    aten.mm: (0, 1),
-    aten.addmm: (1, 2),
-    aten.bmm: (0, 1),
-    aten.baddbmm: (1, 2),
-    aten.mv: (0, 1),
-    aten.addmv: (1, 2),
-    aten.dot: (0, 1),
-    aten._int_mm: (0, 1),
-    aten.addbmm: (1, 2),
-    aten.vdot: (0, 1),
-    aten._addmm_activation: (1, 2),
-    aten._sparse_addmm: (1, 2),  # what torch.sparse.mm calls
-}
+PRODUCTS = dict.fromkeys([aten.mm, aten.bmm, aten.mv, aten.dot, aten.vdot, aten._int_mm], (0, 1))
+PRODUCTS |= dict.fromkeys([aten.addmm, aten.addbmm, aten.baddbmm, aten.addmv, aten._addmm_activation], (1, 2))
+PRODUCTS[aten._sparse_addmm] = 1, 2  # what torch.sparse.mm calls
 CONVOLUTIONS = (aten.convolution, aten._convolution)
 # they multiply, but what is not visible from here
-OPAQUE = (
-    "rnn",
-    "trilinear",
-    "native_multi_head",
-    "encoder_layer_fwd",
-    "semi_structured",
-    "cutlass",
-    "cslt",
-    "cusparselt",
-)
+OPAQUE = re.compile("rnn|trilinear|native_multi_head|encoder_layer_fwd|semi_structured|cutlass|cslt|cusparselt")
 OTHER_PRODUCT = re.compile("mm(_|$)|matmul")  # names of products that are not in the table
 
 
@@ -81,7 +62,7 @@ def macs(model: nn.Module, example_inputs: Inputs) -> Macs:
         If an operator multiplies out of sight (a recurrent layer's fused kernel) or is a product that is not known.
     """
     counter = Counter(model)
-    with evaluated(model), unfused_attention(), counter.named(model), torch.no_grad(), counter:
+    with evaluating(model), unfused_attention(), counter.named(model), counter:
         call(model, example_inputs)
     by_module = {name: Count(*both) for name, both in counter.counts.items()}
     return Macs(sum(c.dense for c in by_module.values()), sum(c.nonzero for c in by_module.values()), by_module)
@@ -113,7 +94,7 @@ class Counter(TorchDispatchMode):
         kwargs = kwargs or {}
         packet = func._overloadpacket
         name = packet.__name__
-        if any(word in name for word in OPAQUE):
+        if OPAQUE.search(name):
             raise ValueError(
                 f"the multiply–accumulates of {name} in {self.where!r} cannot be counted: one fused kernel"
             )
@@ -180,18 +161,6 @@ def uses(tensor: Tensor, dim: int, weight: bool) -> Tensor:
     if weight:
         return (tensor != 0).sum(dim)
     return torch.full_like(tensor.select(dim, 0), tensor.shape[dim], dtype=torch.int64)
-
-
-@contextmanager
-def evaluated(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode inside; every module's own mode after."""
-    training = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in training:
-            module.training = mode
 
 
 @contextmanager

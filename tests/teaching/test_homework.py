@@ -276,7 +276,7 @@ def state(course):
     return {"marks": marks, "files": files, "databases": sorted(course.rglob("*.db"))}
 
 
-@pytest.mark.skipif(not NBGRADER.exists(), reason="no .venv-homework: make homework (or make test) makes it")
+@pytest.mark.skipif(not NBGRADER.exists(), reason=f"no {NBGRADER}: make homework (or make test) makes it")
 def test_release_autograde_and_feedback(tmp_path):
     folder, course = tmp_path / "notebooks", tmp_path / "course"
     folder.mkdir()

@@ -3,7 +3,7 @@ import torch
 from torch.nn import functional as F
 
 from pruning_lib.structure import prunable
-from pruning_lib.workbench.gpt import GPT, Config, evaluating, generate
+from pruning_lib.workbench.gpt import GPT, Config, generate
 
 TINY = Config(width=16, depth=2, heads=2, context=12)
 
@@ -100,17 +100,6 @@ def test_bad_tokens(gpt, shape):
         gpt(torch.zeros(shape, dtype=torch.long))
 
 
-def test_evaluating_puts_each_modules_mode_back_even_after_an_error(gpt):
-    gpt.train()
-    gpt.blocks[1].eval()
-    modes = [module.training for module in gpt.modules()]
-    with pytest.raises(RuntimeError, match="stop"), evaluating(gpt):
-        assert not any(module.training for module in gpt.modules())
-        assert not gpt(tokens(1, 3)).requires_grad
-        raise RuntimeError("stop")
-    assert [module.training for module in gpt.modules()] == modes
-
-
 def test_generate_without_temperature_is_the_greedy_loop_over_a_sliding_window(gpt):
     known = [ord("a"), ord("b")]
     for _ in range(20):
@@ -130,14 +119,15 @@ def test_generate_follows_the_seed_alone(gpt):
 
 
 def test_generate_draws_from_the_models_distribution(gpt):
-    """At a low temperature the two likeliest bytes take turns as softmax(logits / temperature) says."""
+    """At a low temperature the likeliest text comes as often as softmax(logits / temperature) says."""
     with torch.no_grad():
-        logits = gpt(torch.tensor([[97]]))[0, -1].double()
-        p = F.softmax(logits / 0.02, dim=0)
-    drawn = [generate(gpt, "a", 1, temperature=0.02, seed=seed) for seed in range(300)]
-    byte = p.argmax().item()
-    share = sum(text == bytes([97, byte]).decode(errors="replace") for text in drawn) / 300
-    assert abs(share - p[byte].item()) < 4 * (p[byte] * (1 - p[byte]) / 300).sqrt().item()
+        p = F.softmax(gpt(torch.tensor([[97]]))[0, -1].double() / 0.02, dim=0)
+    texts = [bytes([97, byte]).decode(errors="replace") for byte in range(256)]  # bytes over 127 are all shown as one
+    likeliest = texts[p.argmax()]
+    expected = p[[text == likeliest for text in texts]].sum().item()
+    share = sum(generate(gpt, "a", 1, temperature=0.02, seed=seed) == likeliest for seed in range(300)) / 300
+    assert 0.2 < expected < 0.95
+    assert abs(share - expected) < 4 * (expected * (1 - expected) / 300) ** 0.5
 
 
 @pytest.mark.parametrize(
