@@ -36,9 +36,9 @@ def keep_record(request):
     settings = {"presses": PRESSES}
 
     def keep(run: dict) -> None:
-        with records.held(RECORD):
-            others = [old for old in records.finished(RECORD, settings) if old["notebook"] != run["notebook"]]
-            records.save(RECORD, ABOUT, settings, sorted([*others, run], key=lambda one: one["notebook"]))
+        with records.locked(RECORD):
+            others = [old for old in records.runs_in(RECORD, settings) if old["notebook"] != run["notebook"]]
+            records.write_runs(RECORD, ABOUT, settings, sorted([*others, run], key=lambda one: one["notebook"]))
 
     return keep
 
