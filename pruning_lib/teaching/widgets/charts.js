@@ -77,12 +77,12 @@ export function chart(canvas, height, { x, y, xTitle, yTitle, names, log = false
 }
 
 /** The widget's element inside `el`, with the page's text and the palette as CSS variables. */
-export function stage(el, name, page, palette) {
+export function stage(el, name, page) {
   const root = document.createElement("div");
   root.className = `charts ${name}`;
   root.innerHTML = page;
   el.append(root);
-  for (const [key, color] of Object.entries(palette)) root.style.setProperty(`--${key}`, color);
+  for (const [key, color] of Object.entries()) root.style.setProperty(`--${key}`, color);
   for (const control of root.querySelectorAll("input, select, button")) control.dataset.lmSuppressShortcuts = "true"; // else JupyterLab takes the keys
   return root;
 }

@@ -80,7 +80,7 @@ export function advise(evidence, published, chosen) {
 
 const LINE = 22;
 const heightOf = (ranked) => 44 + LINE * Math.max(1, ranked.length);
-const lookOf = (one, palette) => (one.place === "fits" ? palette.kept : palette.updated);
+const lookOf = (one) => (one.place === "fits" ? palette.kept : palette.updated);
 
 /** A dashed line down the sheet, for the dense network. */
 function dashed(g, x, bottom, color) {
@@ -94,7 +94,7 @@ function dashed(g, x, bottom, color) {
   g.restore();
 }
 
-function drawAccuracy(canvas, ranked, labels, dense, palette) {
+function drawAccuracy(canvas, ranked, labels, dense) {
   const c = sheet(canvas, heightOf(ranked));
   const { g } = c;
   const room = Math.max(0, ...ranked.map((one) => g.measureText(labels[one.name]).width)) + 12;
@@ -113,7 +113,7 @@ function drawAccuracy(canvas, ranked, labels, dense, palette) {
     const [[mean, sd], y] = [one.accuracy, 6 + LINE * (row + 0.5)];
     Object.assign(g, { fillStyle: c.ink, textAlign: "left" });
     g.fillText(labels[one.name], 0, y);
-    g.fillStyle = g.strokeStyle = lookOf(one, palette);
+    g.fillStyle = g.strokeStyle = lookOf(one);
     g.lineWidth = 2;
     g.strokeRect(X(mean - sd), y, X(mean + sd) - X(mean - sd), 0);
     g.lineWidth = 1;
@@ -124,7 +124,7 @@ function drawAccuracy(canvas, ranked, labels, dense, palette) {
   });
 }
 
-function drawGain(canvas, ranked, labels, palette) {
+function drawGain(canvas, ranked, labels) {
   const c = sheet(canvas, heightOf(ranked));
   const { g } = c;
   const words = ranked.map((one) => `${one.gain} ${one.basis}`);
@@ -134,7 +134,7 @@ function drawGain(canvas, ranked, labels, palette) {
   g.textBaseline = "middle";
   ranked.forEach((one, row) => {
     const y = 6 + LINE * (row + 0.5);
-    g.fillStyle = g.strokeStyle = lookOf(one, palette);
+    g.fillStyle = g.strokeStyle = lookOf(one);
     g.strokeRect(0.5, y - 6.5, scale * one.gain, 13);
     if (one.basis === "measured" || one.basis === "counted") g.fillRect(0, y - 7, scale * one.gain, 14);
     g.fillStyle = c.ink;
@@ -144,8 +144,8 @@ function drawGain(canvas, ranked, labels, palette) {
 }
 
 function render({ model, el }) {
-  const [evidence, rules, palette] = ["evidence", "rules", "palette"].map((name) => model.get(name));
-  const root = stage(el, "decision-helper", PAGE, palette);
+  const [evidence, rules] = ["evidence", "rules"].map((name) => model.get(name));
+  const root = stage(el, "decision-helper", PAGE);
   const find = (selector) => root.querySelector(selector);
   const labels = Object.fromEntries(evidence.methods.map((method) => [method.name, method.label]));
   const names = [...Object.keys(rules.choices), "loss", "sparsity"];
@@ -183,8 +183,8 @@ function render({ model, el }) {
     items("ul", found.filter((one) => one.place === "out").map((one) => `${labels[one.name]}: ${one.why}`));
     find(".gain").hidden = chosen.goal === "accuracy";
     find(".gain figcaption").textContent = `Against dense (dashed), ${unit ?? ""}; hollow: not measured on this hardware, or as dense`;
-    drawAccuracy(find(".accuracy canvas"), ranked, labels, reference, palette);
-    if (chosen.goal !== "accuracy") drawGain(find(".gain canvas"), ranked, labels, palette);
+    drawAccuracy(find(".accuracy canvas"), ranked, labels, reference);
+    if (chosen.goal !== "accuracy") drawGain(find(".gain canvas"), ranked, labels);
     find(".accuracy canvas").setAttribute("aria-label", `Accuracy at ${where}: ${ranked.map((one) => `${at(one)} ${one.accuracy[0]} %`).join(", ") || "none"}`);
     find(".gain canvas").setAttribute("aria-label", `Gain at ${where}: ${ranked.map((one) => `${at(one)}${gain(one)}`).join("; ") || "none"}`);
   }

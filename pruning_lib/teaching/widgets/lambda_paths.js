@@ -27,7 +27,7 @@ function closing(path) {
   return epoch === path.length ? -1 : epoch;
 }
 
-function drawPaths(canvas, run, unit, palette) {
+function drawPaths(canvas, run, unit) {
   const epochs = Object.values(run.scales)[0].length;
   const values = Object.values(run.scales).flat(2);
   const [low, high] = [values.reduce((a, b) => Math.min(a, b), 0), values.reduce((a, b) => Math.max(a, b), 1)];
@@ -53,7 +53,7 @@ function drawPaths(canvas, run, unit, palette) {
   }
 }
 
-function drawUnits(canvas, run, unit, palette) {
+function drawUnits(canvas, run, unit) {
   const names = Object.keys(run.scales);
   const line = Math.max(15, Math.min(26, 240 / names.length));
   const c = sheet(canvas, Math.round(line * names.length + 34));
@@ -80,7 +80,7 @@ function drawUnits(canvas, run, unit, palette) {
   g.fillText("share of open gates", room + wide / 2, 4 + line * names.length + 14);
 }
 
-function drawOverGamma(canvas, runs, run, gammas, value, dense, label, palette) {
+function drawOverGamma(canvas, runs, run, gammas, value, dense, label) {
   const all = [...runs.map(value), dense];
   const margin = 0.08 * (Math.max(...all) - Math.min(...all)) || 1;
   const y = [Math.min(...all) - margin, Math.max(...all) + margin];
@@ -92,8 +92,8 @@ function drawOverGamma(canvas, runs, run, gammas, value, dense, label, palette) 
 }
 
 function render({ model, el }) {
-  const [runs, dense, palette] = ["runs", "dense", "palette"].map((name) => model.get(name));
-  const root = stage(el, "lambda-paths", PAGE, palette);
+  const [runs, dense] = ["runs", "dense"].map((name) => model.get(name));
+  const root = stage(el, "lambda-paths", PAGE);
   const find = (selector) => root.querySelector(selector);
   const gammas = [...new Set(runs.map((run) => run.gamma))];
   const shown = runs.filter((run) => run.scales);
@@ -118,10 +118,10 @@ function render({ model, el }) {
     const warning = closed ? "" : " No gate closed: γ is too small for this training.";
     find("p").textContent = `γ = ${gamma}: ${closed} of ${gates.length} gates closed, ${sizes}.${which}${warning}`;
 
-    drawPaths(find(".paths canvas"), run, unit, palette);
-    drawUnits(find(".units canvas"), run, unit, palette);
-    drawOverGamma(find(".accuracy canvas"), runs, run, gammas, (one) => 100 * one.accuracy, 100 * dense.accuracy, "test accuracy, %", palette);
-    drawOverGamma(find(".macs canvas"), runs, run, gammas, (one) => (100 * one.macs) / dense.macs, 100, "MACs, % of dense", palette);
+    drawPaths(find(".paths canvas"), run, unit);
+    drawUnits(find(".units canvas"), run, unit);
+    drawOverGamma(find(".accuracy canvas"), runs, run, gammas, (one) => 100 * one.accuracy, 100 * dense.accuracy, "test accuracy, %");
+    drawOverGamma(find(".macs canvas"), runs, run, gammas, (one) => (100 * one.macs) / dense.macs, 100, "MACs, % of dense");
     find(".paths canvas").setAttribute("aria-label", `λ of ${gates.length} gates over the epochs at γ = ${gamma}; ${closed} end at zero`);
     const open = ends.map(([name, row]) => `${name} ${row.filter((value) => value !== 0).length} of ${row.length}`);
     find(".units canvas").setAttribute("aria-label", `Open gates: ${open.join(", ")}`);

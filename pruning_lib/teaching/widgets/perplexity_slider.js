@@ -18,7 +18,7 @@ const PAGE = `
 
 const bits = (run) => Math.log2(run.perplexity);
 
-function drawCurves(canvas, runs, pattern, looks, palette) {
+function drawCurves(canvas, runs, pattern, looks) {
   const all = runs.map(bits);
   const [low, high] = [Math.min(...all), Math.max(...all)];
   const y = [low - 0.06 * (high - low), high + 0.06 * (high - low)];
@@ -60,8 +60,8 @@ function drawBars(canvas, runs, dense, looks) {
 }
 
 function render({ model, el }) {
-  const [runs, looks, palette] = ["runs", "looks", "palette"].map((name) => model.get(name));
-  const root = stage(el, "perplexity-slider", PAGE, palette);
+  const [runs, looks] = ["runs", "looks"].map((name) => model.get(name));
+  const root = stage(el, "perplexity-slider", PAGE);
   const find = (selector) => root.querySelector(selector);
   const patterns = [...new Set(runs.slice(1).map((run) => run.pattern))];
   const slider = find("input");
@@ -84,7 +84,7 @@ function render({ model, el }) {
     });
     find("p").textContent = `${pattern}: ${told.join(", ")}; dense ${runs[0].perplexity.toFixed(2)}.`;
     find(".bars figcaption").textContent = `Perplexity per byte at ${pattern}`;
-    drawCurves(find(".curves canvas"), runs, pattern, looks, palette);
+    drawCurves(find(".curves canvas"), runs, pattern, looks);
     drawBars(find(".bars canvas"), here, runs[0], looks);
     find(".curves canvas").setAttribute("aria-label", `Bits per byte over sparsity for ${Object.keys(looks).join(", ")}`);
     find(".bars canvas").setAttribute("aria-label", `Perplexity at ${pattern}: ${told.join(", ")}`);

@@ -34,7 +34,7 @@ export function prediction(table, { gpu, width, tokens, dtype }) {
 
 const KINDS = { dense: { color: "updated", shape: "square", dash: [6, 4] }, sparse: { color: "kept", shape: "circle", dash: [] } };
 
-function drawRoofs(canvas, table, values, result, intensities, palette) {
+function drawRoofs(canvas, table, values, result, intensities) {
   const { bandwidth, peak } = table.gpus[values.gpu];
   const highest = Math.max(...Object.values(table.gpus).flatMap((gpu) => Object.values(gpu.peak).flat())); // one scale for all GPUs
   const c = chart(canvas, 270, { x: intensities, y: [0.2, 2 * highest], log: true, logX: true, xTitle: "FLOP per byte moved", yTitle: "TFLOP/s at most" });
@@ -49,7 +49,7 @@ function drawRoofs(canvas, table, values, result, intensities, palette) {
   });
 }
 
-function drawGain(canvas, table, values, result, palette) {
+function drawGain(canvas, table, values, result) {
   const counts = Array.from({ length: 57 }, (_, k) => 2 ** (k / 4));
   const c = chart(canvas, 270, { x: [1, 2 ** 14], y: [0.9, 2.15], logX: true, xTitle: "tokens", yTitle: "speed-up at most" });
   c.line([[1, 1], [2 ** 14, 1]], palette.muted, { width: 1, dash: [2, 3] });
@@ -61,8 +61,8 @@ function drawGain(canvas, table, values, result, palette) {
 const time = (seconds) => (seconds < 1e-3 ? `${short(1e6 * seconds)} µs` : `${short(1e3 * seconds)} ms`);
 
 function render({ model, el }) {
-  const [table, limits, intensities, palette] = ["table", "limits", "intensities", "palette"].map((name) => model.get(name));
-  const root = stage(el, "roofline-explorer", PAGE, palette);
+  const [table, limits, intensities] = ["table", "limits", "intensities"].map((name) => model.get(name));
+  const root = stage(el, "roofline-explorer", PAGE);
   const find = (selector) => root.querySelector(selector);
   const names = ["gpu", "width", "tokens", "dtype"];
   for (const name of Object.keys(limits)) [find(`.${name}`).min, find(`.${name}`).max] = limits[name].map(Math.log2); // a step doubles
@@ -82,8 +82,8 @@ function render({ model, el }) {
     const words = (one) => `${time(one.seconds)} (bound by ${one.bound === "memory" ? "memory" : "computing"}, ${short(one.intensity)} FLOP per byte)`;
     const promise = `2:4 can be at most ${speedUp.toFixed(2)} times as fast`;
     find("p").textContent = `At least: dense ${words(dense)}, 2:4 ${words(sparse)}. ${promise}. A bound, not a forecast: a kernel may be far slower.`;
-    drawRoofs(find(".roofs canvas"), table, values, result, intensities, palette);
-    drawGain(find(".gain canvas"), table, values, result, palette);
+    drawRoofs(find(".roofs canvas"), table, values, result, intensities);
+    drawGain(find(".gain canvas"), table, values, result);
     find(".roofs canvas").setAttribute("aria-label", `Rooflines of ${values.gpu}: dense at ${short(dense.intensity)} FLOP per byte bound by ${dense.bound}, 2:4 at ${short(sparse.intensity)} bound by ${sparse.bound}`);
     find(".gain canvas").setAttribute("aria-label", `Speed-up over the number of tokens; at ${values.tokens} tokens ${promise}`);
   }

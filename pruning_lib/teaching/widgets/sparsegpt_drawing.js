@@ -44,14 +44,14 @@ function bracket(c, left, right, y, turn, text, color, bold) {
   write(c, text, (left + right) / 2, y - 10 * turn, { bold });
 }
 
-export function drawWeights(canvas, before, state, scale, form, maskBlock, palette) {
+export function drawWeights(canvas, before, state, scale, form, maskBlock) {
   const [rows, columns] = [state.weight.length, state.weight[0].length];
   const [left, top, high, pitch] = [46, 56, 42, 57];
   const c = sheet(canvas, top + rows * pitch + 28);
   const { g, width } = c;
   const wide = Math.min(66, (width - left - 4) / columns);
   const [size, small] = [Math.min(15, wide / 3.9), Math.min(12, wide / 4.8)];
-  const thin = thinLine(c, palette);
+  const thin = thinLine(c);
   const center = (column) => left + (column + 0.5) * wide;
   const current = form === "exact" ? -1 : (state.columns[0] ?? -1);
   const from = Math.max(current, 0);
@@ -102,12 +102,12 @@ export function drawWeights(canvas, before, state, scale, form, maskBlock, palet
       } else if (mark !== "pruned") write(c, fixed(value), middle, y + high / 2, { size });
     });
     const [source, targets] = [marks.indexOf("now"), [...marks.keys()].filter((k) => marks[k] === "moved")];
-    if (source >= 0 && targets.length) drawArrows(g, center, source, targets, y + high, palette);
+    if (source >= 0 && targets.length) drawArrows(g, center, source, targets, y + high);
   });
 }
 
 /** From the error of the weight that goes to those that make up for it. */
-function drawArrows(g, center, source, targets, y, palette) {
+function drawArrows(g, center, source, targets, y) {
   const ends = [source, ...targets].map(center);
   Object.assign(g, { strokeStyle: palette.updated, fillStyle: palette.updated, lineWidth: 2 });
   g.beginPath();
@@ -126,14 +126,14 @@ function drawArrows(g, center, source, targets, y, palette) {
 }
 
 /** (H_{U_j})⁻¹ as it shrinks, or the factor that stays, and below them what step j takes from each. */
-export function drawShared(canvas, height, state, same, form, palette) {
+export function drawShared(canvas, height, state, same, form) {
   const c = sheet(canvas, height);
   const [{ g, width }, matrix, from] = [c, state.inverses[0], state.columns[0] ?? 0];
   const n = matrix.length;
   const left = 30;
   const wide = Math.min(54, (width - left - 2) / n);
   const high = Math.min(36, (height - 142) / n);
-  const [size, thin] = [Math.min(14, wide / 3.7), thinLine(c, palette)];
+  const [size, thin] = [Math.min(14, wide / 3.7), thinLine(c)];
   const [started, factor, scale] = [state.columns.length > 0, form === "cholesky", largest(state.inverses)];
   const cell = (row, k, y, value, style) => {
     box(g, left + k * wide + 1, y + 1, wide - 2, (row < 0 ? 26 : high) - 2, style);
@@ -168,7 +168,7 @@ export function drawShared(canvas, height, state, same, form, palette) {
 }
 
 /** One small inverse for each row of W: squares only, the darker the larger. */
-export function drawPerRow(canvas, height, state, palette) {
+export function drawPerRow(canvas, height, state) {
   const c = sheet(canvas, height);
   const [rows, scale] = [state.inverses.length, largest(state.inverses)];
   const across = rows <= 4 ? 2 : rows <= 6 ? 3 : 4;
@@ -186,7 +186,7 @@ export function drawPerRow(canvas, height, state, palette) {
         box(c.g, left + b * unit + 0.5, top + a * unit + 0.5, unit - 1, unit - 1, fill);
       }),
     );
-    box(c.g, left, top, side, side, { line: thinLine(c, palette) });
+    box(c.g, left, top, side, side, { line: thinLine(c) });
     if (q === undefined) return;
     box(c.g, left, top + q * unit, side, unit, { line: palette.updated, thick: 2.5 });
     box(c.g, left + q * unit, top + q * unit, unit, unit, { line: palette.accent, thick: 2.5 });
@@ -197,7 +197,7 @@ export function drawPerRow(canvas, height, state, palette) {
   notes.forEach((text, k) => write(c, text, 0, down * (side + 38) + 10 + 20 * k, { align: "left" }));
 }
 
-export function drawErrors(canvas, states, reached, palette) {
+export function drawErrors(canvas, states, reached) {
   const ends = Object.values(states).map((form) => form[form.length - 1]);
   const [total, most] = [pruned(ends[0]), Math.max(...ends.map(({ error }) => error))];
   const c = chart(canvas, 200, { x: [0, 1.03 * (total || 1)], y: [0, 1.08 * (most || 1)], xTitle: "weights pruned (above: how many)", yTitle: "error tr(ΔHΔᵀ)" });

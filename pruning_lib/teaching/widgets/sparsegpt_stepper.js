@@ -58,8 +58,8 @@ function story(form, state, step, last, maskBlock, same) {
 }
 
 function render({ model, el }) {
-  const [states, maskBlock, palette] = ["states", "mask_block", "palette"].map((name) => model.get(name));
-  const root = stage(el, "sparsegpt-stepper", PAGE, palette);
+  const [states, maskBlock] = ["states", "mask_block"].map((name) => model.get(name));
+  const root = stage(el, "sparsegpt-stepper", PAGE);
   const find = (selector) => root.querySelector(selector);
   const scale = largest(Object.values(states).flatMap((form) => form.map(({ weight }) => weight))) || 1;
   const last = () => states[model.get("form")].length - 1;
@@ -80,11 +80,11 @@ function render({ model, el }) {
     const same = { B: states.synchronized[form === "exact" ? 0 : step].inverses[0], U: states.cholesky[0].inverses[0] };
     find("p").textContent = story(form, state, step, last(), maskBlock, same);
 
-    drawWeights(find(".weights canvas"), before, state, scale, form, maskBlock, palette);
+    drawWeights(find(".weights canvas"), before, state, scale, form, maskBlock);
     const height = find(".weights canvas").clientHeight;
-    if (form === "exact") drawPerRow(find(".inverse canvas"), height, state, palette);
-    else drawShared(find(".inverse canvas"), height, state, same, form, palette);
-    drawErrors(find(".errors canvas"), states, reached, palette);
+    if (form === "exact") drawPerRow(find(".inverse canvas"), height, state);
+    else drawShared(find(".inverse canvas"), height, state, same, form);
+    drawErrors(find(".errors canvas"), states, reached);
     const j = below((state.columns[0] ?? 0) + 1);
     const title = { exact: "H⁻¹ of each row, each its own: empty = gone", synchronized: `One (H_U${j})⁻¹ for all rows, updated after each column`, cholesky: "Factor U of H⁻¹: computed once, never updated" };
     find(".inverse figcaption").textContent = title[form];

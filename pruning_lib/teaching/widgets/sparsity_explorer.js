@@ -9,7 +9,7 @@ import { chooser, parseNOfM, unpack } from "./sparsity_choice.js";
 const SMALLEST_CELL = 2; // CSS pixels; below that several weights share a cell
 
 /** Draws the 2-D view, one cell per weight or per block of weights, and returns the block's size. */
-function drawMatrix(canvas, layer, keep, palette) {
+function drawMatrix(canvas, layer, keep) {
   const width = canvas.parentElement.clientWidth;
   const ratio = window.devicePixelRatio || 1;
   const room = { left: 52, top: 8, width: width - 62, height: Math.max(200, Math.min(360, 0.8 * width)) };
@@ -34,7 +34,7 @@ function drawMatrix(canvas, layer, keep, palette) {
     for (let col = 0; col < layer.cols; col++, i++) kept[start + across[col]] += keep[i];
   }
   const image = new ImageData(cols, rows);
-  const [positive, negative] = [rgb(palette.kept), rgb(palette.negative)];
+  const [positive, negative] = [rgb(palette.kept), rgb(palette.accent)];
   for (let row = 0, cell = 0; row < rows; row++) {
     const high = Math.min(block[0], layer.rows - row * block[0]); // blocks at the far edges may be smaller
     for (let col = 0; col < cols; col++, cell++) {
@@ -73,7 +73,7 @@ function drawMatrix(canvas, layer, keep, palette) {
   return block;
 }
 
-function drawHistogram(canvas, layer, keep, threshold, quantity, palette) {
+function drawHistogram(canvas, layer, keep, threshold, quantity) {
   const paper = sheet(canvas, 190);
   const { g } = paper;
   const box = { left: 68, top: 16, width: paper.width - 80, height: 190 - 16 - 40 };
@@ -101,7 +101,7 @@ function drawHistogram(canvas, layer, keep, threshold, quantity, palette) {
   for (const value of ticks(low, high, Math.max(2, box.width / 80))) tick(paper, x(value), y(0) + 1, compact(value), "below");
   for (const count of ticks(0, most, 4).filter(Number.isInteger)) tick(paper, box.left - 2, y(count), number(count), "left");
   if (threshold !== null) {
-    g.strokeStyle = palette.negative;
+    g.strokeStyle = palette.accent;
     g.setLineDash([5, 3]);
     for (const at of layer.signed ? [-threshold, threshold] : [threshold]) {
       g.beginPath();
@@ -114,7 +114,7 @@ function drawHistogram(canvas, layer, keep, threshold, quantity, palette) {
   axisTitles(paper, box, quantity, "number of weights");
 }
 
-function drawBars(canvas, layers, choice, shown, palette) {
+function drawBars(canvas, layers, choice, shown) {
   const line = 22;
   const paper = sheet(canvas, line * layers.length + 46);
   const { g, ink } = paper;
@@ -163,8 +163,7 @@ const PAGE = `
   </div>`;
 
 function render({ model, el }) {
-  const palette = model.get("palette");
-  const root = stage(el, "sparsity-explorer", PAGE, palette);
+  const root = stage(el, "sparsity-explorer", PAGE);
   const find = (selector) => root.querySelector(selector);
 
   const structures = model.get("structures");
@@ -222,10 +221,10 @@ function render({ model, el }) {
       `${layer.name}: ${count(kept, layer.total)}.` +
       (layers.length > 1 ? ` All ${layers.length} layers: ${count(keptAll, total)}.` : "");
 
-    const block = drawMatrix(find(".matrix canvas"), layer, keep, palette);
+    const block = drawMatrix(find(".matrix canvas"), layer, keep);
     const quantity = model.get("quantity");
-    drawHistogram(find(".histogram canvas"), layer, keep, threshold, quantity, palette);
-    drawBars(find(".bars canvas"), layers, choice, layer, palette);
+    drawHistogram(find(".histogram canvas"), layer, keep, threshold, quantity);
+    drawBars(find(".bars canvas"), layers, choice, layer);
     find(".matrix figcaption").innerHTML =
       block[0] * block[1] === 1
         ? `<i class="kept"></i> positive, <i class="negative"></i> negative, the stronger the larger; <i class="pruned"></i> pruned: left empty`

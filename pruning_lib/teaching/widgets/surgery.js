@@ -69,7 +69,7 @@ export function ellipse(values, error) {
   });
 }
 
-function drawPlane(canvas, values, result, palette) {
+function drawPlane(canvas, values, result) {
   const size = canvas.parentElement.clientWidth;
   const height = Math.max(300, Math.min(460, size));
   const half = Math.max(2.4, ...Object.values(result).flatMap(({ point }) => point.map((x) => 1.15 * Math.abs(x))));
@@ -105,14 +105,14 @@ function bar(c, at, width, value, texts, color, filled = true) {
   texts.forEach((text, k) => g.fillText(text, X(at), top - 5 - 14 * (texts.length - 1 - k)));
 }
 
-function drawErrors(canvas, result, palette) {
+function drawErrors(canvas, result) {
   const names = Object.keys(MARKS);
   const top = 1.2 * Math.max(...names.map((name) => result[name].error)) || 1;
   const c = chart(canvas, 190, { x: [-0.6, 2.6], y: [0, top], names, xTitle: "", yTitle: "E" });
   names.forEach((name, k) => bar(c, k, 0.6, result[name].error, [short(result[name].error)], palette[MARKS[name].color]));
 }
 
-function drawScores(canvas, result, palette) {
+function drawScores(canvas, result) {
   const names = ["magnitude |w|", "OBD ½hw²", "OBS ½w²/[H⁻¹]"];
   const c = chart(canvas, 210, { x: [-0.6, 2.6], y: [0, 1.35], names, xTitle: "", yTitle: "share of the larger" });
   Object.entries(MARKS).forEach(([name, { color }], k) => {
@@ -135,8 +135,8 @@ function sentences(values, result) {
 }
 
 function render({ model, el }) {
-  const [limits, presets, palette] = ["limits", "presets", "palette"].map((name) => model.get(name));
-  const root = stage(el, "surgery", PAGE, palette);
+  const [limits, presets] = ["limits", "presets"].map((name) => model.get(name));
+  const root = stage(el, "surgery", PAGE);
   const find = (selector) => root.querySelector(selector);
   const names = Object.keys(limits);
   const toSlider = (name, value) => (name === "ratio" ? Math.log2(value) : value); // equal steps are equal factors
@@ -153,9 +153,9 @@ function render({ model, el }) {
     }
     find(".preset").value = Object.keys(presets).find((key) => names.every((name) => presets[key][name] === values[name])) ?? "";
     find("p").textContent = sentences(values, result);
-    drawPlane(find(".plane canvas"), values, result, palette);
-    drawErrors(find(".errors canvas"), result, palette);
-    drawScores(find(".scores canvas"), result, palette);
+    drawPlane(find(".plane canvas"), values, result);
+    drawErrors(find(".errors canvas"), result);
+    drawScores(find(".scores canvas"), result);
     const each = (text) => Object.entries(result).map(([name, one]) => `${name} ${text(one)}`).join(", ");
     const at = ([x, y]) => `(${short(x)}, ${short(y)})`;
     find(".plane canvas").setAttribute("aria-label", `Ellipses of constant error around w* = ${at([values.w1, values.w2])}; ends: ${each(({ point }) => at(point))}`);

@@ -21,7 +21,7 @@ const SERIES = {
   first: { text: "first order", sign: "◇", color: "good", dash: [2, 3], shape: "diamond", filled: false },
   second: { text: "second order", sign: "□", color: "updated", dash: [7, 4], shape: "square", filled: false },
   diagonal: { text: "second order, diagonal H", sign: "△", color: "accent", dash: [8, 3, 2, 3], shape: "triangle", filled: false },
-  cubic: { text: "third order", sign: "○", color: "cubic", dash: [8, 3, 2, 3, 2, 3], shape: "circle", filled: false },
+  cubic: { text: "third order", sign: "○", color: "violet", dash: [8, 3, 2, 3, 2, 3], shape: "circle", filled: false },
 };
 
 /** The series cut off: first order, second with H's diagonal, second, and third where it is given. */
@@ -46,7 +46,7 @@ export function slope(t, values, index) {
 }
 
 /** Lines with a mark now and then, and a larger one at the index; `null` where there is no value. */
-function drawSeries(c, t, lines, index, palette) {
+function drawSeries(c, t, lines, index) {
   const { box } = c;
   const seen = ([x, y]) => c.X(x) >= box.left - 1 && c.X(x) <= box.left + box.width + 1 && c.Y(y) >= box.top - 1 && c.Y(y) <= box.top + box.height + 1;
   const every = Math.max(1, Math.floor(t.length / 7));
@@ -60,7 +60,7 @@ function drawSeries(c, t, lines, index, palette) {
   }
 }
 
-function drawCurves(canvas, curve, index, palette) {
+function drawCurves(canvas, curve, index) {
   const lines = { true: curve.true, ...sums(curve) };
   let [low, high] = [Math.min(0, ...curve.true), Math.max(0, ...curve.true)];
   const far = 0.6 * (high - low || 1); // where a cut-off series runs further away, the panel ends
@@ -71,10 +71,10 @@ function drawCurves(canvas, curve, index, palette) {
   const height = Math.max(300, Math.min(420, 0.85 * canvas.parentElement.clientWidth));
   const c = chart(canvas, height, { x: [0, curve.t[curve.t.length - 1]], y, xTitle: "distance t = ‖δw‖", yTitle: "ΔE" });
   c.line([[0, 0], [curve.t[curve.t.length - 1], 0]], c.ink, { width: 1, alpha: 0.5 });
-  drawSeries({ ...c, bottom: y[0], top: y[1] }, curve.t, lines, index, palette);
+  drawSeries({ ...c, bottom: y[0], top: y[1] }, curve.t, lines, index);
 }
 
-function drawRemainders(canvas, curve, left, index, palette) {
+function drawRemainders(canvas, curve, left, index) {
   const { t } = curve;
   const size = (value, i) => (t[i] > 0 && value ? Math.abs(value) : null); // else it has no logarithm
   const lines = Object.fromEntries(Object.entries(left).map(([name, values]) => [name, values.map(size)]));
@@ -84,11 +84,11 @@ function drawRemainders(canvas, curve, left, index, palette) {
   const [from, to] = [t.find((value) => value > 0), t[t.length - 1]];
   const c = chart(canvas, 220, { x: [from / 1.15, to * 1.15], y, log: true, logX: true, xTitle: "t", yTitle: "|ΔE − series|" });
   const here = lines.second[index];
-  drawSeries({ ...c, bottom: y[0], top: y[1] }, t, lines, index, palette);
+  drawSeries({ ...c, bottom: y[0], top: y[1] }, t, lines, index);
   if (here !== null) c.line([from, to].map((at) => [at, here * (at / t[index]) ** 3]), c.ink, { dash: [2, 4], width: 1.5 });
 }
 
-function drawTerms(canvas, entries, palette) {
+function drawTerms(canvas, entries) {
   const values = entries.map(({ value }) => value);
   const [low, high] = [Math.min(0, ...values), Math.max(0, ...values)];
   const room = 0.22 * (high - low) || 1;
@@ -107,8 +107,8 @@ function drawTerms(canvas, entries, palette) {
 }
 
 function render({ model, el }) {
-  const [points, palette] = ["points", "palette"].map((name) => model.get(name));
-  const root = stage(el, "taylor", PAGE, palette);
+  const [points] = ["points"].map((name) => model.get(name));
+  const root = stage(el, "taylor", PAGE);
   const find = (selector) => root.querySelector(selector);
   const names = Object.keys(points);
   const directions = Object.keys(points[names[0]]);
@@ -138,7 +138,7 @@ function render({ model, el }) {
       { name: "ΔE", value: change, color: "kept", filled: true },
       { name: "first", value: curve.first[index], color: "good", filled: true },
       { name: "second", value: curve.second[index], color: "updated", filled: true },
-      ...(curve.cubic ? [{ name: "third", value: curve.cubic[index], color: "cubic", filled: true }] : []),
+      ...(curve.cubic ? [{ name: "third", value: curve.cubic[index], color: "violet", filled: true }] : []),
       { name: "rest", value: left[best][index], color: "muted", filled: true },
       { name: "diagonal", value: curve.diagonal[index], color: "accent", filled: false },
     ];
@@ -150,9 +150,9 @@ function render({ model, el }) {
       `At t = ${short(t)}, ΔE = ${short(change)}: first term ${short(curve.first[index])}, second ${short(curve.second[index])}. ` +
       `Left over after the first ${off("first")}, after the second ${off("second")}${third}; with H's diagonal only ${off("diagonal")}.${grows}`;
 
-    drawCurves(find(".curves canvas"), curve, index, palette);
-    drawRemainders(find(".left canvas"), curve, left, index, palette);
-    drawTerms(find(".terms canvas"), entries, palette);
+    drawCurves(find(".curves canvas"), curve, index);
+    drawRemainders(find(".left canvas"), curve, left, index);
+    drawTerms(find(".terms canvas"), entries);
     const here = `at t = ${short(t)}, expanded at: ${point}, direction: ${direction}`;
     const cut = Object.entries(sums(curve)).map(([name, values]) => `${SERIES[name].text} ${short(values[index])}`);
     find(".curves canvas").setAttribute("aria-label", `Change of the error over the distance; ${here}: true ${short(change)}, ${cut.join(", ")}`);

@@ -38,7 +38,7 @@ export function packed(weights, operands) {
 const signed = (x) => (x < 0 ? `(${short(x)})` : short(x));
 const binary = (n, digits) => n.toString(2).padStart(digits, "0");
 
-function drawGroup(canvas, weights, { keep }, palette) {
+function drawGroup(canvas, weights, { keep }) {
   const top = 1.25 * Math.max(1, ...weights.map(Math.abs));
   const c = chart(canvas, 270, { x: [-0.6, 3.6], y: [-top, top], names: NAMES.map((name) => `w${name}`), xTitle: "", yTitle: "weight" });
   const { g, X, Y, ink } = c;
@@ -56,7 +56,7 @@ function drawGroup(canvas, weights, { keep }, palette) {
   });
 }
 
-function drawMultiplexer(canvas, operands, { values, indices, selected, sparse, dense }, palette) {
+function drawMultiplexer(canvas, operands, { values, indices, selected, sparse, dense }) {
   const { g, width, height, ink } = sheet(canvas, 270);
   const at = { operand: 0.11 * width, gate: 0.42 * width, product: 0.67 * width, sum: 0.9 * width };
   const half = { operand: 0.09 * width, gate: 0.1 * width, product: 0.09 * width, sum: 0.085 * width };
@@ -117,8 +117,8 @@ function drawMultiplexer(canvas, operands, { values, indices, selected, sparse, 
 }
 
 function render({ model, el }) {
-  const [limit, presets, palette] = ["limit", "presets", "palette"].map((name) => model.get(name));
-  const root = stage(el, "two-four-group", PAGE, palette);
+  const [limit, presets] = ["limit", "presets"].map((name) => model.get(name));
+  const root = stage(el, "two-four-group", PAGE);
   const find = (selector) => root.querySelector(selector);
   for (let i = 0; i < 4; i++) Object.assign(find(`.w${i}`), { min: -limit, max: limit });
   for (const name of Object.keys(presets)) find(".preset").add(new Option(name, name));
@@ -139,8 +139,8 @@ function render({ model, el }) {
       `Stored: values ${both(values)}, indices ${both(indices)}, nibble ${binary(nibble, 4)} (index 1 in the upper two bits). ` +
       `Selected: ${both(indices, (i) => `x${NAMES[i]}`)}. ` +
       `${values.map((value, k) => `${signed(value)} · ${signed(selected[k])}`).join(" + ")} = ${short(sparse)}; dense ${short(dense)}: ${lost}.`;
-    drawGroup(find(".group canvas"), weights, result, palette);
-    drawMultiplexer(find(".multiplexer canvas"), operands, result, palette);
+    drawGroup(find(".group canvas"), weights, result);
+    drawMultiplexer(find(".multiplexer canvas"), operands, result);
     find(".group canvas").setAttribute("aria-label", `Weights ${weights.map((w, i) => `${short(w)} ${result.keep[i] ? "stays" : "goes"}`).join(", ")}`);
     find(".multiplexer canvas").setAttribute("aria-label", `Index 0 selects x${NAMES[indices[0]]}, index 1 selects x${NAMES[indices[1]]}; the sum is ${short(sparse)}, dense ${short(dense)}`);
   }
