@@ -6,7 +6,6 @@ import contextlib
 import functools
 import io
 import shutil
-import symtable
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +17,7 @@ from ipywidgets import Widget
 
 from pruning_lib.checks import check_choice
 from pruning_lib.files import CHECKOUT, written_whole
+from pruning_lib.teaching.needed_cells import needed
 from pruning_lib.teaching.publishing.live import STARTER, place
 
 FOLDER = CHECKOUT / "figures" / "widgets"
@@ -26,6 +26,8 @@ SCALE = 2  # pixels of the picture for each of them
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 FLAGS += ["--disable-sync", "--no-first-run"]
 DRAWN = """() => [...document.querySelectorAll(".live-widget")].every(({ shadowRoot }) => {
+  const text = shadowRoot?.lastElementChild.textContent;
+  if (text?.includes("did not start")) throw new Error(text);
   const canvases = [...(shadowRoot?.querySelectorAll("canvas") ?? [])];
   return canvases.length && canvases.every((canvas) => canvas.style.height || !canvas.clientWidth);
 })"""
@@ -97,29 +99,28 @@ def chromium() -> Iterator[Any]:
 
 def take(browser: Any, models: dict[str, dict[str, Any]]) -> dict[str, bytes]:
     """PNG pictures of saved models by name, drawn by the widgets' own scripts on one page without network."""
+    with shown(browser, models) as page:
+        return {name: picture(page, name) for name in models}
+
+
+@contextlib.contextmanager
+def shown(browser: Any, models: dict[str, dict[str, Any]]) -> Iterator[Any]:
+    """A page with the widgets, each drawn, in an element with its name as id."""
     context = browser.new_context(viewport={"width": WIDTH, "height": 900}, device_scale_factor=SCALE, offline=True)
-    try:
-        page = context.new_page()
-        show(page, models)
-        return {name: compact(page.locator(f"#{name}").screenshot()) for name in models}
-    finally:
-        context.close()
-
-
-def show(page: Any, models: dict[str, dict[str, Any]]) -> None:
-    """Put the widgets on `page`, each in an element with its name as id, and wait until all are drawn."""
+    page = context.new_page()
     places = "".join(f"<div id='{name}'>{place(name, model)}</div>" for name, model in models.items())
     page.set_content(f"<!doctype html><style>{style()} body {{ margin: 0; }}</style>{places}")
     page.evaluate("Promise.all(['', 'bold '].map((weight) => document.fonts.load(`${weight}12px Still`)))")
     page.add_script_tag(content=STARTER, type="module")
     page.wait_for_function(DRAWN)
-    page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    yield page
+    context.close()
 
 
-def compact(picture: bytes) -> bytes:
-    """The PNG with 128 colors, which is enough for a drawing, in a third of its bytes."""
-    result = io.BytesIO()
-    PIL.Image.open(io.BytesIO(picture)).convert("RGB").quantize(128, dither=0).save(result, "PNG", optimize=True)
+def picture(page: Any, name: str) -> bytes:
+    """The widget as PNG, with 256 colors: enough for a drawing, in half of the bytes."""
+    drawn, result = PIL.Image.open(io.BytesIO(page.locator(f"#{name}").screenshot())), io.BytesIO()
+    drawn.convert("RGB").quantize(256, PIL.Image.Quantize.MAXCOVERAGE, dither=0).save(result, "PNG", optimize=True)
     return result.getvalue()
 
 
@@ -151,32 +152,9 @@ def saved(each: Still) -> dict[str, Any]:
 def widget_of(notebook: str, call: str) -> Widget:
     """What the cell with `call` shows: it is run, and of the cells before it those that it needs."""
     read = nbformat.read(CHECKOUT / "notebooks" / f"{notebook}.ipynb", as_version=4)
-    cells = [cell.source for cell in read.cells if cell.cell_type == "code"]
-    (last,) = (place for place, source in enumerate(cells) if call in source)
-    *before, shown = (line for source in needed(cells[: last + 1]) for line in ast.parse(source).body)
+    (place,) = (index for index, cell in enumerate(read.cells) if cell.cell_type == "code" and call in cell.source)
+    *before, shown = (line for index in needed(read, [place]) for line in ast.parse(read.cells[index].source).body)
     scope: dict[str, Any] = {}
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         exec(compile(ast.Module(before, []), notebook, "exec"), scope)
         return eval(compile(ast.Expression(shown.value), notebook, "eval"), scope)
-
-
-def needed(cells: list[str]) -> list[str]:
-    """The last of the `cells`, and of the others those that bind a name which a later one of the needed uses."""
-    found, wanted = [], set()
-    for source in reversed(cells):
-        tables = [symtable.symtable(ast.unparse(line), "cell", "exec") for line in ast.parse(source).body]
-        bound = {name for table in tables for name in names(table, bind=True)}
-        if not found or wanted & bound:
-            found.insert(0, source)
-            for table in reversed(tables):
-                wanted = wanted - names(table, bind=True) | names(table, bind=False)
-    return found
-
-
-def names(table: symtable.SymbolTable, bind: bool) -> set[str]:
-    """The global names that a statement binds, or that it, or a function in it, uses."""
-    module = table.get_type() == "module"
-    if bind:
-        return {one.get_name() for one in table.get_symbols() if one.is_assigned() or one.is_imported()}
-    own = {one.get_name() for one in table.get_symbols() if one.is_referenced() and (module or one.is_global())}
-    return own.union(*(names(inner, bind) for inner in table.get_children()))

@@ -47,7 +47,7 @@ function drawPlane(canvas, problem, paths, t, method) {
   const state = paths[method][t];
   const parts = [paths[method][t - 1].point, state.look_ahead, state.z, state.point];
   c.line(parts, palette.accent, { width: 1.5 });
-  [["d", -14, -10], ["z", 9, -10], ["λ", 9, 12]].forEach(([name, right, down], k) => {
+  [["d", -14, 11], ["z", 9, -10], ["λ", 9, 12]].forEach(([name, right, down], k) => {
     const part = parts[k + 1];
     c.marker(part, palette.accent, { filled: false, size: 5 });
     Object.assign(g, { fillStyle: c.ink, textAlign: "left", textBaseline: "middle" });
@@ -84,8 +84,7 @@ function drawGaps(canvas, paths, t) {
 
 function render({ model, el }) {
   const [problem, paths] = ["problem", "paths"].map((name) => model.get(name));
-  const root = stage(el, "apg-stepper", PAGE);
-  const find = (selector) => root.querySelector(selector);
+  const { root, find, describe } = stage(el, "apg-stepper", PAGE);
   const last = paths.apg.length - 1;
 
   function draw() {
@@ -101,9 +100,9 @@ function render({ model, el }) {
     drawPlane(find(".plane canvas"), problem, paths, t, method);
     drawThreshold(find(".threshold canvas"), problem, state);
     drawGaps(find(".gaps canvas"), paths, t);
-    find(".plane canvas").setAttribute("aria-label", `Contours of F with both paths after ${t} iterations; APG at ${pair(paths.apg[t].point)}, ISTA at ${pair(paths.ista[t].point)}, minimum at ${pair(problem.optimum)}`);
-    find(".threshold canvas").setAttribute("aria-label", `Soft threshold at ${short(problem.threshold)} takes z = ${pair(state.z)} to ${pair(state.point)}`);
-    find(".gaps canvas").setAttribute("aria-label", `Distance from the minimum over the iterations. ${gaps}`);
+    describe(".plane", `Contours of F with both paths after ${t} iterations; APG at ${pair(paths.apg[t].point)}, ISTA at ${pair(paths.ista[t].point)}, minimum at ${pair(problem.optimum)}`);
+    describe(".threshold", `Soft threshold at ${short(problem.threshold)} takes z = ${pair(state.z)} to ${pair(state.point)}`);
+    describe(".gaps", `Distance from the minimum over the iterations. ${gaps}`);
   }
 
   const { set, end } = follow(model, ["t", "method"], root, draw);

@@ -1,6 +1,6 @@
 // Decision helper: methods ranked by recorded numbers. Everything is here already, so no kernel is needed.
 
-import { sheet } from "./canvas.js";
+import { sheet, stroke } from "./canvas.js";
 import { stage } from "./charts.js";
 import { follow } from "./follow.js";
 
@@ -80,19 +80,10 @@ export function advise(evidence, published, chosen) {
 
 const LINE = 22;
 const heightOf = (ranked) => 44 + LINE * Math.max(1, ranked.length);
-const lookOf = (one) => (one.place === "fits" ? palette.kept : palette.updated);
+const lookOf = ({ place }) => (place === "fits" ? palette.kept : palette.updated);
 
 /** A dashed line down the sheet, for the dense network. */
-function dashed(g, x, bottom, color) {
-  g.save();
-  g.strokeStyle = color;
-  g.setLineDash([4, 3]);
-  g.beginPath();
-  g.moveTo(x, 2);
-  g.lineTo(x, bottom);
-  g.stroke();
-  g.restore();
-}
+const dashed = (g, x, bottom) => stroke(g, [[x, 2], [x, bottom]], palette.muted, { width: 1, dash: [4, 3] });
 
 function drawAccuracy(canvas, ranked, labels, dense) {
   const c = sheet(canvas, heightOf(ranked));
@@ -103,7 +94,7 @@ function drawAccuracy(canvas, ranked, labels, dense) {
   const X = (value) => room + ((c.width - room - 14) * (value - low)) / (high - low);
   const bottom = 6 + LINE * Math.max(1, ranked.length);
   Object.assign(g, { strokeStyle: palette.muted, fillStyle: c.ink, textBaseline: "middle", textAlign: "left" });
-  dashed(g, X(dense), bottom, palette.muted);
+  dashed(g, X(dense), bottom);
   g.strokeRect(room, bottom, c.width - room - 14, 0);
   for (const [value, align] of [[low, "left"], [high, "right"]]) {
     g.textAlign = align;
@@ -140,13 +131,12 @@ function drawGain(canvas, ranked, labels) {
     g.fillStyle = c.ink;
     g.fillText(words[row], scale * one.gain + 6, y);
   });
-  dashed(g, scale, 6 + LINE * ranked.length, palette.muted);
+  dashed(g, scale, 6 + LINE * ranked.length);
 }
 
 function render({ model, el }) {
   const [evidence, rules] = ["evidence", "rules"].map((name) => model.get(name));
-  const root = stage(el, "decision-helper", PAGE);
-  const find = (selector) => root.querySelector(selector);
+  const { root, find, describe } = stage(el, "decision-helper", PAGE);
   const labels = Object.fromEntries(evidence.methods.map((method) => [method.name, method.label]));
   const names = [...Object.keys(rules.choices), "loss", "sparsity"];
   for (const [name, options] of Object.entries(rules.choices)) for (const [key, text] of Object.entries(options)) find(`.${name}`).add(new Option(text, key));
@@ -185,8 +175,8 @@ function render({ model, el }) {
     find(".gain figcaption").textContent = `Against dense (dashed), ${unit ?? ""}; hollow: not measured on this hardware, or as dense`;
     drawAccuracy(find(".accuracy canvas"), ranked, labels, reference);
     if (chosen.goal !== "accuracy") drawGain(find(".gain canvas"), ranked, labels);
-    find(".accuracy canvas").setAttribute("aria-label", `Accuracy at ${where}: ${ranked.map((one) => `${at(one)} ${one.accuracy[0]} %`).join(", ") || "none"}`);
-    find(".gain canvas").setAttribute("aria-label", `Gain at ${where}: ${ranked.map((one) => `${at(one)}${gain(one)}`).join("; ") || "none"}`);
+    describe(".accuracy", `Accuracy at ${where}: ${ranked.map((one) => `${at(one)} ${one.accuracy[0]} %`).join(", ") || "none"}`);
+    describe(".gain", `Gain at ${where}: ${ranked.map((one) => `${at(one)}${gain(one)}`).join("; ") || "none"}`);
   }
 
   const { set, end } = follow(model, names, root, draw);

@@ -21,8 +21,9 @@ class Drawn(anywidget.AnyWidget):
     """
 
     def __init_subclass__(cls, **arguments):
-        name = cls.__module__.rpartition(".")[-1]
-        cls._esm, cls._css = bundle(f"{name}.js"), styles(f"{name}.css")
+        if not hasattr(cls, "_esm"):  # traitlets derives a class of its own for every instance
+            name = cls.__module__.rpartition(".")[-1]
+            cls._esm, cls._css = bundle(f"{name}.js"), styles(f"{name}.css")
         super().__init_subclass__(**arguments)
 
     def __init__(self, **shown):

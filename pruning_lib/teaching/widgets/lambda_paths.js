@@ -21,7 +21,7 @@ const PAGE = `
   </div>`;
 
 /** Epoch after which a path is zero for good, or −1. */
-function closing(path) {
+export function closing(path) {
   let epoch = path.length;
   while (epoch && path[epoch - 1] === 0) epoch--;
   return epoch === path.length ? -1 : epoch;
@@ -93,8 +93,7 @@ function drawOverGamma(canvas, runs, run, gammas, value, dense, label) {
 
 function render({ model, el }) {
   const [runs, dense] = ["runs", "dense"].map((name) => model.get(name));
-  const root = stage(el, "lambda-paths", PAGE);
-  const find = (selector) => root.querySelector(selector);
+  const { root, find, describe } = stage(el, "lambda-paths", PAGE);
   const gammas = [...new Set(runs.map((run) => run.gamma))];
   const shown = runs.filter((run) => run.scales);
   for (const seed of new Set(shown.map((run) => run.seed))) find(".seed").add(new Option(seed, seed));
@@ -122,11 +121,11 @@ function render({ model, el }) {
     drawUnits(find(".units canvas"), run, unit);
     drawOverGamma(find(".accuracy canvas"), runs, run, gammas, (one) => 100 * one.accuracy, 100 * dense.accuracy, "test accuracy, %");
     drawOverGamma(find(".macs canvas"), runs, run, gammas, (one) => (100 * one.macs) / dense.macs, 100, "MACs, % of dense");
-    find(".paths canvas").setAttribute("aria-label", `λ of ${gates.length} gates over the epochs at γ = ${gamma}; ${closed} end at zero`);
+    describe(".paths", `λ of ${gates.length} gates over the epochs at γ = ${gamma}; ${closed} end at zero`);
     const open = ends.map(([name, row]) => `${name} ${row.filter((value) => value !== 0).length} of ${row.length}`);
-    find(".units canvas").setAttribute("aria-label", `Open gates: ${open.join(", ")}`);
-    find(".accuracy canvas").setAttribute("aria-label", `Test accuracy over γ; at γ = ${gamma}: ${(100 * run.accuracy).toFixed(2)} %`);
-    find(".macs canvas").setAttribute("aria-label", `MACs over γ; at γ = ${gamma}: ${((100 * run.macs) / dense.macs).toFixed(1)} % of dense`);
+    describe(".units", `Open gates: ${open.join(", ")}`);
+    describe(".accuracy", `Test accuracy over γ; at γ = ${gamma}: ${(100 * run.accuracy).toFixed(2)} %`);
+    describe(".macs", `MACs over γ; at γ = ${gamma}: ${((100 * run.macs) / dense.macs).toFixed(1)} % of dense`);
   }
 
   const { set, end } = follow(model, ["gamma", "seed"], root, draw);

@@ -18,6 +18,12 @@ const PAGE = `
 
 const bits = (run) => Math.log2(run.perplexity);
 
+const grouped = (run) => run.pattern.includes(":"); // n:m
+export const place = (run) => [100 * run.sparsity, bits(run)];
+
+/** A method's line: from dense through what is unstructured; n:m stands apart. */
+export const curve = (runs, method) => [runs[0], ...runs.filter((run) => run.method === method && !grouped(run))].map(place);
+
 function drawCurves(canvas, runs, pattern, looks) {
   const all = runs.map(bits);
   const [low, high] = [Math.min(...all), Math.max(...all)];
@@ -29,12 +35,10 @@ function drawCurves(canvas, runs, pattern, looks) {
   const here = 100 * pruned.find((run) => run.pattern === pattern).sparsity;
   c.line([[here, y[0]], [here, y[1]]], palette.muted, { width: 1, alpha: 0.6 });
   for (const [method, [color, shape]] of Object.entries(looks)) {
-    const mine = pruned.filter((run) => run.method === method);
-    const at = (run) => [100 * run.sparsity, bits(run)];
-    c.line([dense, ...mine.filter((run) => !run.pattern.includes(":"))].map(at), color);
-    for (const run of mine) {
+    c.line(curve(runs, method), color);
+    for (const run of pruned.filter((run) => run.method === method)) {
       const now = run.pattern === pattern;
-      c.marker(at(run), color, { shape, size: now ? 6 : 3.5, filled: now || !run.pattern.includes(":") });
+      c.marker(place(run), color, { shape, size: now ? 6 : 3.5, filled: now || !grouped(run) });
     }
   }
 }
@@ -61,8 +65,7 @@ function drawBars(canvas, runs, dense, looks) {
 
 function render({ model, el }) {
   const [runs, looks] = ["runs", "looks"].map((name) => model.get(name));
-  const root = stage(el, "perplexity-slider", PAGE);
-  const find = (selector) => root.querySelector(selector);
+  const { root, find, describe } = stage(el, "perplexity-slider", PAGE);
   const patterns = [...new Set(runs.slice(1).map((run) => run.pattern))];
   const slider = find("input");
   slider.max = patterns.length - 1;
@@ -86,8 +89,8 @@ function render({ model, el }) {
     find(".bars figcaption").textContent = `Perplexity per byte at ${pattern}`;
     drawCurves(find(".curves canvas"), runs, pattern, looks);
     drawBars(find(".bars canvas"), here, runs[0], looks);
-    find(".curves canvas").setAttribute("aria-label", `Bits per byte over sparsity for ${Object.keys(looks).join(", ")}`);
-    find(".bars canvas").setAttribute("aria-label", `Perplexity at ${pattern}: ${told.join(", ")}`);
+    describe(".curves", `Bits per byte over sparsity for ${Object.keys(looks).join(", ")}`);
+    describe(".bars", `Perplexity at ${pattern}: ${told.join(", ")}`);
   }
 
   const { set, end } = follow(model, ["pattern"], root, draw);

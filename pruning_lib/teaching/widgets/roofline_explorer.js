@@ -62,8 +62,7 @@ const time = (seconds) => (seconds < 1e-3 ? `${short(1e6 * seconds)} µs` : `${s
 
 function render({ model, el }) {
   const [table, limits, intensities] = ["table", "limits", "intensities"].map((name) => model.get(name));
-  const root = stage(el, "roofline-explorer", PAGE);
-  const find = (selector) => root.querySelector(selector);
+  const { root, find, describe } = stage(el, "roofline-explorer", PAGE);
   const names = ["gpu", "width", "tokens", "dtype"];
   for (const name of Object.keys(limits)) [find(`.${name}`).min, find(`.${name}`).max] = limits[name].map(Math.log2); // a step doubles
   for (const name of ["gpu", "dtype"]) for (const key of Object.keys(table[`${name}s`])) find(`.${name}`).add(new Option(key, key));
@@ -84,8 +83,8 @@ function render({ model, el }) {
     find("p").textContent = `At least: dense ${words(dense)}, 2:4 ${words(sparse)}. ${promise}. A bound, not a forecast: a kernel may be far slower.`;
     drawRoofs(find(".roofs canvas"), table, values, result, intensities);
     drawGain(find(".gain canvas"), table, values, result);
-    find(".roofs canvas").setAttribute("aria-label", `Rooflines of ${values.gpu}: dense at ${short(dense.intensity)} FLOP per byte bound by ${dense.bound}, 2:4 at ${short(sparse.intensity)} bound by ${sparse.bound}`);
-    find(".gain canvas").setAttribute("aria-label", `Speed-up over the number of tokens; at ${values.tokens} tokens ${promise}`);
+    describe(".roofs", `Rooflines of ${values.gpu}: dense at ${short(dense.intensity)} FLOP per byte bound by ${dense.bound}, 2:4 at ${short(sparse.intensity)} bound by ${sparse.bound}`);
+    describe(".gain", `Speed-up over the number of tokens; at ${values.tokens} tokens ${promise}`);
   }
 
   const { set, end } = follow(model, names, root, draw);

@@ -1,6 +1,6 @@
 // What the SparseGPT stepper draws: weights, inverses or the factor, errors.
 
-import { sheet } from "./canvas.js";
+import { sheet, stroke } from "./canvas.js";
 import { chart } from "./charts.js";
 
 const STYLES = { exact: ["kept", "circle", []], synchronized: ["updated", "square", []], cholesky: ["good", "diamond", [2, 4]] };
@@ -26,21 +26,32 @@ function box(g, left, top, width, height, { fill, alpha = 1, line, thick = 1, da
   g.setLineDash([]);
 }
 
+const setFont = (g, size, bold) => (g.font = g.font.replace(/^(bold )?[\d.]+px/, `${bold ? "bold " : ""}${size}px`));
+
 function write({ g, ink }, text, left, top, { size = 13, bold = false, align = "center", color = ink } = {}) {
-  g.font = g.font.replace(/^(bold )?[\d.]+px/, `${bold ? "bold " : ""}${size}px`);
+  setFont(g, size, bold);
   Object.assign(g, { fillStyle: color, textAlign: align, textBaseline: "middle" });
   g.fillText(text, left, top);
 }
 
+/** The lines of a text that is as wide as the sheet at most. */
+function wrapped({ g, width }, text) {
+  setFont(g, 13);
+  const lines = [""];
+  for (const word of text.split(" ")) {
+    const longer = `${lines.at(-1)} ${word}`.trim();
+    if (g.measureText(longer).width <= width) lines[lines.length - 1] = longer;
+    else lines.push(word);
+  }
+  return lines;
+}
+
 /** For what is only a place: as in the palette, but dim on a dark page. */
-const thinLine = ({ dark }, { pruned }) => (dark ? `${pruned}50` : pruned);
+const thinLine = ({ dark }) => (dark ? `${palette.pruned}50` : palette.pruned);
 
 /** A line over or under some columns, with what they are. */
 function bracket(c, left, right, y, turn, text, color, bold) {
-  Object.assign(c.g, { strokeStyle: color, lineWidth: 2 });
-  c.g.beginPath();
-  for (const [px, py] of [[left, y + 5 * turn], [left, y], [right, y], [right, y + 5 * turn]]) c.g.lineTo(px, py);
-  c.g.stroke();
+  stroke(c.g, [[left, y + 5 * turn], [left, y], [right, y], [right, y + 5 * turn]], color);
   write(c, text, (left + right) / 2, y - 10 * turn, { bold });
 }
 
@@ -86,18 +97,14 @@ export function drawWeights(canvas, before, state, scale, form, maskBlock) {
       if (mark === "now") {
         write(c, fixed(old), middle, y + high * 0.33, { size });
         const half = g.measureText(fixed(old)).width / 2;
-        Object.assign(g, { strokeStyle: palette.accent, lineWidth: 2 });
-        g.beginPath();
-        g.moveTo(middle - half, y + high * 0.33 + 6);
-        g.lineTo(middle + half, y + high * 0.33 - 6);
-        g.stroke();
+        stroke(g, [[middle - half, y + high * 0.33 + 6], [middle + half, y + high * 0.33 - 6]], palette.accent);
         write(c, "→ 0", middle, y + high * 0.74, { size: small });
       } else if (mark === "moved") {
         write(c, fixed(value), middle, y + high * 0.33, { size });
         write(c, signed(value - old), middle + 5, y + high * 0.74, { size: small });
         g.beginPath();
         g.arc(middle - g.measureText(signed(value - old)).width / 2 - 1, y + high * 0.74, 3, 0, 2 * Math.PI);
-        Object.assign(g, { fillStyle: palette.updated });
+        g.fillStyle = palette.updated;
         g.fill();
       } else if (mark !== "pruned") write(c, fixed(value), middle, y + high / 2, { size });
     });
@@ -109,13 +116,9 @@ export function drawWeights(canvas, before, state, scale, form, maskBlock) {
 /** From the error of the weight that goes to those that make up for it. */
 function drawArrows(g, center, source, targets, y) {
   const ends = [source, ...targets].map(center);
-  Object.assign(g, { strokeStyle: palette.updated, fillStyle: palette.updated, lineWidth: 2 });
-  g.beginPath();
-  g.moveTo(center(source), y);
-  g.lineTo(center(source), y + 9);
-  g.moveTo(Math.min(...ends), y + 9);
-  g.lineTo(Math.max(...ends), y + 9);
-  g.stroke();
+  stroke(g, [[center(source), y], [center(source), y + 9]], palette.updated);
+  stroke(g, [[Math.min(...ends), y + 9], [Math.max(...ends), y + 9]], palette.updated);
+  g.fillStyle = palette.updated;
   for (const k of targets) {
     g.beginPath();
     g.moveTo(center(k) - 4.5, y + 8.5);
@@ -173,7 +176,11 @@ export function drawPerRow(canvas, height, state) {
   const [rows, scale] = [state.inverses.length, largest(state.inverses)];
   const across = rows <= 4 ? 2 : rows <= 6 ? 3 : 4;
   const down = Math.ceil(rows / across);
-  const side = Math.min((c.width - 14 * (across - 1)) / across, (height - 66) / down - 34);
+  const notes = state.columns.length
+    ? ["orange: row q, the correction of that row; red: [H⁻¹]_qq, its price", "after the step row and column q go: other rows, other inverses"]
+    : ["all alike still: no row has lost a weight"];
+  const lines = notes.flatMap((text) => wrapped(c, text));
+  const side = Math.min((c.width - 14 * (across - 1)) / across, (height - 26 - 20 * Math.max(2, lines.length)) / down - 34);
   state.inverses.forEach((inverse, i) => {
     const [left, top] = [(i % across) * (side + 14), Math.floor(i / across) * (side + 38) + 24];
     const unit = side / inverse.length;
@@ -191,10 +198,7 @@ export function drawPerRow(canvas, height, state) {
     box(c.g, left, top + q * unit, side, unit, { line: palette.updated, thick: 2.5 });
     box(c.g, left + q * unit, top + q * unit, unit, unit, { line: palette.accent, thick: 2.5 });
   });
-  const notes = state.columns.length
-    ? ["orange: row q, the correction of that row; red: [H⁻¹]_qq, its price", "after the step row and column q go: other rows, other inverses"]
-    : ["all alike still: no row has lost a weight"];
-  notes.forEach((text, k) => write(c, text, 0, down * (side + 38) + 10 + 20 * k, { align: "left" }));
+  lines.forEach((text, k) => write(c, text, 0, down * (side + 38) + 10 + 20 * k, { align: "left" }));
 }
 
 export function drawErrors(canvas, states, reached) {

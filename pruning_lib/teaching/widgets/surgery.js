@@ -94,22 +94,11 @@ function drawPlane(canvas, values, result) {
   c.marker(start, palette.good, { shape: "diamond", size: 6, filled: false });
 }
 
-/** A bar from zero with lines of text on top; `filled` or only its outline. */
-function bar(c, at, width, value, texts, color, filled = true) {
-  const { g, X, Y, ink } = c;
-  const [left, top, wide, high] = [X(at - width / 2), Y(value), X(width) - X(0), Y(0) - Y(value)];
-  Object.assign(g, { fillStyle: color, strokeStyle: color, lineWidth: 2 });
-  if (filled) g.fillRect(left, top, wide, high);
-  g.strokeRect(left + 1, top, wide - 2, high);
-  Object.assign(g, { fillStyle: ink, textAlign: "center", textBaseline: "alphabetic" });
-  texts.forEach((text, k) => g.fillText(text, X(at), top - 5 - 14 * (texts.length - 1 - k)));
-}
-
 function drawErrors(canvas, result) {
   const names = Object.keys(MARKS);
   const top = 1.2 * Math.max(...names.map((name) => result[name].error)) || 1;
   const c = chart(canvas, 190, { x: [-0.6, 2.6], y: [0, top], names, xTitle: "", yTitle: "E" });
-  names.forEach((name, k) => bar(c, k, 0.6, result[name].error, [short(result[name].error)], palette[MARKS[name].color]));
+  names.forEach((name, k) => c.bar(k, 0.6, result[name].error, palette[MARKS[name].color], { texts: [short(result[name].error)] }));
 }
 
 function drawScores(canvas, result) {
@@ -118,7 +107,9 @@ function drawScores(canvas, result) {
   Object.entries(MARKS).forEach(([name, { color }], k) => {
     const { scores, deleted } = result[name];
     const largest = Math.max(...scores) || 1;
-    scores.forEach((score, q) => bar(c, k + 0.42 * q - 0.21, 0.34, score / largest, [WEIGHTS[q], short(score)], palette[color], q === deleted));
+    scores.forEach((score, q) =>
+      c.bar(k + 0.42 * q - 0.21, 0.34, score / largest, palette[color], { texts: [WEIGHTS[q], short(score)], filled: q === deleted }),
+    );
   });
 }
 
@@ -136,8 +127,7 @@ function sentences(values, result) {
 
 function render({ model, el }) {
   const [limits, presets] = ["limits", "presets"].map((name) => model.get(name));
-  const root = stage(el, "surgery", PAGE);
-  const find = (selector) => root.querySelector(selector);
+  const { root, find, describe } = stage(el, "surgery", PAGE);
   const names = Object.keys(limits);
   const toSlider = (name, value) => (name === "ratio" ? Math.log2(value) : value); // equal steps are equal factors
   for (const name of names) [find(`.${name}`).min, find(`.${name}`).max] = limits[name].map((value) => toSlider(name, value));
@@ -158,9 +148,9 @@ function render({ model, el }) {
     drawScores(find(".scores canvas"), result);
     const each = (text) => Object.entries(result).map(([name, one]) => `${name} ${text(one)}`).join(", ");
     const at = ([x, y]) => `(${short(x)}, ${short(y)})`;
-    find(".plane canvas").setAttribute("aria-label", `Ellipses of constant error around w* = ${at([values.w1, values.w2])}; ends: ${each(({ point }) => at(point))}`);
-    find(".errors canvas").setAttribute("aria-label", `Error after the deletion: ${each(({ error }) => short(error))}`);
-    find(".scores canvas").setAttribute("aria-label", `Scores of w₁ and w₂: ${each(({ scores }) => at(scores))}`);
+    describe(".plane", `Ellipses of constant error around w* = ${at([values.w1, values.w2])}; ends: ${each(({ point }) => at(point))}`);
+    describe(".errors", `Error after the deletion: ${each(({ error }) => short(error))}`);
+    describe(".scores", `Scores of w₁ and w₂: ${each(({ scores }) => at(scores))}`);
   }
 
   const { set, end } = follow(model, names, root, draw);
