@@ -75,11 +75,14 @@ def still(name: str, alt: str) -> Image:
 
 def take_all(folder: Path = FOLDER) -> Iterator[Path]:
     """Take all `STILLS` and write them into `folder`; yield the paths."""
-    with chromium() as browser:
-        for name, picture in take(browser, {name: saved(each) for name, each in STILLS.items()}).items():
+    with chromium() as browser, shown(browser, {name: saved(each) for name, each in STILLS.items()}) as page:
+        for name in STILLS:
             path = folder / f"{name}.png"
+            picture = PIL.Image.open(io.BytesIO(page.locator(f"#{name}").screenshot())).convert("RGB")
+            # 256 colors are enough for a drawing, and need a third of the bytes.
+            small = picture.quantize(256, PIL.Image.Quantize.MAXCOVERAGE, kmeans=1, dither=0)
             with written_whole(path) as temporary:
-                temporary.write_bytes(picture)
+                small.save(temporary, "PNG", optimize=True)
             yield path
 
 
@@ -97,19 +100,14 @@ def chromium() -> Iterator[Any]:
         browser.close()
 
 
-def take(browser: Any, models: dict[str, dict[str, Any]]) -> dict[str, bytes]:
-    """PNG pictures of saved models by name, drawn by the widgets' own scripts on one page without network."""
-    with shown(browser, models) as page:
-        return {name: picture(page, name) for name in models}
-
-
 @contextlib.contextmanager
 def shown(browser: Any, models: dict[str, dict[str, Any]]) -> Iterator[Any]:
-    """A page with the widgets, each drawn, in an element with its name as id."""
+    """A page without network on which the own scripts of saved models drew them, each in an element with its name."""
     context = browser.new_context(viewport={"width": WIDTH, "height": 900}, device_scale_factor=SCALE, offline=True)
+    context.set_default_timeout(300_000)  # a busy machine is no failure
     page = context.new_page()
     places = "".join(f"<div id='{name}'>{place(name, model)}</div>" for name, model in models.items())
-    page.set_content(f"<!doctype html><style>{style()} body {{ margin: 0; }}</style>{places}")
+    page.set_content(f"<!doctype html><style>{_style()} body {{ margin: 0; }}</style>{places}")
     page.evaluate("Promise.all(['', 'bold '].map((weight) => document.fonts.load(`${weight}12px Still`)))")
     page.add_script_tag(content=STARTER, type="module")
     page.wait_for_function(DRAWN)
@@ -117,15 +115,8 @@ def shown(browser: Any, models: dict[str, dict[str, Any]]) -> Iterator[Any]:
     context.close()
 
 
-def picture(page: Any, name: str) -> bytes:
-    """The widget as PNG, with 256 colors: enough for a drawing, in half of the bytes."""
-    drawn, result = PIL.Image.open(io.BytesIO(page.locator(f"#{name}").screenshot())), io.BytesIO()
-    drawn.convert("RGB").quantize(256, PIL.Image.Quantize.MAXCOVERAGE, dither=0).save(result, "PNG", optimize=True)
-    return result.getvalue()
-
-
 @functools.cache
-def style() -> str:
+def _style() -> str:
     """The font that the other figures have: a text then takes the same room on every machine."""
     import matplotlib
 
@@ -140,20 +131,21 @@ def saved(each: Still) -> dict[str, Any]:
     """The state of a still's widget, as a notebook saves it."""
     widget = widget_of(each.notebook, each.call)
     usual = {trait: getattr(widget, trait) for trait in each.state}
-    for trait, value in each.state.items():
-        setattr(widget, trait, value)
-    model = Widget.get_manager_state(widgets=[widget])["state"][widget.model_id]
-    for trait, value in usual.items():
-        setattr(widget, trait, value)
-    return model
+    try:
+        for trait, value in each.state.items():
+            setattr(widget, trait, value)
+        return Widget.get_manager_state(widgets=[widget])["state"][widget.model_id]
+    finally:
+        for trait, value in usual.items():
+            setattr(widget, trait, value)
 
 
 @functools.cache
 def widget_of(notebook: str, call: str) -> Widget:
     """What the cell with `call` shows: it is run, and of the cells before it those that it needs."""
     read = nbformat.read(CHECKOUT / "notebooks" / f"{notebook}.ipynb", as_version=4)
-    (place,) = (index for index, cell in enumerate(read.cells) if cell.cell_type == "code" and call in cell.source)
-    *before, shown = (line for index in needed(read, [place]) for line in ast.parse(read.cells[index].source).body)
+    (last,) = (index for index, cell in enumerate(read.cells) if cell.cell_type == "code" and call in cell.source)
+    *before, shown = (line for index in needed(read, [last]) for line in ast.parse(read.cells[index].source).body)
     scope: dict[str, Any] = {}
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         exec(compile(ast.Module(before, []), notebook, "exec"), scope)

@@ -52,9 +52,8 @@ def without_kernel(output: NotebookNode, models: dict[str, Any], where: str) -> 
     if is_progress(model, models):
         return None
     module = model["state"].get("_esm", "")
-    page = f'{place(name, model)}\n<script type="module">{STARTER}</script>'
-    if not module or ASKS_PYTHON.search(module):
-        page = NEEDS_KERNEL
+    runs = module and not ASKS_PYTHON.search(module)
+    page = f'{place(name, model)}\n<script type="module">{STARTER}</script>' if runs else NEEDS_KERNEL
     return new_output("display_data", {"text/html": page})
 
 

@@ -9,9 +9,9 @@ import anywidget
 from pruning_lib.teaching import palette
 
 HERE = Path(__file__).parent
-IMPORT = re.compile(r'^import \{[^}]*\} from "\./([\w.]+)";$', re.MULTILINE)
-COLORS = {name: getattr(palette, name.upper()) for name in ("kept", "pruned", "updated", "accent", "good", "muted")}
-COLORS |= {"violet": palette.SERIES[3]}
+_IMPORT = re.compile(r'^import \{[^}]*\} from "\./([\w.]+)";$', re.MULTILINE)
+_COLORS = {name: getattr(palette, name.upper()) for name in ("kept", "pruned", "updated", "accent", "good", "muted")}
+_COLORS |= {"violet": palette.SERIES[3]}
 
 
 class Drawn(anywidget.AnyWidget):
@@ -23,7 +23,7 @@ class Drawn(anywidget.AnyWidget):
     def __init_subclass__(cls, **arguments):
         if not hasattr(cls, "_esm"):  # traitlets derives a class of its own for every instance
             name = cls.__module__.rpartition(".")[-1]
-            cls._esm, cls._css = bundle(f"{name}.js"), styles(f"{name}.css")
+            cls._esm, cls._css = bundle(f"{name}.js"), _styles(f"{name}.css")
         super().__init_subclass__(**arguments)
 
     def __init__(self, **shown):
@@ -51,12 +51,12 @@ def bundle(name: str) -> str:
         if module in there:
             return ""
         there.add(module)
-        return IMPORT.sub(lambda match: text(match[1]), (HERE / module).read_text(encoding="utf-8"))
+        return _IMPORT.sub(lambda match: text(match[1]), (HERE / module).read_text(encoding="utf-8"))
 
-    return f"const palette = {json.dumps(COLORS)};\n{text(name)}"
+    return f"const palette = {json.dumps(_COLORS)};\n{text(name)}"
 
 
-def styles(name: str) -> str:
+def _styles(name: str) -> str:
     """Text of the style sheet that all widgets share, followed by the one named if it exists."""
     own = HERE / name
     return (HERE / "charts.css").read_text(encoding="utf-8") + (own.read_text(encoding="utf-8") if own.exists() else "")
