@@ -108,11 +108,11 @@ class APGStepper(Drawn):
     """
 
     t = traitlets.Int().tag(sync=True)
-    method = traitlets.Unicode().tag(sync=True)
+    method = traitlets.Unicode("apg").tag(sync=True)
     problem = traitlets.Dict(read_only=True).tag(sync=True)
     paths = traitlets.Dict(read_only=True).tag(sync=True)  # method → a list of states, entry 0 is the start
 
-    def __init__(self, lasso: Lasso, t: int = 0, method: str = "apg"):
+    def __init__(self, lasso: Lasso, **shown: int | str):
         self._steps = len(lasso.states["apg"])
         x, y = lasso.window()
         generator = contourpy.contour_generator(*lasso.grid())
@@ -129,7 +129,7 @@ class APGStepper(Drawn):
                 entry["gap"] = gap
             paths[name] = entries
         self.set_trait("paths", paths)
-        super().__init__(t=t, method=method)
+        super().__init__(**shown)
 
     @traitlets.validate("t", "method")
     def _check(self, proposal: dict):

@@ -30,18 +30,18 @@ class DecisionHelper(Drawn):
     All but `evidence` are traits that follow the page and may be set from Python; other values raise ValueError.
     """
 
-    hardware = traitlets.Unicode().tag(sync=True)
-    budget = traitlets.Unicode().tag(sync=True)
-    data = traitlets.Unicode().tag(sync=True)
-    goal = traitlets.Unicode().tag(sync=True)
-    sparsity = traitlets.Float().tag(sync=True)
-    loss = traitlets.Float().tag(sync=True)
+    hardware = traitlets.Unicode(START["hardware"]).tag(sync=True)
+    budget = traitlets.Unicode(START["budget"]).tag(sync=True)
+    data = traitlets.Unicode(START["data"]).tag(sync=True)
+    goal = traitlets.Unicode(START["goal"]).tag(sync=True)
+    sparsity = traitlets.Float(START["sparsity"]).tag(sync=True)
+    loss = traitlets.Float(START["loss"]).tag(sync=True)
     evidence = traitlets.Dict(read_only=True).tag(sync=True)
     rules = traitlets.Dict(RULES, read_only=True).tag(sync=True)
 
     def __init__(self, evidence: dict[str, Any], **chosen: Any):
         self.set_trait("evidence", evidence)
-        super().__init__(**(START | chosen))
+        super().__init__(**chosen)
 
     @traitlets.validate("hardware", "budget", "data", "goal", "sparsity", "loss")
     def _check(self, proposal: dict):

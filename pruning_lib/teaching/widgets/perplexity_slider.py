@@ -33,12 +33,12 @@ class PerplexitySlider(Drawn):
     runs = traitlets.List(read_only=True).tag(sync=True)
     looks = traitlets.Dict(read_only=True).tag(sync=True)  # method → [color, marker]
 
-    def __init__(self, runs: Runs, pattern: str | None = None):
+    def __init__(self, runs: Runs, **shown: str):
         runs = check_runs(runs)
         self._patterns = patterns(runs)
         self.set_trait("runs", [{key: run[key] for key in NEEDED} for run in runs])
         self.set_trait("looks", dict(zip(methods(runs), zip(palette.SERIES, MARKS, strict=False), strict=False)))
-        super().__init__(pattern=self._patterns[0] if pattern is None else pattern)
+        super().__init__(**{"pattern": self._patterns[0]} | shown)
 
     @traitlets.validate("pattern")
     def _check(self, proposal: dict):

@@ -17,26 +17,18 @@ class SparseGPTStepper(Drawn):
     from its last on, nothing changes. For arguments and errors see `states`.
     """
 
-    form = traitlets.Unicode().tag(sync=True)
+    form = traitlets.Unicode("exact").tag(sync=True)
     step = traitlets.Int().tag(sync=True)
     states = traitlets.Dict(read_only=True).tag(sync=True)  # form → a list of states, entry 0 is the start
     mask_block = traitlets.Int(read_only=True).tag(sync=True)
 
-    def __init__(
-        self,
-        weight: Tensor,
-        hessian: Tensor,
-        sparsity: float = 0.5,
-        mask_block: int = 4,
-        form: str = "exact",
-        step: int = 0,
-    ):
+    def __init__(self, weight: Tensor, hessian: Tensor, sparsity: float = 0.5, mask_block: int = 4, **shown: str | int):
         made = states(weight, hessian, sparsity, mask_block)
         sent = {name: [{key: plain(value) for key, value in s._asdict().items()} for s in made[name]] for name in FORMS}
         self.set_trait("states", sent)
         self.set_trait("mask_block", mask_block)
         self._last = weight.shape[1]
-        super().__init__(form=form, step=step)
+        super().__init__(**shown)
 
     @traitlets.validate("form", "step")
     def _check(self, proposal: dict):

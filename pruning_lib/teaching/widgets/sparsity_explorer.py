@@ -33,24 +33,16 @@ class SparsityExplorer(Drawn):
     `scope` and `layer` follow too, and may be set from Python. Bad values raise ValueError as in `choose_masks`.
     """
 
-    sparsity = traitlets.Float().tag(sync=True)
-    structure = traitlets.Unicode().tag(sync=True)
-    scope = traitlets.Unicode().tag(sync=True)
+    sparsity = traitlets.Float(0.5).tag(sync=True)
+    structure = traitlets.Unicode("unstructured").tag(sync=True)
+    scope = traitlets.Unicode("global").tag(sync=True)
     layer = traitlets.Unicode().tag(sync=True)
     quantity = traitlets.Unicode(read_only=True).tag(sync=True)
     layers = traitlets.List(read_only=True).tag(sync=True)  # name, shape, what is impossible and why
     values = traitlets.Bytes(read_only=True).tag(sync=True)  # all weights, little-endian float32
     structures = traitlets.Dict(STRUCTURES, read_only=True).tag(sync=True)
 
-    def __init__(
-        self,
-        weights: Mapping[str, Tensor],
-        sparsity: float = 0.5,
-        structure: str = "unstructured",
-        scope: str = "global",
-        layer: str | None = None,
-        quantity: str = "weight",
-    ):
+    def __init__(self, weights: Mapping[str, Tensor], quantity: str = "weight", **shown: float | str):
         self._weights = check_weights(weights)
         layers = []
         for name, weight in self._weights.items():
@@ -58,9 +50,8 @@ class SparsityExplorer(Drawn):
             layers.append({"name": name, "shape": list(weight.shape), "obstacles": obstacles})
         self.set_trait("layers", layers)
         self.set_trait("values", b"".join(w.numpy().astype("<f4").tobytes() for w in self._weights.values()))
-        first = next(iter(self._weights))
         self.set_trait("quantity", quantity)
-        super().__init__(sparsity=sparsity, structure=structure, scope=scope, layer=first if layer is None else layer)
+        super().__init__(**{"layer": next(iter(self._weights))} | shown)
 
     @traitlets.validate("sparsity", "structure", "scope", "layer")
     def _check(self, proposal: dict):
