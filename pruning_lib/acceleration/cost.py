@@ -12,9 +12,10 @@ from torch import nn
 
 from pruning_lib.acceleration.csr import CSRLinear, as_csr, csr
 from pruning_lib.acceleration.latency import Latency, time_in_turns
-from pruning_lib.acceleration.macs import Count, Macs, evaluated, macs
+from pruning_lib.acceleration.macs import Count, Macs, macs
 from pruning_lib.acceleration.storage import FORMS, Stored, stored
 from pruning_lib.inputs import Inputs, call
+from pruning_lib.modes import evaluating
 
 __all__ = [
     "FORMS",
@@ -95,7 +96,7 @@ def latencies(
     if len(devices) != 1:
         raise ValueError(f"models are on {', '.join(sorted(map(str, devices))) or 'no device'}, must be on one device")
     runs = {name: lambda model=model: call(model, inputs) for name, model in models.items()}
-    with ExitStack() as modes, torch.no_grad():
+    with ExitStack() as modes:
         for model in models.values():
-            modes.enter_context(evaluated(model))
+            modes.enter_context(evaluating(model))
         return time_in_turns(runs, repeats, warmup, threads, devices.pop())

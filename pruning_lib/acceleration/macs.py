@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from pruning_lib.inputs import Inputs, call
+from pruning_lib.modes import evaluating
 
 aten = torch.ops.aten
 # op → where its two factors stand among the arguments
@@ -81,7 +82,7 @@ def macs(model: nn.Module, example_inputs: Inputs) -> Macs:
         If an operator multiplies out of sight (a recurrent layer's fused kernel) or is a product that is not known.
     """
     counter = Counter(model)
-    with evaluated(model), unfused_attention(), counter.named(model), torch.no_grad(), counter:
+    with evaluating(model), unfused_attention(), counter.named(model), counter:
         call(model, example_inputs)
     by_module = {name: Count(*both) for name, both in counter.counts.items()}
     return Macs(sum(c.dense for c in by_module.values()), sum(c.nonzero for c in by_module.values()), by_module)
@@ -180,18 +181,6 @@ def uses(tensor: Tensor, dim: int, weight: bool) -> Tensor:
     if weight:
         return (tensor != 0).sum(dim)
     return torch.full_like(tensor.select(dim, 0), tensor.shape[dim], dtype=torch.int64)
-
-
-@contextmanager
-def evaluated(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode inside; every module's own mode after."""
-    training = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in training:
-            module.training = mode
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from pruning_lib.after_training.chain import Chain, NotAChain, containers, find_
 from pruning_lib.after_training.layers import as_matrices, unfolded
 from pruning_lib.checks import check_batches
 from pruning_lib.inputs import Inputs, call
+from pruning_lib.modes import evaluating
 from pruning_lib.structure import Masks, prunable
 from pruning_lib.structure.holding import held
 
@@ -94,7 +95,7 @@ def prune_in_order(
     targets = choose_targets(every, layers, multiple_of)
     batches = list(check_batches(batches))
     done: dict[str, Tensor] = {}
-    with evaluating(model), torch.no_grad():
+    with evaluating(model):
         units = in_order(model, every, targets, batches)
         with tqdm(total=len(targets), desc="pruning", unit="layer", disable=not progress) as bar:
             try:
@@ -297,15 +298,3 @@ def hooked(targets: list[Target], see: Callable[[Target, nn.Module, Tensor], Any
     finally:
         for handle in handles:
             handle.remove()
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode; each module's own mode comes back."""
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode

@@ -4,15 +4,17 @@ Sources: Han et al. 2015, "Learning both Weights and Connections for Efficient N
 2017, "Pruning Filters for Efficient ConvNets" (units).
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from pruning_lib.checks import check_choice, check_scores, check_sparsity
-from pruning_lib.structure import Masks, choose_units, keep_largest, prunable, score_units
+from pruning_lib.structure import Masks, choose_units, keep_largest, prunable
 from pruning_lib.structure.graph import Graph
 from pruning_lib.structure.holding import held
+from pruning_lib.structure.structured import Scores, graph_scores
 from pruning_lib.structure.tracing import trace
 from pruning_lib.structure.zeroing import graph_slices
 
@@ -65,51 +67,47 @@ def prune_units(
         As `score_units` and `choose_units`.
     """
     check_sparsity(sparsity)
-    found = score_units(model, unit, norm, example_inputs)
+    graph = trace(model, example_inputs)
+    found = graph_scores(model, graph, unit, norm)
     kept = {name: weight.held.hold.keep for name, weight in model.named_parameters() if held(weight)}
-    if kept:
-        for name, indices in units_gone(Masks(kept), model, example_inputs, unit).items():
-            found[name] = found[name].index_fill(0, indices.to(found[name].device), -1)
-    slices = parameter_slices(model, trace(model, example_inputs), choose_units(found, sparsity, scope))
+    for name, indices in _graph_gone(kept, model, graph, found).items():
+        found[name] = found[name].index_fill(0, indices.to(found[name].device), -1)
+    parameters = dict(model.named_parameters())
     masks = {name: torch.ones_like(weight, dtype=torch.bool) for name, weight in prunable(model).items()}
-    for name, dim, index in slices:
-        weight = model.get_parameter(name)
-        mask = masks.setdefault(name, torch.ones_like(weight, dtype=torch.bool))
-        if dim is None:
-            mask.fill_(False)
-        else:
-            mask.index_fill_(dim, index.to(mask.device), False)
+    for name, dim, index in graph_slices(graph, *graph.resolve(model, choose_units(found, sparsity, scope))):
+        if name in parameters and (dim is None or len(index)):
+            mask = masks.setdefault(name, torch.ones_like(parameters[name], dtype=torch.bool))
+            mask.fill_(False) if dim is None else mask.index_fill_(dim, index.to(mask.device), False)
     return Masks(masks)
 
 
 def units_gone(masks: Masks, model: nn.Module, example_inputs: Any, unit: str = "filter") -> dict[str, Tensor]:
-    """The units of which `masks` leave nothing, by module name, as `zero_units` and `remove` take them."""
+    """The units of which `masks` leave nothing, by module name, as `zero_units` and `remove` take them.
+
+    Of a layer that is gone altogether the first unit, with all that is tied to it, is left out: it has to stay.
+    """
     graph = trace(model, example_inputs)
-    gone = {
-        name: [
-            index
-            for index in range(len(score))
-            if all(removed(masks, *part) for part in parameter_slices(model, graph, {name: [index]}))
-        ]
-        for name, score in score_units(model, unit, example_inputs=example_inputs).items()
-    }
-    return {name: torch.tensor(indices) for name, indices in gone.items() if indices}
+    return _graph_gone(masks, model, graph, graph_scores(model, graph, unit))
 
 
-def removed(masks: Masks, name: str, dim: int | None, index: Tensor | None) -> bool:
-    if name not in masks:
-        return False
-    mask = masks[name] if dim is None else masks[name].index_select(dim, index.to(masks[name].device))
-    return not mask.any()
-
-
-def parameter_slices(
-    model: nn.Module, graph: Graph, units: dict[str, Any]
-) -> list[tuple[str, int | None, Tensor | None]]:
-    """(name, dim, indices) of every parameter that belongs to `units`; without dim the whole of it."""
+def _graph_gone(masks: Mapping[str, Tensor], model: nn.Module, graph: Graph, scores: Scores) -> dict[str, Tensor]:
+    """The units among `scores` of which `masks` leave nothing."""
     parameters = dict(model.named_parameters())
-    slices = graph_slices(graph, *graph.resolve(model, units))
-    return [part for part in slices if part[0] in parameters and (part[1] is None or len(part[2]))]
+    if scores.unit == "block":
+        ends = {name: [masks.get(last) for last in graph.blocks[name].last if last in parameters] for name in scores}
+        return {name: torch.tensor([0]) for name, masks in ends.items() if not any(m is None or m.any() for m in masks)}
+    stays = torch.zeros(len(graph.table), dtype=torch.bool)  # by the number of the tied set
+    for slot in graph.slots.values():
+        if slot.zeroed and slot.tensor in parameters:
+            sets, mask = graph.roots(slot.ids), masks.get(slot.tensor)
+            if mask is not None:
+                sets = sets[mask.transpose(0, slot.dim).reshape(len(sets), -1).any(1).cpu()]
+            stays[sets] = True
+    for layer in graph.layers.values():  # no layer can go whole
+        if not stays[sets := graph.roots(layer.ids)].any():
+            stays[sets[0]] = True
+    gone = {name: (~stays[graph.roots(graph.layers[name].ids)]).nonzero().flatten() for name in scores}
+    return {name: indices for name, indices in gone.items() if len(indices)}
 
 
 def gone_first(model: nn.Module, scores: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -32,6 +32,7 @@ from pruning_lib.after_training.recursion import blocks, check_alpha, hessian, i
 from pruning_lib.after_training.surgery import saliency, surgery, surgery_
 from pruning_lib.checks import check_choice, check_sparsity
 from pruning_lib.structure import Masks
+from pruning_lib.structure.selection import count_kept, first_to_go
 
 __all__ = [
     "METHODS",
@@ -148,7 +149,7 @@ def how_many(count: int | None, sparsity: float | None, tolerance: float | None,
     if sum(value is not None for value in given.values()) != 1:
         raise ValueError(f"{', '.join(f'{k} = {v}' for k, v in given.items())}: exactly one must be given")
     if sparsity is not None:
-        limit = masks.kept - round(masks.total * (1 - check_sparsity(sparsity)))
+        limit = masks.kept - count_kept(masks.total, check_sparsity(sparsity))
         if limit < 0:
             raise ValueError(f"sparsity is {sparsity}, must be at least {masks.sparsity:.4f}, that of masks")
         return limit
@@ -216,7 +217,7 @@ def delete(model, batches, names: list[str], keep: Tensor, method: str, alpha: f
         before = error + alpha / 2 * w.square().sum().item()
         local = w[alive]
         scores = torch.where(keep[alive], score(local, curvature, method), math.inf)
-        q = int(scores.argmin())
+        q = int(first_to_go(scores))
         if method == "obs":
             surgery_(local, curvature, q)
         else:

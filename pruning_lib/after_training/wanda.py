@@ -12,7 +12,7 @@ from pruning_lib.after_training.calibration import prune_in_order
 from pruning_lib.after_training.reconstruction import check_hessian, check_target, check_weight
 from pruning_lib.inputs import Inputs
 from pruning_lib.structure import Masks
-from pruning_lib.structure.semi_structured import largest_of_group
+from pruning_lib.structure.selection import count_kept, largest
 
 
 class Diagonal:
@@ -41,7 +41,7 @@ def prune_weight(
     ----------
     weight : (rows, columns)
     hessian : (columns, columns), mean of 2xxᵀ, or only its diagonal (columns,): √mean(x_j²) = √(H_jj / 2)
-    sparsity : round(columns · sparsity) weights of every row go, of equal scores the last; this or `n_m`
+    sparsity : round(columns · (1 − sparsity)) weights of every row stay, of equal scores the first; this or `n_m`
     n_m : (n, m): n of every m consecutive weights of a row stay
 
     Raises
@@ -54,11 +54,8 @@ def prune_weight(
     diagonal = check_diagonal(hessian, columns) if hessian.ndim == 1 else check_hessian(hessian, columns).diagonal()
     # |W_ij| · √mean(x_j²)
     scores = weight.detach().abs() * (diagonal / 2).sqrt()
-    if n_m is not None:
-        keep = largest_of_group(scores.reshape(-1, n_m[1]), n_m[0]).view(scores.shape)
-    else:
-        largest = scores.argsort(dim=1, descending=True, stable=True)[:, : columns - round(columns * sparsity)]
-        keep = torch.zeros_like(scores, dtype=torch.bool).scatter_(1, largest, True)
+    n, m = (count_kept(columns, sparsity), columns) if n_m is None else n_m
+    keep = largest(scores.reshape(-1, m), n).view(scores.shape)
     return weight.detach().masked_fill(~keep, 0), keep
 
 

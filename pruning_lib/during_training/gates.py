@@ -1,7 +1,7 @@
 """Gates: a factor λ on the output of a block, a group or a channel, and where in a model they may sit.
 
-Where they may sit is read off the model's graph (torch.fx), not off names or classes, so that networks written
-elsewhere work too, as long as their forward pass has no branches that depend on the data.
+Where they may sit is read off the model's calls, not off names or classes, so that networks written elsewhere work
+too, as long as their forward pass has no branches that depend on the data.
 """
 
 import copy
@@ -10,31 +10,15 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor, fx, nn
+from torch.nn.modules import batchnorm, instancenorm
 
 from pruning_lib.checks import check_choice
+from pruning_lib.structure.calls import Calls
+from pruning_lib.structure.layer_rules import CHANNEL_NORMS
 
 LEVELS = ("block", "group", "channel")
-Conv = nn.Conv1d | nn.Conv2d | nn.Conv3d
-ChannelNorm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d | nn.InstanceNorm2d
-Norm = ChannelNorm | nn.GroupNorm
-# What a closed channel passes as zero, one channel at a time: 0 in, 0 out.
-PASSES_ZERO = (
-    *(nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Hardswish, nn.Tanh, nn.Identity),
-    *(nn.Dropout, nn.Dropout2d, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, nn.Flatten),
-)
-FUNCTIONS_PASSING_ZERO = {
-    "relu",
-    "relu_",
-    "gelu",
-    "silu",
-    "tanh",
-    "dropout",
-    "max_pool2d",
-    "boolean_dispatch",
-    "flatten",
-}
-FUNCTIONS_PASSING_ZERO |= {"avg_pool2d", "adaptive_avg_pool2d"}
-ADDITIONS = {"add", "add_", "iadd"}
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+NORMS = (batchnorm._BatchNorm, instancenorm._InstanceNorm)  # of each channel by itself
 
 
 class Gate(nn.Module):
@@ -50,7 +34,7 @@ class Gate(nn.Module):
         self.scale = nn.Parameter(layer.weight.detach().new_ones(size))
 
     def per_channel(self) -> Tensor:
-        return self.scale.repeat_interleave(channels(self.layer) // len(self.scale))
+        return self.scale.repeat_interleave(len(self.layer.weight) // len(self.scale))
 
     def forward(self, inputs: Tensor) -> Tensor:
         outputs = self.layer(inputs)
@@ -97,7 +81,8 @@ def add_gates(model: nn.Module, level: str = "block") -> nn.Module:
     check_choice("level", level, LEVELS)
     if gates(model):
         raise ValueError("model has gates already, must be a model without")
-    sites = list({"block": block_sites, "group": group_sites, "channel": channel_sites}[level](Graph(model)))
+    found = _Sites(model)
+    sites = list(found.blocks() if level == "block" else found.convolutions(grouped=level == "group"))
     if not sites:
         raise ValueError(f"model {type(model).__name__} has no {level} that a gate could close; level is {level!r}")
     gated = copy.deepcopy(model)
@@ -123,114 +108,61 @@ def fold_gates(model: nn.Module) -> nn.Module:
     return folded
 
 
-def channels(layer: nn.Module) -> int:
-    return len(layer.weight)
-
-
-class Graph:
-    """The calls that a model makes, as torch.fx sees them, with the questions that gates ask."""
+class _Sites:
+    """Where gates may sit: (layer that gets the gate, unit, number of λ), from the calls that a model makes."""
 
     def __init__(self, model: nn.Module):
-        try:
-            graph = fx.Tracer().trace(model)
-        except Exception as error:  # tracing runs the model's own code, which may raise anything
-            raise ValueError(f"model {type(model).__name__} cannot be traced by torch.fx: {error}") from error
-        self.nodes = list(graph.nodes)
-        self.modules = dict(model.named_modules())
-        self.calls = Counter(node.target for node in self.nodes if node.op == "call_module")
+        self.calls = Calls(model)
+        self.count = Counter(node.target for node in self.calls.nodes if node.op == "call_module")
 
-    def layer(self, node: fx.Node, kind) -> nn.Module | None:
-        """The module of `kind` that `node` calls, if it has weights to fold λ into and is called only once."""
-        if node.op != "call_module" or self.calls[node.target] > 1:
-            return None
-        module = self.modules[node.target]
-        return module if isinstance(module, kind) and module.weight is not None else None
+    def convolutions(self, grouped: bool) -> Iterator[tuple[str, str, int]]:
+        """Convolutions whose channels, or groups, can go; the gate sits behind their normalization."""
+        for node in self.calls.nodes:
+            conv = self.layer(node, CONVOLUTIONS)
+            if conv is None or (conv.groups > 1) != grouped:
+                continue
+            users = list(node.users)
+            last = users[0] if len(users) == 1 and self.layer(users[0], NORMS) else node
+            if self.feeds_layers_only(last) and (not grouped or self.is_read_once_from_convolution(node)):
+                yield last.target, node.target, conv.groups if grouped else conv.out_channels
 
-    def with_norm(self, node: fx.Node) -> fx.Node:
-        """The normalization right behind the convolution `node`, or `node` itself."""
-        users = list(node.users)
-        return users[0] if len(users) == 1 and self.layer(users[0], ChannelNorm) else node
+    def blocks(self) -> Iterator[tuple[str, str, int]]:
+        """Modules that add up once, a shortcut and a longer branch that ends in a layer."""
+        found = []
+        for node in self.calls.nodes:
+            stack = node.meta.get("nn_module_stack")
+            if not stack or self.calls.name(node) not in ("add", "iadd") or len(node.all_input_nodes) != 2:
+                continue
+            one, other = (self.calls.ancestors(side) for side in node.all_input_nodes)
+            lengths = [sum(self.layer(n, CONVOLUTIONS) is not None for n in own) for own in (one - other, other - one)]
+            branch = node.all_input_nodes[lengths[0] < lengths[1]]
+            # of two branches of equal length neither is a shortcut
+            if lengths[0] != lengths[1] and self.layer(branch, CONVOLUTIONS + CHANNEL_NORMS) and len(branch.users) == 1:
+                found.append((branch.target, list(stack.values())[-1][0], 1))
+        units = Counter(unit for _, unit, _ in found)
+        yield from (site for site in found if units[site[1]] == 1)
 
-    def passes_zero(self, node: fx.Node) -> bool:
-        if node.op == "call_module":
-            return isinstance(self.modules[node.target], PASSES_ZERO)
-        return function_name(node) in FUNCTIONS_PASSING_ZERO
+    def layer(self, node: fx.Node, kinds: tuple[type, ...]) -> nn.Module | None:
+        """The module of `kinds` that `node` calls, if it has weights to fold λ into and is called only once."""
+        module = self.calls.module(node, kinds)
+        return module if module is not None and module.weight is not None and self.count[node.target] == 1 else None
 
     def feeds_layers_only(self, node: fx.Node) -> bool:
         """Whether the channels of `node` end in layers that can lose inputs, and nowhere else."""
-        for user in node.users:
-            layer = self.layer(user, Conv | nn.Linear)
-            if not (
-                getattr(layer, "groups", 1) == 1 if layer else self.passes_zero(user) and self.feeds_layers_only(user)
-            ):
-                return False
-        return bool(node.users)
 
-    def is_read_once_from_conv(self, node: fx.Node) -> bool:
+        def loses_inputs(user: fx.Node) -> bool:
+            if layer := self.layer(user, (*CONVOLUTIONS, nn.Linear)):
+                return getattr(layer, "groups", 1) == 1
+            return self.calls.keeps_zeros(user) and self.feeds_layers_only(user)
+
+        return bool(node.users) and all(map(loses_inputs, node.users))
+
+    def is_read_once_from_convolution(self, node: fx.Node) -> bool:
         """Whether what `node` reads is made by an ungrouped convolution for it alone."""
         while len(node.all_input_nodes) == 1 and len(node.all_input_nodes[0].users) == 1:
             node = node.all_input_nodes[0]
-            if conv := self.layer(node, Conv):
+            if conv := self.layer(node, CONVOLUTIONS):
                 return conv.groups == 1
-            if not (self.passes_zero(node) or self.layer(node, ChannelNorm)):
+            if not (self.calls.keeps_zeros(node) or self.layer(node, NORMS)):
                 return False
         return False
-
-    def ancestors(self, node: fx.Node) -> set[fx.Node]:
-        found, waiting = {node}, [node]
-        while waiting:
-            new = set(waiting.pop().all_input_nodes) - found
-            found |= new
-            waiting.extend(new)
-        return found
-
-    def convolutions(self, nodes) -> int:
-        return sum(self.layer(node, Conv) is not None for node in nodes)
-
-
-def function_name(node: fx.Node) -> str | None:
-    """Name of the function or tensor method that `node` calls, if it calls one."""
-    if node.op == "call_function":
-        return getattr(node.target, "__name__", None)
-    return node.target if node.op == "call_method" else None
-
-
-def is_addition(node: fx.Node) -> bool:
-    return function_name(node) in ADDITIONS and len(node.all_input_nodes) == 2
-
-
-def channel_sites(graph: Graph) -> Iterator[tuple[str, str, int]]:
-    """(layer that gets the gate, unit, number of λ) for each convolution whose channels can go."""
-    for node in graph.nodes:
-        conv = graph.layer(node, Conv)
-        if conv is not None and conv.groups == 1 and graph.feeds_layers_only(last := graph.with_norm(node)):
-            yield last.target, node.target, conv.out_channels
-
-
-def group_sites(graph: Graph) -> Iterator[tuple[str, str, int]]:
-    for node in graph.nodes:
-        conv = graph.layer(node, Conv)
-        if conv is None or conv.groups == 1:
-            continue
-        if graph.feeds_layers_only(last := graph.with_norm(node)) and graph.is_read_once_from_conv(node):
-            yield last.target, node.target, conv.groups
-
-
-def block_sites(graph: Graph) -> Iterator[tuple[str, str, int]]:
-    found = []
-    for node in graph.nodes:
-        stack = node.meta.get("nn_module_stack")
-        if not stack or not is_addition(node):
-            continue
-        one, other = node.all_input_nodes
-        only_one, only_other = (
-            graph.ancestors(one) - graph.ancestors(other),
-            graph.ancestors(other) - graph.ancestors(one),
-        )
-        if graph.convolutions(only_one) == graph.convolutions(only_other):
-            continue  # two branches of equal length: neither is a shortcut
-        branch = max((only_one, one), (only_other, other), key=lambda side: graph.convolutions(side[0]))[1]
-        if graph.layer(branch, Conv | Norm) and len(branch.users) == 1:
-            found.append((branch.target, list(stack.values())[-1][0], 1))
-    units = Counter(unit for _, unit, _ in found)
-    yield from (site for site in found if units[site[1]] == 1)

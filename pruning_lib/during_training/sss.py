@@ -16,25 +16,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Optimizer
 from tqdm.auto import tqdm
 
 from pruning_lib.checks import check_batches
-from pruning_lib.during_training.gates import (
-    Conv,
-    Gate,
-    add_gates,
-    fold_gates,
-    function_name,
-    gates,
-    is_addition,
-    named_gates,
-)
+from pruning_lib.during_training.gates import CONVOLUTIONS, Gate, add_gates, fold_gates, gates
 from pruning_lib.during_training.proximal import ProximalSGD
 from pruning_lib.inputs import Inputs, call
-from pruning_lib.structure.removal import close_blocks_, remove
+from pruning_lib.modes import modes_of, put_back
+from pruning_lib.structure.removal import remove
 
 __all__ = ["Gate", "History", "add_gates", "closed", "fold_gates", "gates", "remove_closed", "train_gates"]
 
@@ -91,57 +83,21 @@ def remove_closed(model: nn.Module, example_inputs: Inputs) -> nn.Module:
 
     Raises
     ------
-    ValueError : if `model` has no gates.
+    ValueError : if `model` has no gates; as `remove`, if a closed unit cannot go.
     """
-    plain = fold_gates(model)
-    branches = {gate.unit: name.removeprefix(f"{gate.unit}.") for name, gate in named_gates(model)}
-    units, shortcuts = {}, {}
+    plain, units = fold_gates(model), {}
     for name, indices in closed(model).items():
         layer, size = plain.get_submodule(name), len(gates(model)[name])
-        if not isinstance(layer, Conv):
-            before, after = around_branch(layer, branches[name])
-            if before:
-                shortcuts[name] = before + after
-                continue
-        elif len(indices) == size:
-            warnings.warn(f"all gates of {name!r} are closed; one stays as zeros: is gamma too large?", stacklevel=2)
-            indices = indices[1:]
-        each = len(layer.weight) // size if isinstance(layer, Conv) else 1
-        if len(indices):
-            units[name] = (indices[:, None] * each + torch.arange(each, device=indices.device)).flatten()
-    smaller = remove(plain, example_inputs, units) if units else plain
-    # `remove` takes out blocks that can be passed by; a shortcut that computes something takes its block's place
-    close_blocks_(smaller, shortcuts)
-    return smaller
-
-
-def around_branch(block: nn.Module, branch: str) -> tuple[list[str], list[str]]:
-    """The steps of a residual block besides the branch that ends in layer `branch`: in its shortcut, and after it."""
-    graph = Shallow().trace(block)
-    ends = {node for node in graph.nodes if f"{branch}.".startswith(f"{node.target}.")}
-    (addition,) = (node for node in graph.nodes if is_addition(node) and ends & set(node.all_input_nodes))
-    before = steps([node for node in addition.all_input_nodes if node not in ends], lambda node: node.all_input_nodes)
-    after = steps(list(addition.users), lambda node: list(node.users))
-    return [step for step in reversed(before) if not isinstance(block._modules.get(step), nn.Identity)], after
-
-
-def steps(nodes: list[fx.Node], following: Callable[[fx.Node], list[fx.Node]]) -> list[str]:
-    """Names of the block's modules (or relu, the function) on the way from `nodes` to its border."""
-    names = []
-    while len(nodes) != 1 or nodes[0].op not in ("placeholder", "output"):
-        name = nodes[0].target if nodes[0].op == "call_module" else (function_name(nodes[0]) or "").strip("_")
-        if len(nodes) != 1 or "." in name or not (nodes[0].op == "call_module" or name == "relu"):
-            raise ValueError(f"block cannot be reduced to its shortcut: {nodes} is more than a module or a relu")
-        names.append(name)
-        nodes = following(nodes[0])
-    return names
-
-
-class Shallow(fx.Tracer):
-    """Traces a module's own forward only."""
-
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return True
+        if isinstance(layer, CONVOLUTIONS):
+            if len(indices) == size:
+                warnings.warn(
+                    f"all gates of {name!r} are closed; one stays as zeros: is gamma too large?", stacklevel=2
+                )
+                indices = indices[1:]
+            indices = torch.arange(len(layer.weight)).view(size, -1)[indices.cpu()].flatten()  # channels of each group
+        units[name] = indices
+    # a folded λ of zero leaves a branch of zeros, so every closed block can go, whatever its shortcut computes
+    return remove(plain, example_inputs, units)
 
 
 def train_gates(
@@ -190,7 +146,7 @@ def train_gates(
     gate_optimizer = ProximalSGD(scales.items(), rate(0), momentum, gamma)
     weight_optimizer = torch.optim.SGD(weights, rate(0), momentum, weight_decay=weight_decay, nesterov=momentum > 0)
 
-    before, was_training = copy.deepcopy(model.state_dict()), model.training
+    before, modes = copy.deepcopy(model.state_dict()), modes_of(model)
     losses, seen = [], [true_scales(gate_optimizer, scales)]
     devices = {parameter.device for parameter in weights if parameter.device.type == "cuda"}
     try:
@@ -209,7 +165,7 @@ def train_gates(
         model.load_state_dict(before)
         raise
     finally:
-        model.train(was_training)
+        put_back(modes)
         model.zero_grad(set_to_none=True)
     history = History(losses, seen)
     if not closed(model):

@@ -1,7 +1,7 @@
 """The dependency graph: which slices of which tensors belong to one unit, and which units can go at all."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -32,12 +32,15 @@ class Layer:
 
 @dataclass
 class Block:
-    """A residual block r + F(r): what follows the addition, what F consists of, or why it cannot go."""
+    """A residual block r + F(r): what is left of it without F, what F consists of, or why it cannot go."""
 
-    post: list[str] = field(default_factory=list)
+    steps: list[str] = field(default_factory=list)  # its children, or the function relu, in the shortcut and behind
     weights: list[str] = field(default_factory=list)
     last: list[str] = field(default_factory=list)  # tensors that, zeroed, make F(r) = 0
     refusal: str | None = None
+
+    def then(self, step: str) -> "Block":
+        return replace(self, steps=[*self.steps, step])
 
 
 class Graph:

@@ -25,7 +25,7 @@ FORMAT = "pruning_lib.structure.removal 1"
 
 
 class ClosedBlock(nn.Sequential):
-    """What is left of a residual block g(r + F(r)) without its branch F: the activations g."""
+    """What is left of a residual block g(s(r) + F(r)) without its branch F: what the shortcut s computes, and g."""
 
 
 def remove(model: nn.Module, example_inputs: Any, units: dict[str, Tensor]) -> nn.Module:
@@ -64,7 +64,7 @@ def remove(model: nn.Module, example_inputs: Any, units: dict[str, Tensor]) -> n
         if name in parameters and held(parameters[name]):
             raise ValueError(f"{name!r} is held by a mask: take it off with release(model) before removing units")
     smaller = copy.deepcopy(model)
-    close_blocks_(smaller, {name: graph.blocks[name].post for name in closed})
+    close_blocks_(smaller, {name: graph.blocks[name].steps for name in closed})
     fit_(smaller, kept)
     zeroed = copy.deepcopy(model)
     zero_slices_(zeroed, graph_slices(graph, dropped, closed))

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from pruning_lib.checks import check_choice, check_scores, check_sparsity
 from pruning_lib.structure.graph import Graph
 from pruning_lib.structure.layer_rules import CONVOLUTIONS, out_dim
+from pruning_lib.structure.selection import count_kept, largest
 from pruning_lib.structure.tracing import trace
 from pruning_lib.structure.zeroing import zero_units
 
@@ -47,7 +48,8 @@ def score_units(model: nn.Module, unit: str = "filter", norm: str = "l1", exampl
     example_inputs : tensor, tuple of positional or dict of keyword arguments, optional
         What the model's forward takes. With it, layers that only go together (an addition, a depthwise convolution)
         are scored together under the name of the first one, and what cannot go is left out: whatever feeds the model's
-        output, a block that changes the shape, channels that cannot be followed. Without it every layer stands alone.
+        output, channels that cannot be followed, a block whose shortcut computes something of its own (unless its
+        branch is zero already). Without it every layer stands alone.
 
     Returns
     -------
@@ -59,17 +61,21 @@ def score_units(model: nn.Module, unit: str = "filter", norm: str = "l1", exampl
     ValueError
         Unknown unit or norm, no such unit in the model, weights that are not finite, or blocks without inputs.
     """
+    return graph_scores(model, None if example_inputs is None else trace(model, example_inputs), unit, norm)
+
+
+@torch.no_grad()
+def graph_scores(model: nn.Module, graph: Graph | None, unit: str, norm: str = "l1") -> Scores:
+    """What `score_units` returns, by the graph of a model that is traced already."""
     check_choice("unit", unit, [*KINDS, "block"])
     check_choice("norm", norm, ["l1", "l2"])
-    if example_inputs is None and unit == "block":
+    if graph is None and unit == "block":
         raise ValueError('example_inputs is None, but unit "block" needs them to see which blocks have an identity')
     power = 1 if norm == "l1" else 2
-    with torch.no_grad():
-        if example_inputs is None:
-            scores = alone(model, unit, power)
-        else:
-            graph = trace(model, example_inputs)
-            scores = blocks(model, graph, power) if unit == "block" else grouped(model, graph, unit, power)
+    if graph is None:
+        scores = alone(model, unit, power)
+    else:
+        scores = blocks(model, graph, power) if unit == "block" else grouped(model, graph, unit, power)
     if not scores:
         raise ValueError(f"unit is {unit!r}, but the model has none that can go")
     for name in scores if norm == "l2" else ():
@@ -80,13 +86,7 @@ def score_units(model: nn.Module, unit: str = "filter", norm: str = "l1", exampl
 def alone(model: nn.Module, unit: str, power: int) -> Scores:
     """Every layer for itself."""
     scores = Scores(unit)
-    of_attention = {
-        id(child)
-        for m in model.modules()
-        if isinstance(m, nn.MultiheadAttention)
-        for child in m.modules()
-        if child is not m
-    }
+    of_attention = {id(m.out_proj) for m in model.modules() if isinstance(m, nn.MultiheadAttention)}
     for name, module in model.named_modules():
         if unit == "head" and isinstance(module, nn.MultiheadAttention):
             rows = sum(
@@ -132,17 +132,17 @@ def grouped(model: nn.Module, graph: Graph, unit: str, power: int) -> Scores:
 
 
 def blocks(model: nn.Module, graph: Graph, power: int) -> Scores:
-    """Every residual block with an identity shortcut."""
+    """Every residual block that can go."""
     scores = Scores("block")
     for name, block in graph.blocks.items():
         if block.refusal is None:
             weights = [model.get_parameter(weight) for weight in dict.fromkeys(block.weights)]
-            scores[name] = sum(weight.abs().pow(power).sum() for weight in weights).view(1)
+            scores[name] = torch.as_tensor(sum((weight.abs().pow(power).sum() for weight in weights), 0.0)).view(1)
     return scores
 
 
 def choose_units(scores: dict[str, Tensor], sparsity: float, scope: str = "layer") -> dict[str, Tensor]:
-    """The units with the smallest scores: round(units · sparsity) of each layer, or of all together.
+    """The units with the smallest scores: all but round(units · (1 − sparsity)) of each layer, or of all together.
 
     Parameters
     ----------
@@ -180,11 +180,13 @@ def choose_units(scores: dict[str, Tensor], sparsity: float, scope: str = "layer
     chosen: dict[str, list[int]] = {name: [] for name in scores}
     for pool in pools:
         units = units_of(pool)
-        number = round(len(units) * sparsity)
+        dropped = len(units) - count_kept(len(units), sparsity)
         units = [unit for unit in units if unit[1:] not in stays]
-        # Reversed before a stable sort: of equal scores the last one comes first.
-        for _, name, index in sorted(reversed(units), key=lambda unit: unit[0])[:number]:
-            chosen[name].append(index)
+        values = torch.tensor([score for score, *_ in units], dtype=torch.float64)
+        keep = largest(values, max(len(units) - dropped, 0))
+        for (_, name, index), kept in zip(units, keep.tolist(), strict=True):
+            if not kept:
+                chosen[name].append(index)
     keep_ties_(chosen, scores, getattr(scores, "tied", {}))
     drop = {name: torch.tensor(sorted(indices), dtype=torch.long) for name, indices in chosen.items() if indices}
     return drop
@@ -210,8 +212,7 @@ def units_of(scores: dict[str, Tensor]) -> list[tuple[float, str, int]]:
 
 def per_index(weight: Tensor, dim: int, power: int) -> Tensor:
     """Σ|w|^power for each index along `dim`."""
-    rows = weight.detach().abs().movedim(dim, 0).flatten(1) if weight.ndim > 1 else weight.detach().abs()[:, None]
-    return rows.pow(power).sum(1)
+    return weight.detach().abs().transpose(0, dim).reshape(weight.shape[dim], -1).pow(power).sum(1)
 
 
 def projections(attention: nn.MultiheadAttention) -> list[Tensor]:

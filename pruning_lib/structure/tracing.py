@@ -7,7 +7,7 @@ followed keeps them in the model, with the reason.
 
 import copy
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -25,17 +25,10 @@ ALIASES = {"iadd": "add", "radd": "add", "isub": "sub", "rsub": "sub", "subtract
 ALIASES |= {"multiply": "mul", "truediv": "div", "itruediv": "div", "divide": "div", "true_divide": "div"}
 # These tell about a tensor, not what is in it.
 METADATA = {"dim", "ndim", "dtype", "device", "layout", "is_nested", "is_cuda", "is_sparse", "is_quantized", "assert"}
-METADATA |= {
-    "is_contiguous",
-    "is_floating_point",
-    "is_complex",
-    "requires_grad",
-    "grad",
-    "get_device",
-    "stride",
-    "names",
-}
-METADATA |= {"numel", "nelement", "len", "element_size"}
+METADATA |= {"is_contiguous", "is_floating_point", "is_complex", "requires_grad", "grad", "get_device", "stride"}
+METADATA |= {"names", "numel", "nelement", "len", "element_size"}
+_CASTS = {"to", "type", "float", "double", "half", "bfloat16", "contiguous"}  # may hand back their input as it is
+_NOT_IDENTITY = "its shortcut is not the identity, so the block cannot be taken out of the way"
 
 
 def trace(model: nn.Module, example_inputs: Any) -> Graph:
@@ -70,20 +63,27 @@ def tensors_in(value: Any) -> Iterator[Tensor]:
         yield from tensors_in(list(vars(value).values()))
 
 
-@dataclass
+@dataclass(eq=False)
 class Frame:
     """A module that is running, and what is needed to see whether it is a residual block."""
 
     name: str
     module: nn.Module
-    input: Tensor | None
-    added: bool = False  # something was added up in its own forward
-    sum: Tensor | None = None  # r + F(r)
-    trunk: Tensor | None = None  # what activations have made of the sum so far
-    post: list[str] = field(default_factory=list)
-    broken: bool = False  # the sum went into more than a chain of activations
-    weights: list[str] = field(default_factory=list)
-    block: Block = field(default_factory=Block)
+    way: Block | None = None  # how its input came about in the module that called it
+    weights: list[str] = field(default_factory=list)  # those it has used so far
+    refusal: str | None = None  # set once it has added something up: why it is no block if its output has no way
+
+
+def _ways_of(t: Any) -> dict[Frame, Block]:
+    """For each running module, how `t` comes from its input alone: through its children, relu and r + F(r)."""
+    return getattr(t, "_ways", {})
+
+
+def _starts_from(way: Block, other: Block | None) -> bool:
+    """Whether the shortcut that came about in one `way` is what the `other` summand, the branch, starts from."""
+    if other is None:  # more than a chain of steps: it may start from anything
+        return not way.steps
+    return len(other.steps) > len(way.steps) and other.steps[: len(way.steps)] == way.steps
 
 
 class Follower(TorchFunctionMode):
@@ -93,8 +93,9 @@ class Follower(TorchFunctionMode):
         super().__init__()
         self.model = model
         self.graph = Graph()
-        self.frames: list[Frame] = []
-        self.names = {id(t): name for name, t in [*model.named_buffers(), *model.named_parameters()]}
+        self.frames = [Frame("", model)]  # there before the model's own hooks run, and after
+        self.tensors = dict([*model.named_buffers(), *model.named_parameters()])
+        self.names = {id(t): name for name, t in self.tensors.items()}
         self.stays: dict[str, str] = {}  # parameters in use where their units cannot be followed
         self.constants = {
             id(t) for module in model.modules() for t in tensors_in([v for k, v in vars(module).items() if k[0] != "_"])
@@ -104,10 +105,11 @@ class Follower(TorchFunctionMode):
         for x in tensors_in(inputs):
             x._trail = Trail()
         for name, module in self.model.named_modules():
-            module.register_forward_pre_hook(
-                lambda m, args, kwargs, name=name: self.enter(name, m, args, kwargs), with_kwargs=True
-            )
-            module.register_forward_hook(lambda m, args, out: self.leave(out))
+            if name:  # registered last, so that hooks of the user's own count as part of the module that calls
+                module.register_forward_pre_hook(
+                    lambda m, args, kwargs, name=name: self.enter(name, m, args, kwargs), with_kwargs=True
+                )
+                module.register_forward_hook(lambda m, args, out: self.leave(m, out), always_call=True)
         with self:
             outputs = call(self.model, inputs)
         found = False
@@ -127,54 +129,54 @@ class Follower(TorchFunctionMode):
     # Modules, as they start and end
 
     def enter(self, name: str, module: nn.Module, args: tuple, kwargs: dict) -> None:
-        single = len(args) == 1 and not kwargs and isinstance(args[0], Tensor)
-        self.frames.append(Frame(name, module, args[0] if single else None))
+        frame = Frame(name, module)
+        if len(args) == 1 and not kwargs and hasattr(args[0], "_trail"):  # others may not be the copy's own
+            frame.way = _ways_of(args[0]).get(self.frames[-1])
+            args[0]._ways = _ways_of(args[0]) | {frame: Block()}
+        self.frames.append(frame)
 
-    def leave(self, output: Any) -> None:
+    def leave(self, module: nn.Module, output: Any) -> None:
+        if self.frames[-1].module is not module:
+            return  # a hook raised before it was entered
         frame = self.frames.pop()
-        if not frame.name or not frame.added or not list(frame.module.children()):
-            return
-        block = frame.block
-        if frame.sum is None:
-            block.refusal = "its shortcut is not the identity, so the block cannot be taken out of the way"
-        elif frame.broken or frame.trunk is not output:
-            block.refusal = "it computes more than activations after its addition"
-        elif output.shape != frame.input.shape:
-            block.refusal = "it changes the shape"
-        block.post = frame.post
-        if not (name_seen := self.graph.blocks.get(frame.name)) or not name_seen.refusal:
-            self.graph.blocks[frame.name] = block
+        if frame.refusal and list(frame.module.children()):
+            block = _ways_of(output).get(frame)
+            if block is None or not (block.last or block.refusal):
+                block = Block(refusal=frame.refusal)
+            if (seen := self.graph.blocks.get(frame.name)) is None or not seen.refusal:
+                self.graph.blocks[frame.name] = block
+        caller = self.frames[-1]
+        step = next((key for key, child in caller.module._modules.items() if child is frame.module), None)
+        if frame.way and step and isinstance(output, Tensor) and caller not in _ways_of(output):
+            output._ways = _ways_of(output) | {caller: frame.way.then(step)}
 
     def watch_blocks(self, name: str, tensors: list[Tensor], out: Tensor) -> None:
-        """Follow r + F(r) and the activations after it through every module that is running."""
+        """Follow r + F(r) and relu through the module that is running."""
+        frame, block = self.frames[-1], None
         computed = [t for t in tensors if id(t) not in self.names]
-        for depth, frame in enumerate(self.frames):
-            innermost = depth == len(self.frames) - 1
-            if innermost and name == "add" and len(computed) == 2:
-                frame.added = True
-                shortcuts = [t for t in computed if t is frame.input or t is frame.sum]
-                if len(shortcuts) == 1:
-                    (branch,) = (t for t in computed if t is not shortcuts[0])
-                    source = self.trail(branch).source
-                    frame.block.last += source
+        known = [_ways_of(t).get(frame) for t in computed]
+        if name == "add" and len(computed) == 2:
+            frame.refusal = frame.refusal or _NOT_IDENTITY
+            for way, r, other, branch in zip(known, computed, reversed(known), reversed(computed), strict=True):
+                source = self.trail(branch).source
+                if block is None and way and (_starts_from(way, other) or self._is_zero(source)):
+                    frame.refusal = "it computes more than activations after its addition"
+                    kept = tuple(f"{frame.name}.{step}." for step in way.steps)
+                    weights = [weight for weight in frame.weights if not weight.startswith(kept)]
+                    block = replace(way, weights=weights, last=[*way.last, *source])
                     if not source:
-                        frame.block.refusal = "its branch does not end in a layer or norm that can be zeroed"
-                    frame.block.weights = list(frame.weights)
-                    frame.sum, frame.trunk, frame.post, frame.broken = out, out, [], False
-                    continue
-            if frame.trunk is None:
-                continue
-            if len(computed) != 1 or computed[0] is not frame.trunk:
-                frame.broken = True
-                continue
-            children = frame.module._modules
-            if innermost:
-                steps = ["relu"] if name == "relu" and "relu" not in children else []
-            else:
-                steps = [key for key, child in children.items() if child is self.frames[depth + 1].module][:1]
-            frame.broken |= not steps
-            frame.post += [step for step in steps if step not in frame.post]
-            frame.trunk = out
+                        block.refusal = "its branch does not end in a layer or norm that can be zeroed"
+                    if out.shape != r.shape:
+                        block.refusal = "it changes the shape"
+        elif name == "relu" and len(computed) == 1 and known[0] and "relu" not in frame.module._modules:
+            block = known[0].then("relu")
+        elif name in _CASTS and any(out is t for t in computed):
+            return
+        out._ways = {frame: block} if block else {}
+
+    def _is_zero(self, source: tuple[str, ...]) -> bool:
+        """Whether the tensors are zero already, so that what they make adds nothing."""
+        return bool(source) and not any(bool(self.tensors[name].any()) for name in source)
 
     # Every torch function
 
@@ -213,7 +215,7 @@ class Follower(TorchFunctionMode):
         if name is None:
             if id(t) not in self.constants:
                 everything = torch.arange(len(self.graph.parent))
-                self.graph.block(everything, f"a tensor of unknown origin enters {self.frames[-1].name!r}")
+                self.graph.block(everything, self.where("a tensor of unknown origin appears"))
         elif max(t.shape, default=1) == t.numel() > 1:
             axis = t.shape.index(t.numel())
             t._trail = Trail(self.graph.fresh(t.numel()), axis, source=(name,))

@@ -3,8 +3,9 @@
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
+from pruning_lib.structure.calls import Calls
 from pruning_lib.structure.graph import Graph, check_index, check_names
 from pruning_lib.structure.layer_rules import CHANNEL_NORMS, CONVOLUTIONS, out_dim
 from pruning_lib.structure.tracing import trace
@@ -90,7 +91,7 @@ def own_slices(model: nn.Module, units: dict[str, Tensor]) -> list[tuple[str, in
             index = check_index(name, wanted, module.weight.shape[out_dim(module)])
             take(module, "weight", out_dim(module), index)
             take(module, "bias", 0, index)
-            norms = following_norms(model, name) if norms is None else norms
+            norms = _following_norms(model, name) if norms is None else norms
             for norm in norms.get(name, []):
                 for key in ("weight", "bias", "running_mean"):
                     take(norm, key, 0, index)
@@ -102,24 +103,17 @@ def own_slices(model: nn.Module, units: dict[str, Tensor]) -> list[tuple[str, in
     return slices
 
 
-def following_norms(model: nn.Module, name: str) -> dict[str, list[nn.Module]]:
+def _following_norms(model: nn.Module, name: str) -> dict[str, list[nn.Module]]:
     """Convolution or linear layer → the norms that take its output as it is."""
     try:
-        graph = fx.symbolic_trace(model)
-    except Exception as error:
-        raise ValueError(
-            f"the norm that follows {name!r} cannot be found, since {type(model).__name__} cannot be traced "
-            f"symbolically ({error}); give example_inputs"
-        ) from error
-    modules = dict(model.named_modules(remove_duplicate=False))
+        calls = Calls(model)
+    except ValueError as error:
+        raise ValueError(f"the norm that follows {name!r} cannot be found: {error}; give example_inputs") from error
     norms: dict[str, list[nn.Module]] = {}
-    for node in graph.graph.nodes:
-        if node.op != "call_module" or not isinstance(modules[node.target], (*CHANNEL_NORMS, nn.LayerNorm)):
-            continue
-        source, norm = node.args[0], modules[node.target]
-        if source.op == "call_module" and (
-            isinstance(norm, CHANNEL_NORMS)
-            or list(norm.normalized_shape) == [getattr(modules[source.target], "out_features", None)]
-        ):
-            norms.setdefault(source.target, []).append(norm)
+    for node in calls.nodes:
+        if layer := calls.module(node, (*CONVOLUTIONS, nn.Linear)):
+            width = [getattr(layer, "out_features", None)]
+            for norm in (calls.module(user, (*CHANNEL_NORMS, nn.LayerNorm)) for user in node.users):
+                if isinstance(norm, CHANNEL_NORMS) or (norm and list(norm.normalized_shape) == width):
+                    norms.setdefault(node.target, []).append(norm)
     return norms

@@ -1,14 +1,13 @@
 """A compact GPT over bytes; the six linear layers of each block are apart, to be pruned one by one."""
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pruning_lib.modes import evaluating
 from pruning_lib.workbench import text
 from pruning_lib.workbench.models import initialize_
 
@@ -134,19 +133,6 @@ class GPT(nn.Module):
         for block in self.blocks:
             x = block(x)
         return F.linear(self.norm(x), self.token.weight)
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """`model` in evaluation mode and without gradients; each module's mode is put back after."""
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for module, training in modes.items():
-            module.training = training
 
 
 def generate(model: GPT, prompt: str, count: int = 200, temperature: float = 1.0, seed: int = 0) -> str:

@@ -12,6 +12,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from tqdm.auto import tqdm
 
 from pruning_lib.checks import check_choice
+from pruning_lib.modes import evaluating
 from pruning_lib.workbench.data import Data, Pair, batches
 
 
@@ -133,21 +134,15 @@ def learning_rate_factor(schedule: str, milestones: tuple[float, ...], steps: in
     return lambda t: 1.0
 
 
-@torch.no_grad()
 def evaluate(model: nn.Module, pair: Pair, batch_size: int = 1000) -> tuple[float, float]:
     """Accuracy in [0, 1] and mean cross-entropy of `model` on `pair`, in evaluation mode (put back after)."""
-    modes = {module: module.training for module in model.modules()}
     device = next(model.parameters()).device
     if not len(pair[1]):
         raise ValueError("pair is empty, must hold at least one sample")
-    model.eval()
-    try:
-        correct, loss = 0, 0.0
+    correct, loss = 0, 0.0
+    with evaluating(model):
         for inputs, targets in batches(pair, batch_size):
             outputs, targets = model(inputs.to(device)), targets.to(device)
             correct += int((outputs.argmax(dim=1) == targets).sum())
             loss += F.cross_entropy(outputs, targets, reduction="sum").item()
-    finally:
-        for module, training in modes.items():
-            module.training = training
     return correct / len(pair[1]), loss / len(pair[1])

@@ -6,7 +6,18 @@ import torch
 from torch import nn
 
 from pruning_lib.after_training import magnitude
-from pruning_lib.structure import choose_units, keep_largest, prunable, release, remove, score_units, zero_units
+from pruning_lib.structure import (
+    Masks,
+    choose_units,
+    keep_largest,
+    prunable,
+    release,
+    remove,
+    score_units,
+    structured,
+    zero_units,
+)
+from pruning_lib.structure.tracing import trace
 from pruning_lib.workbench import models
 
 
@@ -123,6 +134,57 @@ def test_units_for_rising_sparsities_lie_within_each_other(unit):
         with torch.no_grad():
             for weight in model.parameters():  # the layers that read a removed channel still change
                 weight.mul_(0.1 + torch.rand(weight.shape, generator=torch.Generator().manual_seed(1)))
+
+
+class Coupled(nn.Module):
+    """Both filters of `a` are in one group of the grouped convolution, so they can only go together."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Conv2d(1, 2, 1), nn.Conv2d(1, 4, 1)
+        self.grouped, self.out = nn.Conv2d(6, 6, 1, groups=3), nn.Conv2d(6, 2, 1)
+
+    def forward(self, x):
+        return self.out(self.grouped(torch.cat([self.a(x), self.b(x)], 1)))
+
+
+@pytest.mark.parametrize("scope", ["layer", "global"])
+def test_a_tied_set_that_is_a_whole_layer_stays_in_every_round(scope):
+    model, inputs = Coupled(), images()
+    with torch.no_grad():
+        for weight in model.a.parameters():  # the smallest of all
+            weight.mul_(1e-3)
+        model.b.weight[2:] *= 1e-2
+    for _ in range(3):
+        masks = magnitude.prune_units(model, 0.6, inputs, scope=scope)
+        assert masks["a.weight"].all() and masks["b.weight"][:2].all() and not masks["b.weight"][2:].any()
+        release(model)
+        masks.hold(model)
+    gone = magnitude.units_gone(masks, model, inputs)
+    assert {name: index.tolist() for name, index in gone.items()} == {"b": [2, 3]}
+
+
+def test_of_a_layer_that_is_masked_whole_one_unit_can_not_be_removed():
+    model, inputs = models.lenet5((1, 8, 8)), images()
+    masks = {name: torch.ones_like(weight, dtype=torch.bool) for name, weight in model.named_parameters()}
+    masks["conv1.weight"][:], masks["conv1.bias"][:], masks["conv2.weight"][3:], masks["conv2.bias"][4:] = (False,) * 4
+    gone = magnitude.units_gone(Masks(masks), model, inputs)
+    assert {n: i.tolist() for n, i in gone.items()} == {"conv1": [*range(1, 20)], "conv2": [*range(4, 50)]}
+    Masks(masks).zero_(model)
+    torch.testing.assert_close(remove(model, inputs, gone)(inputs), model(inputs), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("unit", ["filter", "block"])
+def test_every_round_traces_the_model_once(monkeypatch, unit):
+    traced = []
+    for module in (magnitude, structured):
+        monkeypatch.setattr(module, "trace", lambda *given: traced.append(1) or trace(*given))
+    model, inputs = models.resnet((1, 8, 8), depth=14, width=4), images()
+    for rounds, sparsity in enumerate((0.25, 0.5), 1):
+        masks = magnitude.prune_units(model, sparsity, inputs, unit)
+        assert len(traced) == rounds
+        release(model)
+        masks.hold(model)
 
 
 def test_blocks_leave_by_the_norm_their_branch_ends_in():

@@ -96,6 +96,37 @@ def test_open_gates_and_folded_gates_change_nothing(make, level):
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
 
 
+def sizes_with(between):
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b, self.act = nn.Conv2d(1, 4, 1), nn.Conv2d(4, 2, 1), between
+
+        def forward(self, x):
+            return self.b(self.act(self.a(x)))
+
+    try:
+        return sizes(add_gates(Net(), "channel"))
+    except ValueError:
+        return {}
+
+
+KEEP = [nn.ReLU(), nn.Hardtanh(), nn.Softsign(), nn.PReLU(), nn.Dropout2d(), nn.LPPool2d(2, 2), nn.MaxPool2d(2)]
+KEEP += [torch.tanh, torch.relu_, lambda x: nn.functional.leaky_relu(input=x), lambda x: x.clamp(min=0), torch.abs]
+LIFT = [nn.Sigmoid(), nn.Softplus(), nn.Hardtanh(0.5, 1), nn.Softmax2d(), nn.LocalResponseNorm(3), nn.AlphaDropout()]
+LIFT += [torch.cos, lambda x: x.clamp(min=1), lambda x: x + 1, lambda x: x.flip(1), lambda x: x.cumsum(1)]
+
+
+@pytest.mark.parametrize("between", KEEP)
+def test_channels_are_gated_where_zeros_stay_zeros(between):
+    assert sizes_with(between) == {"a": 4}
+
+
+@pytest.mark.parametrize("between", LIFT)
+def test_channels_are_not_gated_where_zeros_do_not_stay(between):
+    assert sizes_with(between) == {}
+
+
 def test_gates_of_a_copy_are_its_own():
     gated = add_gates(resnet((1, 8, 8), depth=8, width=4), "block")
     copied = copy.deepcopy(gated)

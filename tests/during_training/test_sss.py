@@ -71,6 +71,41 @@ def test_a_small_model_can_be_saved_trained_and_pruned_again(tmp_path):
     assert set(sss.gates(sss.add_gates(again, "block"))) == {"stage1.0", "stage1.1", "stage2.1", "stage3.0"}
 
 
+class PreActivation(nn.Module):
+    """A block whose shortcut and branch share a norm and an activation; `relu_behind` uses that once more."""
+
+    def __init__(self, relu_behind=False):
+        super().__init__()
+        self.norm1, self.relu, self.shortcut = nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 6, 1, stride=2)
+        self.conv1, self.norm2 = nn.Conv2d(4, 5, 3, stride=2, padding=1), nn.BatchNorm2d(5)
+        self.conv2, self.relu_behind = nn.Conv2d(5, 6, 3, padding=1), relu_behind
+
+    def forward(self, x):
+        x = self.relu(self.norm1(x))
+        x = self.shortcut(x) + self.conv2(self.relu(self.norm2(self.conv1(x))))
+        return self.relu(x) if self.relu_behind else x
+
+
+def closed_pre_activation(**options):
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(1, 4, 3), PreActivation(**options), nn.Flatten(), nn.Linear(54, 2))
+    gated = sss.add_gates(with_statistics(net), "block")
+    sss.gates(gated)["1"].data.zero_()
+    return gated
+
+
+def test_what_a_shortcut_shares_with_its_closed_branch_stays():
+    gated = closed_pre_activation()
+    small = sss.remove_closed(gated, images())
+    assert_same_outputs(small, gated)
+    assert list(small[1]._modules) == ["norm1", "relu", "shortcut"]
+
+
+def test_a_step_that_comes_twice_is_refused_and_never_left_out():
+    with pytest.raises(ValueError, match="cannot be removed"):
+        sss.remove_closed(closed_pre_activation(relu_behind=True), images())
+
+
 def test_closed_channels_leave_both_convolutions():
     gated = gated_resnet("channel", {"stage1.0.conv1": [0, 3], "stage3.1.conv1": [2]})
     small = sss.remove_closed(gated, images())
@@ -214,6 +249,15 @@ def test_only_weights_decay():
         )
     torch.testing.assert_close(gated.fc.weight.detach(), before["fc.weight"] * (1 - 0.05 * 0.1) ** 4)
     assert all(scale.eq(1).all() for scale in sss.gates(gated).values())
+
+
+def test_each_module_gets_its_own_mode_back():
+    gated = small_gated().train()
+    gated.stage1.eval()
+    modes = [module.training for module in gated.modules()]
+    with pytest.warns(UserWarning, match="0 of 6"):
+        train(gated, gamma=0.0, epochs=1)
+    assert [module.training for module in gated.modules()] == modes
 
 
 def test_batches_may_be_a_function_of_the_epoch_and_inputs_a_tuple_or_dict():

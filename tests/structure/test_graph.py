@@ -44,7 +44,7 @@ def test_residual_addition_ties_stage():
     assert graph.reason(graph.layers["fc"].ids) == "it feeds the model's output"
     assert {name for name, block in graph.blocks.items() if block.refusal is None} == {"stage1.0"}
     assert "not the identity" in graph.blocks["stage2.0"].refusal
-    assert graph.blocks["stage1.0"].post == ["relu"]
+    assert graph.blocks["stage1.0"].steps == ["relu"]
     assert graph.blocks["stage1.0"].last == ["stage1.0.norm2.weight", "stage1.0.norm2.bias"]
 
 
@@ -184,6 +184,124 @@ def test_model_and_inputs_are_left_alone():
     assert net.training and not hasattr(x, "_trail")
     assert all(torch.equal(t, before[name]) for name, t in net.state_dict().items())
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in net.modules())
+
+
+HOOKS = {
+    "on the root, before": lambda net: net.register_forward_pre_hook(lambda m, args: (args[0].abs() * 2,)),
+    "on the root, with keywords": lambda net: net.register_forward_pre_hook(
+        lambda m, args, kwargs: (tuple(t * 2 for t in args), kwargs), with_kwargs=True
+    ),
+    "on the root, that only looks": lambda net: net.register_forward_pre_hook(
+        lambda m, args: print(args[0].mean()), prepend=True
+    ),
+    "on the root, behind": lambda net: net.register_forward_hook(lambda m, args, out: out.exp()),
+    "on the root, always": lambda net: net.register_forward_hook(lambda m, args, out: out * 2, always_call=True),
+    "on a layer, before": lambda net: net.b.register_forward_pre_hook(lambda m, args: (args[0].tanh(),)),
+    "on a layer, behind": lambda net: net.a.register_forward_hook(lambda m, args, out: out.relu()),
+}
+
+
+@pytest.mark.parametrize("name", HOOKS)
+def test_hooks_are_followed(name):
+    net = Net()
+    HOOKS[name](net)
+    assert reason(net) is None
+    assert reason(net, "fc") == "it feeds the model's output"
+
+
+@pytest.mark.parametrize("name", HOOKS)
+def test_hooks_of_all_modules_are_followed(name):
+    net = Net()
+    HOOKS[name](net)
+    before = nn.modules.module.register_module_forward_pre_hook(lambda m, args: (args[0] * 1.5,))
+    behind = nn.modules.module.register_module_forward_hook(lambda m, args, out: out * 1.5)
+    try:
+        assert reason(net) is None
+    finally:
+        before.remove()
+        behind.remove()
+
+
+def test_what_a_hook_lifts_or_brings_along_is_named():
+    net = Net()
+    net.b.register_forward_pre_hook(lambda m, args: (args[0] + 1,))
+    assert "add in 'Net' turns its zeros into something else" in reason(net)
+    net = Net()
+    net.a.register_forward_hook(lambda m, args, out: out.sigmoid())
+    assert "sigmoid in 'a'" in reason(net)
+    constant = torch.ones(1, 2)
+    net = Net()
+    net.register_forward_hook(lambda m, args, out: constant)
+    assert "unknown origin" in reason(net)
+
+
+def test_a_layer_that_raises_may_be_caught():
+    class Careful(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b, self.wrong = nn.Linear(3, 4), nn.Linear(4, 2), nn.Linear(5, 5)
+
+        def forward(self, x):
+            h = self.a(x)
+            try:
+                h = self.wrong(h)
+            except RuntimeError:
+                h = h.relu()
+            return self.b(h)
+
+    graph = trace(Careful(), torch.rand(2, 3))
+    assert graph.reason(graph.layers["a"].ids) is None and list(graph.layers) == ["a", "b"]
+
+
+class Block(nn.Module):
+    """Whatever `forward` makes of two layers, a norm and a shortcut."""
+
+    def __init__(self, forward):
+        super().__init__()
+        self.a, self.b, self.norm, self.project = nn.Linear(4, 4), nn.Linear(4, 4), nn.LayerNorm(4), nn.Linear(4, 4)
+        self.drop, self.compute = nn.Dropout(0.1), forward
+
+    def forward(self, r):
+        return self.compute(self, r)
+
+
+def block_of(forward, zero=()):
+    net = nn.Sequential(nn.Linear(3, 4), Block(forward), nn.Linear(4, 2))
+    for name in zero:
+        for parameter in net[1].get_submodule(name).parameters():
+            nn.init.zeros_(parameter)
+    return trace(net, torch.rand(2, 3)).blocks["1"]
+
+
+@pytest.mark.parametrize(
+    ("forward", "steps", "last"),
+    [
+        (lambda m, r: r + m.b(m.a(r).relu()), [], "b"),
+        (lambda m, r: m.b(m.a(r.contiguous().float())).add_(r), [], "b"),
+        (lambda m, r: m.norm(r + m.drop(m.a(r))), ["norm"], "a"),
+        (lambda m, r: (h := m.norm(r).relu()) + m.b(h), ["norm", "relu"], "b"),
+        (lambda m, r: (h := m.norm(r + m.a(r))) + m.b(h), ["norm"], "ab"),
+        (lambda m, r: r + torch.ones_like(r) * m.a(r), [], "a"),
+    ],
+)
+def test_what_is_left_of_a_block_without_its_branch(forward, steps, last):
+    block = block_of(forward)
+    assert block.refusal is None and block.steps == steps
+    assert block.last == [f"1.{layer}.{name}" for layer in last for name in ("weight", "bias")]
+
+
+def test_a_branch_that_is_zero_leaves_whatever_the_shortcut_computes():
+    def forward(m, r):
+        return (m.project(r).relu() + m.b(m.a(r).relu())).relu()
+
+    assert "not the identity" in block_of(forward).refusal
+    block = block_of(forward, zero=["b"])
+    assert (
+        block.refusal is None
+        and block.steps == ["project", "relu", "relu"]
+        and block.last == ["1.b.weight", "1.b.bias"]
+    )
+    assert block_of(forward, zero=["project"]).steps == ["a", "relu", "b", "relu"]
 
 
 def test_output_without_tensors_is_refused():

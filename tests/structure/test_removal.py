@@ -286,6 +286,16 @@ def test_closed_block_keeps_its_hooks():
     assert calls == [1]
 
 
+def test_hooks_that_change_what_passes_are_followed_and_kept():
+    model = scramble_(build("resnet", (3, 8, 8), 4, depth=8))
+    model.register_forward_pre_hook(lambda m, args, kwargs: ((args[0] * 2,), kwargs), with_kwargs=True)
+    model.register_forward_hook(lambda m, args, out: out.exp())
+    model.stage1[0].register_forward_pre_hook(lambda m, args: (args[0] * 3,))
+    model.stage2[0].conv1.register_forward_hook(lambda m, args, out: out.tanh())
+    smaller = agree(model, torch.randn(2, 3, 8, 8), {"conv": [1], "stage1.0": [0], "stage2.0.conv1": [0, 5]})
+    assert isinstance(smaller.stage1[0], ClosedBlock)
+
+
 @pytest.mark.parametrize("inplace", [False, True])
 def test_steps_after_the_addition_are_found_by_what_they_are(inplace):
     relu = nn.ReLU(inplace)

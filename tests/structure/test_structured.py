@@ -104,6 +104,27 @@ def test_block_scores(net):
         score_units(net, "block")
 
 
+def test_block_scores_leave_out_what_stays():
+    class Late(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.before, self.branch, self.norm = nn.Linear(4, 4), nn.Linear(4, 4), nn.BatchNorm1d(4)
+
+        def forward(self, r):
+            r = self.before(r)
+            return r + self.branch(r)
+
+    class Bare(Late):
+        def forward(self, r):
+            return r + self.norm(r)
+
+    model = nn.Sequential(nn.Linear(3, 4), Late(), Bare(), nn.Linear(4, 2)).eval()
+    for norm, power in ("l1", 1), ("l2", 2):
+        scores = score_units(model, "block", norm, torch.rand(2, 3))
+        assert list(scores) == ["1", "2"] and scores["2"].tolist() == [0]  # a norm has no weights that count
+        assert torch.allclose(scores["1"], model[1].branch.weight.norm(power))
+
+
 def test_bad_requests(net):
     with pytest.raises(ValueError, match="unit is 'row'"):
         score_units(net, "row")
@@ -120,7 +141,8 @@ def chosen_by_hand(scores, sparsity, scope):
     """One unit at a time, the plain way."""
     drop = {name: set() for name in scores}
     for pool in [[name] for name in scores] if scope == "layer" else [list(scores)]:
-        for _ in range(round(sum(len(scores[name]) for name in pool) * sparsity)):
+        units = sum(len(scores[name]) for name in pool)
+        for _ in range(units - round(units * (1 - sparsity))):
             left = [
                 (scores[name][k], -list(scores).index(name), -k)
                 for name in pool
@@ -150,7 +172,7 @@ def test_blocks_count_as_one_layer(net):
     scores = score_units(model, "block", example_inputs=X)
     for scope in ("layer", "global"):
         drop = choose_units(scores, 0.5, scope)
-        assert len(drop) == round(len(scores) / 2)
+        assert len(drop) == len(scores) - round(len(scores) / 2)
         assert max(scores[name] for name in drop) <= min(scores[name] for name in scores if name not in drop)
         assert len(choose_units(scores, 1.0, scope)) == len(scores) - 1
 
@@ -302,6 +324,21 @@ def test_impossible_units_say_why(net):
             zero_units(net, units, X)
     with pytest.raises(ValueError, match="give example_inputs for a residual block"):
         zero_units(net, {"stage1.0": [0]})
+
+
+def test_norm_called_by_keyword_is_zeroed_too():
+    class Keyword(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.norm = nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)
+
+        def forward(self, x):
+            return self.norm(input=self.conv(input=x))
+
+    model = Keyword()
+    nn.init.ones_(model.norm.bias)
+    zero_units(model, {"conv": [1]})
+    assert model.norm.weight.tolist() == model.norm.bias.tolist() == [1, 0, 1, 1]
 
 
 def test_untraceable_model_asks_for_inputs():

@@ -3,7 +3,7 @@ import torch
 from torch.nn import functional as F
 
 from pruning_lib.structure import prunable
-from pruning_lib.workbench.gpt import GPT, Config, evaluating, generate
+from pruning_lib.workbench.gpt import GPT, Config, generate
 
 TINY = Config(width=16, depth=2, heads=2, context=12)
 
@@ -98,17 +98,6 @@ def test_bad_sizes(sizes, message):
 def test_bad_tokens(gpt, shape):
     with pytest.raises(ValueError, match=r"tokens has shape .*, must be \(batch, length\) with 1 to 12 bytes"):
         gpt(torch.zeros(shape, dtype=torch.long))
-
-
-def test_evaluating_puts_each_modules_mode_back_even_after_an_error(gpt):
-    gpt.train()
-    gpt.blocks[1].eval()
-    modes = [module.training for module in gpt.modules()]
-    with pytest.raises(RuntimeError, match="stop"), evaluating(gpt):
-        assert not any(module.training for module in gpt.modules())
-        assert not gpt(tokens(1, 3)).requires_grad
-        raise RuntimeError("stop")
-    assert [module.training for module in gpt.modules()] == modes
 
 
 def test_generate_without_temperature_is_the_greedy_loop_over_a_sliding_window(gpt):

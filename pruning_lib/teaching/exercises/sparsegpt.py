@@ -100,7 +100,7 @@ def scores_and_sparsity(generator: torch.Generator) -> tuple[Tensor, float]:
 
 
 def choose(scores: Tensor, sparsity: float) -> Tensor:
-    kept = scores.numel() - round(scores.numel() * sparsity)
+    kept = round(scores.numel() * (1 - sparsity))
     keep = torch.zeros(scores.numel(), dtype=torch.bool)
     keep[scores.flatten().argsort(descending=True, stable=True)[:kept]] = True
     return keep.view(scores.shape)

@@ -9,6 +9,7 @@ import torch
 from node import computed
 
 from pruning_lib.structure import keep_largest, keep_n_of_m, keep_stripes
+from pruning_lib.structure.selection import count_kept
 from pruning_lib.teaching.widgets import sparsity_choice
 from pruning_lib.teaching.widgets.javascript import HERE, bundle
 from pruning_lib.teaching.widgets.sparsity_choice import STRUCTURES, choose_masks
@@ -132,6 +133,13 @@ ANSWERS = """((choosers) =>
   given.cases.map(([which, structure, scope, sparsity]) =>
     choosers[which](structure, scope, sparsity).map(({ kept, keep }) => [kept, keep().join("")])))
   (given.weights.map(([layers, values]) => chooser(unpack(layers, Buffer.from(values, "base64")))))"""
+
+
+def test_javascript_counts_as_python_does(tmp_path):
+    cases = [(total, thousandths / 1000) for total in [*range(1, 41), 150, 999_999] for thousandths in range(1001)]
+    expression = "given.map(([total, sparsity]) => roundHalfEven(total * (1 - sparsity)))"
+    found = computed(tmp_path, "sparsity_choice", "roundHalfEven", expression, cases)
+    assert found == [count_kept(*case) for case in cases]
 
 
 def test_javascript_chooses_the_same_weights(tmp_path):
