@@ -145,7 +145,7 @@ def run(
                 start, seed_of_round = time.perf_counter(), seed * 1_000_003 + number
                 settle_(model, modes)
                 with torch.random.fork_rng(devices):
-                    torch.manual_seed(seed_of_round)
+                    torch.manual_seed(-1 - seed_of_round)  # else masks drawn at random would follow `fresh` weights
                     chosen = check_nested(choose(model, sparsity), masks, number)
                     if handle is not None:
                         handle.remove()
@@ -157,6 +157,7 @@ def run(
                         state = rewind_to if after == "rewind" else fresh(seed_of_round).state_dict()
                         check_state(model, state, after)
                         model.load_state_dict(state)
+                    torch.manual_seed(seed_of_round)
                     train(model, number, seed_of_round)
                     check_trained(model, masks, number)
                     settle_(model, modes)

@@ -191,6 +191,28 @@ def test_rewinding_goes_back_to_the_earlier_weights_under_the_new_masks():
     assert int((starts[-1]["0.weight"] == 0).sum()) > int((starts[0]["0.weight"] == 0).sum())
 
 
+@pytest.mark.parametrize("seed", [0, 1, 2**43 - 1])
+def test_masks_drawn_at_random_know_nothing_of_the_fresh_weights(seed):
+    drawn = {}
+
+    def fresh(seed):
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            drawn["weights"] = nn.Sequential(nn.Linear(40, 30))
+        return drawn["weights"]
+
+    def choose(model, sparsity):
+        drawn["scores"] = torch.rand(30, 40)
+        return keep_largest({"0.weight": drawn["scores"]}, sparsity)
+
+    model = nn.Sequential(nn.Linear(40, 30))
+    options = {"choose": choose, "after": "scratch", "fresh": fresh, "train": lambda *given: None}
+    run(model, [0.5], seed=seed, measure=lambda model: {}, **options)
+    scores, weights = drawn["scores"].flatten(), drawn["weights"][0].weight.detach().flatten()
+    for known in (weights, weights.abs()):
+        assert torch.corrcoef(torch.stack([known, scores]))[0, 1].abs() < 4 / len(scores) ** 0.5
+
+
 def test_from_scratch_starts_every_round_from_other_weights_under_the_masks():
     seeds = []
 
