@@ -46,7 +46,7 @@ STILLS = {
     "sparsity_explorer_snip": Still("02_snip", "SparsityExplorer(scores", {}),
     "lambda_paths_opening": Still("03_sss_apg", "LambdaPaths(block_runs", {"gamma": 0.1, "seed": 1}),
     "apg_stepper": Still("03_sss_apg", "APGStepper(", {"t": 12}),
-    "lambda_paths": Still("03_sss_apg", "LambdaPaths(block_runs", {"gamma": 0.15, "seed": 0}),
+    "lambda_paths": Still("03_sss_apg", "LambdaPaths(block_runs", {"gamma": 0.05, "seed": 0}),
     "lambda_paths_channels": Still("03_sss_apg", "LambdaPaths(channel_runs", {}),
     "surgery_opening": Still("04_obs", "Surgery(", {"w1": 0.8, "w2": 1.4, "ratio": 1.0, "correlation": -0.7}),
     "taylor_early": Still("04_obs", "Taylor(", {"point": "after 10 steps", "index": 32}),

@@ -89,6 +89,13 @@ export function chart(canvas, height, { x, y, xTitle, yTitle, names, log = false
   return { ...paper, box, X, Y, inside, line, lines, marker, bar };
 }
 
+/** Moves a slider, writes `text` beside it and tells screen readers what it means. */
+export function setSlider(slider, value, text, spoken = text) {
+  slider.value = value;
+  slider.nextElementSibling.textContent = text;
+  slider.setAttribute("aria-valuetext", spoken);
+}
+
 /**
  * The widget's element inside `el`, with the page's text and the palette as CSS variables. Gives it as `root`; `find`,
  * which selects in it; `describe`, which tells screen readers what the canvas in a part of it shows.

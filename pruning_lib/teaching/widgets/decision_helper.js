@@ -1,7 +1,7 @@
 // Decision helper: methods ranked by recorded numbers. Everything is here already, so no kernel is needed.
 
 import { sheet, stroke } from "./canvas.js";
-import { stage } from "./charts.js";
+import { setSlider, stage } from "./charts.js";
 import { follow } from "./follow.js";
 
 const PAGE = `
@@ -158,9 +158,7 @@ function render({ model, el }) {
     const percent = chosen.sparsity === ANY ? "any" : percentOf(chosen.sparsity);
     const where = chosen.sparsity === ANY ? "any sparsity" : percent;
     const at = (one) => `${labels[one.name]}${chosen.sparsity === ANY ? ` at ${percentOf(one.sparsity)}` : ""}`;
-    find(".sparsity").value = stops.indexOf(chosen.sparsity);
-    find(".sparsity").setAttribute("aria-valuetext", where);
-    find("output").textContent = percent;
+    setSlider(find(".sparsity"), stops.indexOf(chosen.sparsity), percent, where);
     const untrained = chosen.data !== "train" && chosen.budget !== "none" ? " Without the training set nothing can be trained: as with no training." : "";
     const first = ranked[0];
     const [reference] = unpruned(evidence, chosen);

@@ -1,7 +1,7 @@
 // λ paths explorer: recorded runs under a slider over γ. Everything is here already, so no kernel is needed.
 
 import { sheet } from "./canvas.js";
-import { chart, short, stage } from "./charts.js";
+import { chart, setSlider, short, stage } from "./charts.js";
 import { follow } from "./follow.js";
 
 const PAGE = `
@@ -103,10 +103,8 @@ function render({ model, el }) {
   function draw() {
     const [gamma, seed, unit] = [model.get("gamma"), model.get("seed"), find(".unit").value];
     const run = shown.find((one) => one.gamma === gamma && one.seed === seed);
-    find(".gamma").value = gammas.indexOf(gamma);
+    setSlider(find(".gamma"), gammas.indexOf(gamma), gamma, `gamma ${gamma}`);
     find(".seed").value = seed;
-    find("output").textContent = gamma;
-    find(".gamma").setAttribute("aria-valuetext", `gamma ${gamma}`);
 
     const ends = Object.entries(run.scales).map(([name, rows]) => [name, rows[rows.length - 1]]);
     const gates = ends.flatMap(([, row]) => row);

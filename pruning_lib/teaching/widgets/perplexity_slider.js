@@ -1,7 +1,7 @@
 // Perplexity slider: recorded runs of a pruned language model. Everything is here already, so no kernel is needed.
 
 import { sheet } from "./canvas.js";
-import { chart, stage } from "./charts.js";
+import { chart, setSlider, stage } from "./charts.js";
 import { follow } from "./follow.js";
 
 const PAGE = `
@@ -74,9 +74,7 @@ function render({ model, el }) {
   function draw() {
     const pattern = model.get("pattern");
     const here = runs.filter((run) => run.pattern === pattern);
-    slider.value = patterns.indexOf(pattern);
-    slider.setAttribute("aria-valuetext", pattern);
-    find("output").textContent = pattern;
+    setSlider(slider, patterns.indexOf(pattern), pattern);
     const against = find("select").value;
     const base = against ? here.find((run) => run.method === against) : runs[0];
     const told = here.map((run) => {

@@ -1,6 +1,7 @@
 // Roofline explorer: the bounds of a square layer, dense and 2:4, from the peaks that Python sends. Computed here.
 
-import { chart, short, stage } from "./charts.js";
+import { number } from "./canvas.js";
+import { chart, setSlider, short, stage } from "./charts.js";
 import { follow } from "./follow.js";
 
 const PAGE = `
@@ -70,13 +71,8 @@ function render({ model, el }) {
   function draw() {
     const values = Object.fromEntries(names.map((name) => [name, model.get(name)]));
     const result = prediction(table, values);
-    for (const name of names) {
-      const value = values[name];
-      find(`.${name}`).value = name in limits ? Math.log2(value) : value;
-      if (!(name in limits)) continue;
-      find(`.${name} + output`).textContent = value.toLocaleString("en-US");
-      find(`.${name}`).setAttribute("aria-valuetext", value.toLocaleString("en-US"));
-    }
+    for (const name of ["gpu", "dtype"]) find(`.${name}`).value = values[name];
+    for (const name of Object.keys(limits)) setSlider(find(`.${name}`), Math.log2(values[name]), number(values[name]));
     const { dense, sparse, speedUp } = result;
     const words = (one) => `${time(one.seconds)} (bound by ${one.bound === "memory" ? "memory" : "computing"}, ${short(one.intensity)} FLOP per byte)`;
     const promise = `2:4 can be at most ${speedUp.toFixed(2)} times as fast`;

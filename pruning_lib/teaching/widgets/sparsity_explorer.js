@@ -2,7 +2,7 @@
 // The page only has to give a model with get, set, on and save_changes; without a kernel a small stub will do.
 
 import { axisTitles, compact, number, percent, rgb, sheet, stroke, tick, ticks } from "./canvas.js";
-import { stage } from "./charts.js";
+import { setSlider, stage } from "./charts.js";
 import { follow } from "./follow.js";
 import { chooser, parseNOfM, unpack } from "./sparsity_choice.js";
 
@@ -170,7 +170,6 @@ function render({ model, el }) {
   }
   const choose = chooser(layers);
   const controls = Object.fromEntries(["layer", "structure", "scope", "sparsity"].map((name) => [name, find(`.${name}`)]));
-  const output = find("output");
   const note = find(".note");
   note.id = `note-${Math.random().toString(36).slice(2)}`;
   for (const control of Object.values(controls)) control.setAttribute("aria-describedby", note.id);
@@ -206,9 +205,7 @@ function render({ model, el }) {
     controls.scope.disabled = structure !== "unstructured";
     const target = m ? 1 - n / m : sparsity;
     controls.sparsity.disabled = Boolean(m);
-    controls.sparsity.value = 100 * target;
-    output.textContent = `${compact(100 * target)} %`;
-    controls.sparsity.setAttribute("aria-valuetext", output.textContent);
+    setSlider(controls.sparsity, 100 * target, `${compact(100 * target)} %`);
     note.textContent = notes(layer, structure, scope);
 
     const count = (some, all) => `kept ${number(some)} of ${number(all)}, sparsity ${percent(1 - some / all)}`;

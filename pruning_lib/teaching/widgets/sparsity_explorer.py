@@ -42,7 +42,7 @@ class SparsityExplorer(Drawn):
     values = traitlets.Bytes(read_only=True).tag(sync=True)  # all weights, little-endian float32
     structures = traitlets.Dict(STRUCTURES, read_only=True).tag(sync=True)
 
-    def __init__(self, weights: Mapping[str, Tensor], quantity: str = "weight", **shown: float | str):
+    def __init__(self, weights: Mapping[str, Tensor], *, quantity: str = "weight", **shown: float | str):
         self._weights = check_weights(weights)
         layers = []
         for name, weight in self._weights.items():

@@ -1,6 +1,6 @@
 // Surgery: two weights and a quadratic error. All is computed here, so that the sliders need no kernel.
 
-import { chart, short, stage } from "./charts.js";
+import { chart, setSlider, short, stage } from "./charts.js";
 import { follow } from "./follow.js";
 
 const PAGE = `
@@ -136,11 +136,7 @@ function render({ model, el }) {
   function draw() {
     const values = Object.fromEntries(names.map((name) => [name, model.get(name)]));
     const result = outcomes(values);
-    for (const name of names) {
-      find(`.${name}`).value = toSlider(name, values[name]);
-      find(`.${name} + output`).textContent = short(values[name]);
-      find(`.${name}`).setAttribute("aria-valuetext", short(values[name]));
-    }
+    for (const name of names) setSlider(find(`.${name}`), toSlider(name, values[name]), short(values[name]));
     find(".preset").value = Object.keys(presets).find((key) => names.every((name) => presets[key][name] === values[name])) ?? "";
     find("p").textContent = sentences(values, result);
     drawPlane(find(".plane canvas"), values, result);

@@ -1,6 +1,6 @@
 // Taylor: recorded errors along lines against their Taylor series, under a slider. All is here, no kernel is needed.
 
-import { chart, short, stage } from "./charts.js";
+import { chart, setSlider, short, stage } from "./charts.js";
 import { follow } from "./follow.js";
 
 const PAGE = `
@@ -132,13 +132,9 @@ function render({ model, el }) {
     const curve = points[point][direction];
     const left = remainders(curve);
     const [t, change] = [curve.t[index], curve.true[index]];
-    find(".index").value = index;
-    find(".point").value = names.indexOf(point);
+    setSlider(find(".index"), index, short(t), `t = ${short(t)}`);
+    setSlider(find(".point"), names.indexOf(point), point);
     find(".direction").value = direction;
-    find(".index + output").textContent = short(t);
-    find(".point + output").textContent = point;
-    find(".index").setAttribute("aria-valuetext", `t = ${short(t)}`);
-    find(".point").setAttribute("aria-valuetext", point);
 
     const entries = termsAt(curve, index);
     const off = (name) => `${short(left[name][index])}${change ? ` (${short((100 * Math.abs(left[name][index])) / Math.abs(change))} % of ΔE)` : ""}`;

@@ -1,7 +1,7 @@
 // One group of 2:4: four weights, the two that stay, and the multiplexers. All is computed here: sliders need no kernel.
 
 import { sheet, stroke } from "./canvas.js";
-import { chart, short, stage } from "./charts.js";
+import { chart, setSlider, short, stage } from "./charts.js";
 import { follow } from "./follow.js";
 
 const NAMES = ["₀", "₁", "₂", "₃"];
@@ -101,11 +101,8 @@ function render({ model, el }) {
   function draw() {
     const [weights, operands] = [model.get("weights"), model.get("operands")];
     const result = packed(weights, operands);
-    weights.forEach((w, i) => {
-      find(`.w${i}`).value = w;
-      find(`.w${i} + output`).textContent = short(w);
-      find(`.w${i}`).setAttribute("aria-valuetext", `${short(w)}, ${result.keep[i] ? "stays" : "becomes zero"}`);
-    });
+    const fate = (i) => (result.keep[i] ? "stays" : "becomes zero");
+    weights.forEach((w, i) => setSlider(find(`.w${i}`), w, short(w), `${short(w)}, ${fate(i)}`));
     find(".preset").value = Object.keys(presets).find((name) => presets[name].every((w, i) => w === weights[i])) ?? "";
     const { values, indices, nibble, selected, sparse, dense } = result;
     const both = (list, form = short) => list.map(form).join(" and ");
