@@ -64,7 +64,7 @@ def sequence(weight: Tensor, H_inv: Tensor, n_m: tuple[int, int] | None) -> tupl
     return order, losses
 
 
-class Deletion(NamedTuple):
+class _Deletion(NamedTuple):
     """One weight less in every row."""
 
     column: Tensor  # (rows,), which
@@ -73,7 +73,7 @@ class Deletion(NamedTuple):
     inverse_row: Tensor  # (rows, columns), H⁻¹e_q of what was left before
 
 
-def pruned_one_by_one(weight: Tensor, H_inv: Tensor, n_m: tuple[int, int] | None, count: int) -> Iterator[Deletion]:
+def pruned_one_by_one(weight: Tensor, H_inv: Tensor, n_m: tuple[int, int] | None, count: int) -> Iterator[_Deletion]:
     """Delete `count` weights of every row by OBS-5, each row with its own H⁻¹; with n:m until n of every m are left."""
     W = weight.clone()
     rows, columns = W.shape
@@ -98,4 +98,4 @@ def pruned_one_by_one(weight: Tensor, H_inv: Tensor, n_m: tuple[int, int] | None
         W[gone] = 0
         B[row, q] = 0
         B[row, :, q] = 0
-        yield Deletion(q, loss, W, h)
+        yield _Deletion(q, loss, W, h)

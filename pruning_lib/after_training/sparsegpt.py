@@ -23,12 +23,14 @@ from pruning_lib.after_training.reconstruction import refit as refit_on
 from pruning_lib.after_training.stepping import Step, column_steps, exact_steps, factored, shrinking
 from pruning_lib.checks import check_choice
 from pruning_lib.inputs import Inputs
+from pruning_lib.precision import without_autocast
 from pruning_lib.structure import Masks
 from pruning_lib.structure.selection import count_kept, largest
 
 __all__ = ["prune_model", "prune_weight", "steps"]
 
 
+@without_autocast
 def prune_weight(
     weight: Tensor,
     hessian: Tensor,
@@ -99,7 +101,8 @@ def prune_model(
     """SparseGPT on the layers of `model`, in place: each calibrated on what the layers pruned before it put out.
 
     How the model is walked, what a batch and `layers` are, and what holds after an error: see
-    `calibration.prune_in_order`. Convolutions are unfolded into matrices, (out, in·kh·kw), one per group. The paper
+    `calibration.prune_in_order`. Positions that an `attention_mask` (or torch's `src_key_padding_mask`) leaves out do
+    not count. Convolutions are unfolded into matrices, (out, in·kh·kw), one per group. The paper
     leaves embeddings and the output head of a language model alone; embeddings are never pruned here, and a head only
     if it does not share its weight with them: name `layers` without it.
 
@@ -120,15 +123,7 @@ def prune_model(
     def prune_layer(matrix: Tensor, gathered: Hessian) -> tuple[Tensor, Tensor]:
         return prune_weight(matrix, gathered.matrix, sparsity, n_m, **options)
 
-    return prune_in_order(
-        model,
-        batches,
-        prune_layer,
-        Hessian,
-        layers=layers,
-        multiple_of=n_m[1] if n_m else 1,
-        progress=progress,
-    )
+    return prune_in_order(model, batches, prune_layer, Hessian, layers, n_m[1] if n_m else 1, progress)
 
 
 def steps(

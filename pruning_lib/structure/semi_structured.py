@@ -1,10 +1,11 @@
 """Semi-structured pruning: N:M, stripes of a filter, kernel patterns (TAX-5). Fine-grained, yet regular."""
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pruning_lib.checks import check_scores
-from pruning_lib.structure.masks import Masks
+from pruning_lib.precision import without_autocast
+from pruning_lib.structure.masks import Masks, prunable
 from pruning_lib.structure.selection import largest
 from pruning_lib.structure.unstructured import keep_largest
 
@@ -56,6 +57,7 @@ def keep_stripes(scores: dict[str, Tensor], sparsity: float, scope: str = "globa
     )
 
 
+@without_autocast
 def keep_patterns(scores: dict[str, Tensor], entries: int = 4, patterns: int = 8) -> Masks:
     """Keep `entries` weights of every K×K kernel, in one of at most `patterns` shapes (TAX-5).
 
@@ -111,3 +113,53 @@ def _with_kernels(scores: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def _whole(score: Tensor) -> Tensor:
     return torch.ones_like(score, dtype=torch.bool)
+
+
+def best_mask(weight: Tensor) -> Tensor:
+    """The 2:4 mask by magnitude: True at the two largest abs(w) of every four; ties and errors as in `keep_n_of_m`.
+
+    By size: −9 stays before 1. (A tile routine of torch, `_sparse_semi_structured_tile`, sorts signed values.)
+    """
+    return keep_n_of_m({"weight": magnitude(weight)}, 2, 4)["weight"]
+
+
+def best_masks(model: nn.Module, layers: list[str] | None = None) -> Masks:
+    """2:4 masks by magnitude for the weights of `layers` (module names), or for all prunable ones that it fits.
+
+    Without `layers`, weights whose columns (in·kh·kw) are no multiple of 4 get no mask and stay dense.
+
+    Raises
+    ------
+    ValueError
+        If a layer is unknown or not prunable, its columns are no multiple of 4, or no weight is left.
+    """
+    weights = prunable(model)
+    if layers is None:
+        chosen = {name: w for name, w in weights.items() if w[0].numel() % 4 == 0}
+        if not chosen:
+            raise ValueError("model has no prunable weight with columns a multiple of 4, as 2:4 needs")
+    else:
+        names = [f"{layer}.weight" if layer else "weight" for layer in layers]
+        unknown = [name for name in names if name not in weights]
+        if unknown:
+            raise ValueError(f"layers name {unknown[0]!r}, which is not prunable; the model has {', '.join(weights)}")
+        chosen = {name: weights[name] for name in names}
+    return keep_n_of_m({name: magnitude(w.detach()) for name, w in chosen.items()}, 2, 4)
+
+
+def magnitude(weight: Tensor) -> Tensor:
+    """abs(w); of integers in int64, where 128 and 2³¹ exist; ValueError unless a tensor of real numbers."""
+    if not isinstance(weight, Tensor) or weight.dtype == torch.bool or weight.is_complex():
+        kind = weight.dtype if isinstance(weight, Tensor) else type(weight).__name__
+        raise ValueError(f"weight is {kind}, must be a tensor of real numbers")
+    if weight.is_floating_point():
+        return weight.abs()
+    size = weight.to(torch.int64).abs()
+    if size.numel() and size.min() < 0:
+        raise ValueError(f"weight holds {size.min()}, whose size does not fit into int64")
+    return size
+
+
+def kept_magnitude(weight: Tensor) -> float:
+    """Σ abs(w) over what `best_mask` keeps, in float64."""
+    return float(magnitude(weight).detach()[best_mask(weight)].sum(dtype=torch.float64))

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import nbformat
 
-from pruning_lib.files import CHECKOUT
 from pruning_lib.reproduction.parameters import chosen, notebook_paths
 from pruning_lib.teaching.homework.source import read
 from pruning_lib.teaching.homework.versions import assignment, solutions, student
