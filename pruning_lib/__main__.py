@@ -185,11 +185,17 @@ def notebooks(names: tuple[str, ...], folder: Path) -> None:
 @main.command()
 @click.option("--out", default=CHECKOUT / "figures", type=FOLDER, help="Folder for the figures.")
 def figures(out: Path) -> None:
-    """Draw the figures and print their paths."""
+    """Draw the figures, take the stills of the widgets in Chromium, and print their paths."""
     from pruning_lib.teaching.figures import draw_all
+    from pruning_lib.teaching.stills import take_all
 
     for path in draw_all(out):
         click.echo(path)
+    try:
+        for path in take_all(out / "widgets"):
+            click.echo(path)
+    except FileNotFoundError as error:
+        raise click.ClickException(str(error)) from None
 
 
 @main.command()

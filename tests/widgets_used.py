@@ -5,21 +5,21 @@ import pkgutil
 import re
 from pathlib import Path
 
-import anywidget
 import nbformat
 
 from pruning_lib.files import CHECKOUT
 from pruning_lib.teaching import widgets
+from pruning_lib.teaching.widgets.javascript import Drawn
 
 NOTEBOOKS = sorted((CHECKOUT / "notebooks").glob("*.ipynb"))
 
 
-def every() -> dict[str, type[anywidget.AnyWidget]]:
+def every() -> dict[str, type[Drawn]]:
     """All widget classes of the package by name."""
     names = [f"{widgets.__name__}.{one.name}" for one in pkgutil.iter_modules(widgets.__path__)]
     things = [thing for name in names for thing in vars(importlib.import_module(name)).values()]
-    kind = anywidget.AnyWidget
-    return {one.__name__: one for one in things if isinstance(one, type) and issubclass(one, kind) and one is not kind}
+    found = [one for one in things if isinstance(one, type) and issubclass(one, Drawn) and one is not Drawn]
+    return {one.__name__: one for one in found}
 
 
 def used(notebook: Path) -> set[str]:

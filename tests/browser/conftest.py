@@ -7,30 +7,24 @@ page, `page_errors` the list of what it complained about so far.
 import json
 import os
 import secrets
-import shutil
 import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from pruning_lib.teaching.stills import chromium
 
 LAB_CONFIG = {
     "ServerApp": {"ip": "127.0.0.1", "port": 0, "open_browser": False},
     "LabApp": {"expose_app_in_browser": True},
 }
 NO_NEWS = {"fetchNews": "false", "checkForUpdates": False}  # else a question covers part of the page
-CHROMIUM_ARGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
 
 
 @dataclass
@@ -74,14 +68,13 @@ def pytest_addoption(parser) -> None:
 def browser() -> Iterator:
     """Chromium without a window; the tests are skipped where there is none."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("no Chromium on PATH (Debian: apt-get install --no-install-recommends chromium)")
     sync_api.expect.set_options(timeout=60_000)  # a busy machine is no failure
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_ARGS)
+    with ExitStack() as stack:
+        try:
+            browser = stack.enter_context(chromium())
+        except FileNotFoundError as error:
+            pytest.skip(str(error))
         yield browser
-        browser.close()
 
 
 @pytest.fixture
