@@ -52,3 +52,13 @@ def check_page(page, page_errors: list[str], widths: tuple[int, ...] = (1100, 70
 def all_drawn_anew(page, before: list[str]) -> bool:
     """Whether every picture differs from what it was."""
     return all(old != new for old, new in zip(before, page.evaluate(PIXELS), strict=True))
+
+
+def heard(page, selector: str):
+    """A function that gives every text an element has had since: short-lived ones are not missed on a busy machine."""
+    page.locator(selector).evaluate("""(element) => {
+      window.heard = [];
+      const hear = () => window.heard.push(element.textContent);
+      new MutationObserver(hear).observe(element, { childList: true, characterData: true, subtree: true });
+    }""")
+    return lambda: page.evaluate("window.heard")

@@ -73,7 +73,7 @@ class Lab:
     def _ask(self, method: str, path: str):
         headers = {"Authorization": f"token {self.token}"}
         return urllib.request.urlopen(
-            urllib.request.Request(self.url + path, method=method, headers=headers), timeout=20
+            urllib.request.Request(self.url + path, method=method, headers=headers), timeout=LIMIT / 1000
         )
 
 
@@ -149,13 +149,13 @@ def lab(browser, tmp_path_factory) -> Iterator[Lab]:
     finally:
         server.terminate()  # takes its kernels along
         try:
-            server.wait(timeout=10)
+            server.wait(timeout=60)
         except subprocess.TimeoutExpired:
             server.kill()
             server.wait()
 
 
-def wait_until_up(server: subprocess.Popen, runtime: Path, log: Path, timeout: float = 120) -> str:
+def wait_until_up(server: subprocess.Popen, runtime: Path, log: Path, timeout: float = LIMIT / 1000) -> str:
     """The server's address, which it writes into its runtime folder once it listens."""
     stop = time.monotonic() + timeout
     while time.monotonic() < stop and server.poll() is None:
