@@ -43,10 +43,11 @@ $(HOMEWORK_READY): requirements-homework.txt $(READY)
 run: $(READY)
 	$(ONE_THREAD) $(BIN)/python -m pruning_lib run all --profile smoke --out runs
 
-# The notebooks first, then the rest: nbval wants its files whole per worker, which --dist loadfile sees to.
+# nbval wants its files whole per worker, which --dist loadfile sees to; tests/conftest.py puts the longest first.
 test: $(READY) $(HOMEWORK_READY) check
-	$(ONE_THREAD) $(BIN)/python -m pytest -n 2 --dist loadfile --durations 5 \
-		--nbval-lax --nbval-current-env --nbval-cell-timeout=300 notebooks tests
+	$(ONE_THREAD) $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 5 \
+		--nbval-lax --nbval-current-env --nbval-cell-timeout=1800 --nbval-kernel-startup-timeout=600 \
+		notebooks tests
 
 lab: $(READY)
 	$(BIN)/jupyter lab --notebook-dir notebooks
