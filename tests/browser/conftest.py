@@ -28,6 +28,7 @@ LAB_CONFIG = {
 NO_NEWS = {"fetchNews": "false", "checkForUpdates": False}  # else a question covers part of the page
 # What anywidget says of a widget that took more than two seconds to load; it comes all the same, and is tested then.
 BUSY = "[anywidget] Failed to initialize model."
+POLLING = 200  # ms; each frame, as by default, costs more than the page itself
 RUN_CELLS = """async (cells) => {
   const { commands, shell } = window.jupyterapp;
   if (cells === null) return commands.execute("notebook:run-all-cells");
@@ -61,9 +62,9 @@ class Lab:
         """
         page.goto(f"{self.url}lab/tree/{notebook}?reset&token={self.token}")
         kernel = "window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel"
-        page.wait_for_function(f"{kernel}?.status === 'idle'")
+        page.wait_for_function(f"{kernel}?.status === 'idle'", polling=POLLING)
         page.evaluate(f"(cells) => ({RUN_CELLS})(cells).then(() => (window.ranCells = true)) && null", cells)
-        page.wait_for_function(f"window.ranCells && {kernel}.status === 'idle'")
+        page.wait_for_function(f"window.ranCells && {kernel}.status === 'idle'", polling=POLLING)
 
     def shut_down_kernels(self) -> None:
         """End all kernels, as a lecturer's laptop may do it in the middle of a demonstration."""
