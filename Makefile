@@ -7,6 +7,9 @@ HOMEWORK := .venv-homework
 HOMEWORK_READY := $(HOMEWORK)/.ready
 # One thread where results must not depend on the machine's number of processors.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
+# uv compiles what it installs, once: else, where Python must not write bytecode, every kernel and every test process
+# compiles torch's imports again, which takes longer than most of them need for their work.
+export UV_COMPILE_BYTECODE := 1
 
 .PHONY: help run test lab notebooks figures handouts slides site homework bench bench-gpu check clean
 
