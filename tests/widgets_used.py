@@ -7,10 +7,10 @@ from pathlib import Path
 
 import anywidget
 import nbformat
-from needed_cells import needed
 
 from pruning_lib.files import CHECKOUT
 from pruning_lib.teaching import widgets
+from pruning_lib.teaching.needed_cells import needed
 
 NOTEBOOKS = sorted((CHECKOUT / "notebooks").glob("*.ipynb"))
 
