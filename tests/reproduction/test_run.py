@@ -54,6 +54,11 @@ def test_a_good_run_leaves_copy_and_page(ran):
     ) and "an exercise not yet solved" in ran.good.page.read_text(encoding="utf-8")
 
 
+def test_a_copy_holds_the_state_of_its_widgets(ran):
+    states = ran.good.copy.metadata.widgets["application/vnd.jupyter.widget-state+json"]["state"].values()
+    assert [model["state"]["value"] for model in states if model["model_name"] == "IntSliderModel"] == [7]
+
+
 def test_a_failing_run_leaves_the_copy_with_its_error_and_nothing_stale(ran):
     outputs = [output for cell in ran.bad.copy.cells for output in cell.get("outputs", [])]
     assert [output.ename for output in outputs if output.output_type == "error"] == ["ZeroDivisionError"]
