@@ -13,14 +13,14 @@ from pruning_lib.checks import check_choice
 from pruning_lib.structure import keep_largest
 from pruning_lib.taxonomy import TIMES
 from pruning_lib.teaching.figures.style import (
-    FONT_SIZE,
-    INK,
     SMALL,
     TIME_COLORS,
     TITLE,
     WIDTH,
     arrow,
+    as_drawing,
     draw_legend,
+    in_style,
     new_figure,
     place_weights,
     plain_axes,
@@ -32,6 +32,7 @@ SUBSCRIPTS = "₀₁₂₃"
 Stage = tuple[str, Tensor, bool]  # what is done, the mask after it, whether it changed the weights
 
 
+@in_style
 def pipelines(times: Sequence[str] = TIMES) -> Figure:
     """A row of small layers for each of `times`: what is there at first, and after each stage.
 
@@ -42,7 +43,7 @@ def pipelines(times: Sequence[str] = TIMES) -> Figure:
     for time, (layers, curve) in zip(times, axes, strict=True):
         draw_stages(layers, time, STAGES[check_choice("time", time, TIMES)]())
         draw_sparsity(curve, time)
-    axes[-1, 1].set_xlabel("training", fontsize=FONT_SIZE, color=INK)
+    axes[-1, 1].set_xlabel("training")
     draw_legend(figure, "kept", "pruned", "updated")
     return figure
 
@@ -100,20 +101,19 @@ def largest(W: Tensor, sparsity: float) -> Tensor:
 
 
 def draw_stages(ax: Axes, time: str, stages: list[Stage]) -> None:
-    ax.set(xlim=(-8.2, 3 * STEP + SIZE + 1.2), ylim=(SIZE + 3.4, -2.6), aspect="equal")
-    ax.axis("off")
+    as_drawing(ax, (-8.2, 3 * STEP + SIZE + 1.2), (SIZE + 3.4, -2.6))
     ax.plot([-8.1, -8.1], [0, SIZE], color=TIME_COLORS[time], linewidth=4, solid_capstyle="butt")
-    ax.text(-7.4, SIZE / 2, f"{time}\ntraining", fontsize=TITLE, fontweight="bold", va="center", color=INK)
+    ax.text(-7.4, SIZE / 2, f"{time}\ntraining", fontsize=TITLE, fontweight="bold", va="center")
     for index, (text, keep, changed) in enumerate(stages):
         left = index * STEP
         place_weights(ax, keep, (left, 0), updated=keep if changed else None)
-        ax.text(left + SIZE / 2, SIZE + 0.6, text, ha="center", va="top", fontsize=SMALL, color=INK)
+        ax.text(left + SIZE / 2, SIZE + 0.6, text, ha="center", va="top", fontsize=SMALL)
         if index:
             arrow(ax, (left - STEP + SIZE + 0.3, SIZE / 2), (left - 0.3, SIZE / 2))
     if time == "after":
         ends = (3 * STEP + SIZE / 2, -0.2), (2 * STEP + SIZE / 2, -0.2)
         arrow(ax, *ends, MUTED, connectionstyle="arc3,rad=0.25", linestyle="--")
-        ax.text(2.5 * STEP + SIZE / 2, -1.75, "iterative", ha="center", va="bottom", fontsize=SMALL, color=INK)
+        ax.text(2.5 * STEP + SIZE / 2, -1.75, "iterative", ha="center", va="bottom", fontsize=SMALL)
 
 
 def draw_sparsity(ax: Axes, time: str) -> None:

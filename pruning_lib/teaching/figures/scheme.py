@@ -11,8 +11,6 @@ from pruning_lib.structure import keep_largest, keep_n_of_m
 from pruning_lib.taxonomy import STRUCTURES, TIMES, Method, find
 from pruning_lib.teaching.figures.structures import keep_rows
 from pruning_lib.teaching.figures.style import (
-    FONT_SIZE,
-    INK,
     PANEL,
     SMALL,
     TIME_COLORS,
@@ -21,6 +19,7 @@ from pruning_lib.teaching.figures.style import (
     draw_box,
     draw_legend,
     draw_weights,
+    in_style,
     new_figure,
 )
 
@@ -29,6 +28,7 @@ LEFT, TOP = -1.35, 1.75
 INCH = WIDTH / (COLUMN * len(STRUCTURES) - LEFT)  # inches per unit
 
 
+@in_style
 def scheme() -> Figure:
     """Columns: what is removed. Rows: when. A box names the method, its notebook, and the data it needs to choose."""
     rows = {time: max(1, *(len(find(structure, time)) for structure in STRUCTURES)) for time in TIMES}
@@ -39,16 +39,14 @@ def scheme() -> Figure:
     ax.axis("off")
     for column, (structure, keep) in enumerate(examples().items()):
         center = (column + 0.5) * COLUMN
-        ax.text(center, 0.3, structure, ha="center", va="center", fontsize=TITLE + 1, fontweight="bold", color=INK)
+        ax.text(center, 0.3, structure, ha="center", va="center", fontsize=TITLE + 1, fontweight="bold")
         place = (center - 1.1 - LEFT) * INCH / WIDTH, 1 - 1.6 / height, 2.2 * INCH / WIDTH, 1.0 / height
         draw_weights(ax.inset_axes(place), keep)
-    ax.text(LEFT, 1.05, "02: notebook\nthat shows it", va="center", fontsize=SMALL, color=INK)
+    ax.text(LEFT, 1.05, "02: notebook\nthat shows it", va="center", fontsize=SMALL)
     top = TOP
     for time in TIMES:
         size = rows[time] * LINE + 0.25
-        ax.text(
-            LEFT + 0.25, top + size / 2, f"{time}\ntraining", va="center", fontsize=TITLE, fontweight="bold", color=INK
-        )
+        ax.text(LEFT + 0.25, top + size / 2, f"{time}\ntraining", va="center", fontsize=TITLE, fontweight="bold")
         ax.add_patch(Rectangle((LEFT, top), 0.1, size, color=TIME_COLORS[time]))
         for column, structure in enumerate(STRUCTURES):
             ax.add_patch(Rectangle((column * COLUMN + 0.05, top), COLUMN - 0.1, size, facecolor=PANEL))
@@ -67,12 +65,12 @@ def examples() -> dict[str, torch.Tensor]:
 
 def draw_methods(ax: Axes, methods: list[Method], center: float, top: float, color: str) -> None:
     if not methods:
-        ax.text(center, top + 0.5, "none in the source", ha="center", va="center", fontsize=SMALL, color=INK)
+        ax.text(center, top + 0.5, "none in the source", ha="center", va="center", fontsize=SMALL)
     for index, method in enumerate(methods):
         y = top + 0.125 + (index + 0.5) * LINE
         draw_box(ax, (center, y), (COLUMN - 0.3, LINE - 0.12), color)
         left, right = center - COLUMN / 2 + 0.3, center + COLUMN / 2 - 0.3
-        ax.text(left, y - 0.13, method.name, va="center", fontsize=FONT_SIZE, fontweight="bold", color=INK)
-        ax.text(right, y - 0.13, method.notebook[:2], va="center", ha="right", fontsize=FONT_SIZE, color=INK)
+        ax.text(left, y - 0.13, method.name, va="center", fontweight="bold")
+        ax.text(right, y - 0.13, method.notebook[:2], va="center", ha="right")
         needs = textwrap.shorten(method.data.split(";")[0], 40, placeholder=" …")
-        ax.text(left, y + 0.16, f"data: {needs}", va="center", fontsize=SMALL, color=INK)
+        ax.text(left, y + 0.16, f"data: {needs}", va="center", fontsize=SMALL)

@@ -1,6 +1,7 @@
 """What all figures share: one palette, one symbol for kept, pruned and updated, a background that any page bears."""
 
 import matplotlib.pyplot as plt
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -13,16 +14,26 @@ INK = "#22282E"
 PAPER = "white"  # figures carry their own background, so they read the same on light and dark pages
 PANEL = "#F1F3F5"
 WIDTH = 8.2  # inches: on a page 800 pixels wide, text of SMALL points is still text of 8 points
-FONT_SIZE = 10
-SMALL = 9
-TITLE = 11
+SMALL, FONT_SIZE, TITLE = 9, 10, 11  # points
+GAP = 0.45  # between blocks of squares
 TIME_COLORS = {"before": SERIES[3], "during": GOOD, "after": SERIES[5]}  # none of them is a weight's color
+# Decorates a function that draws: text is of this size and color where nothing else is said.
+in_style = rc_context(
+    dict.fromkeys(["font.size", "axes.labelsize", "axes.titlesize", "figure.titlesize", "legend.fontsize"], FONT_SIZE)
+    | dict.fromkeys(["text.color", "axes.labelcolor", "legend.labelcolor"], INK)
+    | {"legend.frameon": False}
+)
 
 
 def draw_weights(ax: Axes, keep: Tensor, block: tuple[int, int] | None = None) -> None:
     """Fill `ax` with a boolean matrix as squares: kept filled, pruned empty; gaps after each `block`."""
     right, bottom = place_weights(ax, keep, block=block)
-    ax.set(xlim=(-0.1, right + 0.1), ylim=(bottom + 0.1, -0.1), aspect="equal")
+    as_drawing(ax, (-0.1, right + 0.1), (bottom + 0.1, -0.1))
+
+
+def as_drawing(ax: Axes, x: tuple[float, float], y: tuple[float, float]) -> None:
+    """No axes are shown, and a unit is as wide as high; limits of `x`, and of `y` from bottom to top."""
+    ax.set(xlim=x, ylim=y, aspect="equal")
     ax.axis("off")
 
 
@@ -43,10 +54,9 @@ def place_weights(
     """
     rows, columns = keep.shape
     height, width = block or (rows, columns)
-    gap = 0.45
     for row in range(rows):
         for column in range(columns):
-            x, y = at[0] + column + gap * (column // width), at[1] + row + gap * (row // height)
+            x, y = at[0] + column + GAP * (column // width), at[1] + row + GAP * (row // height)
             has_dot = updated is not None and bool(updated[row, column])
             if now is not None and now[row, column]:
                 style = NOW
@@ -85,17 +95,7 @@ def draw_legend(figure: Figure, *names: str) -> None:
     squares = [Rectangle((0, 0), 1, 1, **SYMBOLS[name]) for name in names]
     dot = Line2D([], [], marker="o", color=INK, markersize=3.5, linestyle="", markeredgewidth=0)
     handles = [(square, dot) if name == "updated" else square for name, square in zip(names, squares, strict=True)]
-    figure.legend(
-        handles,
-        names,
-        loc="outside lower center",
-        ncols=len(names),
-        frameon=False,
-        fontsize=FONT_SIZE,
-        labelcolor=INK,
-        handlelength=1,
-        handleheight=1,
-    )
+    figure.legend(handles, names, loc="outside lower center", ncols=len(names), handlelength=1, handleheight=1)
 
 
 def draw_box(ax: Axes, center: tuple[float, float], size: tuple[float, float], color: str) -> None:
@@ -112,9 +112,7 @@ def arrow(ax: Axes, start: tuple[float, float], end: tuple[float, float], color:
 
 def plain_axes(ax: Axes, x: str, y: str, title: str = "") -> None:
     """Axes for curves: named, no frame above and to the right."""
-    ax.set_xlabel(x, fontsize=FONT_SIZE, color=INK)
-    ax.set_ylabel(y, fontsize=FONT_SIZE, color=INK)
-    ax.set_title(title, fontsize=FONT_SIZE, color=INK)
+    ax.set(xlabel=x, ylabel=y, title=title)
     ax.tick_params(labelsize=SMALL, colors=INK)
     ax.spines[["top", "right"]].set_visible(False)
 
