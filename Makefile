@@ -93,6 +93,7 @@ bench-gpu: $(READY)
 check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache
 
 # build/homework stays: it holds what students handed in, and their marks.
 clean:

@@ -1,12 +1,14 @@
 """All methods under one protocol on LeNet-5: one training budget, several seeds, 50 to 99 % sparsity.
 
     python benchmarks/comparison.py [--data digits] [--train-samples 0] [--seeds 0 1 2] [--threads 1] [--list]
-                                    [--out runs/comparison.json]
+                                    [--again VARIANT ...] [--out runs/comparison.json]
 
-Every variant at its settings with every seed is a cell (see `pruning_lib.reproduction.comparison`). Each finished cell
-is added to the file at once; started again with the same settings, it makes only the missing ones, and each keeps the
-commit it was made at. On digits a seed takes about two minutes of one quiet core. Notebook 07 shows what was recorded
-with --data mnist --train-samples 4000 --out figures/measured/07_comparison.json: a quarter of an hour for a seed.
+Every variant at its settings with every seed is a cell (see `pruning_lib.comparison`). Each finished cell is added to
+the file at once; started again with the same settings, it makes only the missing ones, and each keeps the commit it was
+made at. --again first drops the cells of variants whose code has changed, and leaves the others as they are;
+interrupted, it goes on without --again. On digits a seed takes about two minutes of one quiet core. Notebook 07 shows
+what was recorded with --data mnist --train-samples 4000 --out figures/measured/07_comparison.json: a quarter of an hour
+for a seed.
 """
 
 import argparse
@@ -18,8 +20,9 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
+from pruning_lib import comparison
 from pruning_lib.files import CHECKOUT
-from pruning_lib.reproduction import comparison, records
+from pruning_lib.reproduction import records
 from pruning_lib.workbench import data
 
 PROTOCOL = comparison.Protocol()
@@ -39,7 +42,7 @@ def cell(name: str, setting, seed: int, images: data.Data, dense: nn.Module) -> 
     """The record; of a run that broke down, as training does where too little is left, the reason."""
     start = time.perf_counter()
     try:
-        return comparison.run(name, setting, seed, images, PROTOCOL, dense)[1]
+        return comparison.run_cell(name, setting, seed, images, PROTOCOL, dense)[1]
     except ValueError as error:
         failed = {"variant": name, "setting": setting, "seed": seed, "failed": str(error)}
         return failed | {"seconds": time.perf_counter() - start}
@@ -57,6 +60,7 @@ def main() -> None:
     parser.add_argument("--train-samples", type=int, default=0, help="the first so many of the training set; 0: all")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--threads", type=int, default=1, help="one gives the same numbers on every run")
+    parser.add_argument("--again", nargs="+", choices=comparison.VARIANTS, default=[], help="make these variants anew")
     parser.add_argument("--list", action="store_true", help="say what is missing and end")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
@@ -71,7 +75,7 @@ def main() -> None:
         print(f"{len(runs)} cells done, {len(missing)} missing", *missing, sep="\n")
         return
     with records.held(given.out):
-        make(given.out, images, settings, given.seeds)
+        make(given.out, images, settings, given.seeds, given.again)
 
 
 def still_missing(runs: list[dict], seeds: list[int]) -> list[tuple]:
@@ -80,9 +84,10 @@ def still_missing(runs: list[dict], seeds: list[int]) -> list[tuple]:
     return [cell for cell in cells(seeds) if cell not in done]
 
 
-def make(out: Path, images: data.Data, settings: dict, seeds: list[int]) -> None:
-    """Add the missing cells to the file."""
-    runs = records.finished(out, settings)
+def make(out: Path, images: data.Data, settings: dict, seeds: list[int], again: list[str]) -> None:
+    """Add the missing cells to the file, those of the variants `again` too, in the order of the grid."""
+    runs = [r for r in records.finished(out, settings) if r["variant"] not in again or r["seed"] not in seeds]
+    place = list(comparison.VARIANTS).index
     missing = still_missing(runs, seeds)
     dense: tuple[int, nn.Module] | None = None
     with tqdm(missing, unit="cell", mininterval=10) as bar:
@@ -90,8 +95,9 @@ def make(out: Path, images: data.Data, settings: dict, seeds: list[int]) -> None
             if dense is None or dense[0] != seed:
                 dense = seed, PROTOCOL.dense(images, seed)
             runs.append(cell(name, setting, seed, images, dense[1]))
-            records.save(out, __doc__.split("\n")[0], settings, runs)
             shown = runs[-1].get("failed") or f"{runs[-1]['accuracy']:.4f} at {runs[-1]['sparsity']:.4f}"
+            runs.sort(key=lambda run: (run["seed"], place(run["variant"])))
+            records.save(out, __doc__.split("\n")[0], settings, runs)
             bar.set_postfix_str(f"{name} {setting} seed {seed}: {shown}")
 
 

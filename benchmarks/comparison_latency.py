@@ -21,6 +21,7 @@ from pruning_lib.acceleration import cost
 from pruning_lib.files import CHECKOUT
 from pruning_lib.reproduction import records
 from pruning_lib.structure import Masks, prunable, remove
+from pruning_lib.structure.selection import count_kept
 from pruning_lib.workbench import models
 
 MEASURED = CHECKOUT / "figures" / "measured"
@@ -47,7 +48,7 @@ def of_zeros(per_layer: dict[str, float], shape: Shape, generator: torch.Generat
     masks = {}
     for name, weight in prunable(model).items():
         order = torch.randperm(weight.numel(), generator=generator).view_as(weight)
-        masks[name] = order >= round(per_layer[name] * weight.numel())
+        masks[name] = order < count_kept(weight.numel(), per_layer[name])
     Masks(masks).zero_(model)
     return model
 

@@ -19,13 +19,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from baselines import textbook_sparsegpt as textbook
 from torch import Tensor
 
 from pruning_lib.after_training import sparsegpt
 from pruning_lib.after_training.reconstruction import Hessian
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
-import textbook_sparsegpt as textbook
 
 SIZES = ["768x768", "3072x768", "768x3072", "2048x2048", "4096x4096"]  # rows x columns
 GOALS = {"50 %": {"sparsity": 0.5}, "2:4": {"n_m": (2, 4)}}

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pruning_lib.inputs import described
+
 
 def check_sparsity(sparsity: float) -> float:
     """Return `sparsity` if it is a number in [0, 1], else raise ValueError."""
@@ -37,11 +39,8 @@ def check_scores(scores: dict[str, Tensor]) -> dict[str, Tensor]:
     return scores
 
 
-def check_batches(batches: Iterable[Any]) -> Iterable[Any]:
-    """Yield from `batches`, and raise ValueError if there was none."""
-    empty = True
-    for batch in batches:
-        empty = False
-        yield batch
-    if empty:
-        raise ValueError("batches is empty, must hold at least one batch")
+def check_loss(loss: Any) -> Tensor:
+    """Return `loss` as a scalar if it is a tensor of one number, else raise ValueError."""
+    if not isinstance(loss, Tensor) or loss.numel() != 1:
+        raise ValueError(f"loss is {described(loss)}, must be a scalar tensor: the mean over the batch")
+    return loss.squeeze()

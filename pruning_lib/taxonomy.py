@@ -1,18 +1,20 @@
 """The registry of methods: what each removes, when, and at what price (TAX-7)."""
 
 from dataclasses import dataclass
-from importlib import import_module
-from importlib.util import find_spec
 
 from pruning_lib.checks import check_choice
 
 STRUCTURES = ("unstructured", "semi-structured", "structured")
 TIMES = ("before", "during", "after")
+DATA = ("none", "a few unlabeled samples", "a few labeled samples", "the training set")
 
 
 @dataclass(frozen=True)
 class Method:
-    """One row of the taxonomy; weights are counted as K, samples as N, one layer's columns and rows as d_col, d_row."""
+    """One row of the taxonomy; weights are counted as K, samples as N, one layer's columns and rows as d_col, d_row.
+
+    `data` is what choosing takes, one of `DATA`; `compensation` says whether the training set is needed for the rest.
+    """
 
     name: str
     structures: tuple[str, ...]
@@ -24,22 +26,13 @@ class Method:
     notebook: str
     function: str
 
-    @property
-    def available(self) -> bool:
-        """Whether this package has the method already."""
-        module, _, name = self.function.rpartition(".")
-        try:
-            return find_spec(module) is not None and hasattr(import_module(module), name)
-        except ModuleNotFoundError:
-            return False
-
 
 METHODS = (
     Method(
         name="SNIP",
         structures=("unstructured",),
         time="before",
-        data="one labeled batch",
+        data="a few labeled samples",
         compensation="none: the rest is trained afterwards",
         cost="one forward and backward pass",
         source="Lee et al. 2019",
@@ -61,7 +54,7 @@ METHODS = (
         name="Magnitude",
         structures=("unstructured",),
         time="after",
-        data="none to choose; the training set to retrain",
+        data="none",
         compensation="retraining",
         cost="one selection, then retraining",
         source="Han et al. 2015",
@@ -72,7 +65,7 @@ METHODS = (
         name="Gradual magnitude",
         structures=("unstructured",),
         time="during",
-        data="none to choose; the training set to train",
+        data="none",
         compensation="the weights train along",
         cost="one selection per round",
         source="Zhu and Gupta 2017",
@@ -83,7 +76,7 @@ METHODS = (
         name="2:4, 4:8",
         structures=("semi-structured",),
         time="after",
-        data="none to choose; the training set to retrain",
+        data="none",
         compensation="retraining",
         cost="one comparison within each group",
         source="Mishra et al. 2021",
@@ -105,7 +98,7 @@ METHODS = (
         name="Kernel patterns",
         structures=("semi-structured",),
         time="after",
-        data="none to choose; the training set to retrain",
+        data="none",
         compensation="retraining",
         cost="one vote of all kernels",
         source="Ma et al. 2020",
@@ -116,7 +109,7 @@ METHODS = (
         name="Filter norms",
         structures=("structured",),
         time="after",
-        data="none to choose; the training set to retrain",
+        data="none",
         compensation="retraining",
         cost="one norm per filter",
         source="Li et al. 2017",
@@ -159,7 +152,7 @@ METHODS = (
 )
 
 
-def find(structure: str | None = None, time: str | None = None) -> list[Method]:
+def methods_of(structure: str | None = None, time: str | None = None) -> list[Method]:
     """The methods that remove in this `structure` and at this `time`; left out, any.
 
     Raises

@@ -1,7 +1,7 @@
-"""Records of a comparison as `comparison.run` makes them, but computed by rule: tests need no training."""
+"""Records of a comparison as `comparison.run_cell` makes them, but computed by rule: tests need no training."""
 
-from pruning_lib.reproduction.comparison import GAMMAS, VARIANTS
-from pruning_lib.reproduction.comparison.evidence import evidence
+from pruning_lib.comparison import GAMMAS, VARIANTS
+from pruning_lib.comparison.evidence import evidence
 
 SEEDS = (0, 1, 2)
 DENSE_BYTES, DENSE_MACS = 40_000, 50_000

@@ -30,7 +30,8 @@ def without(monkeypatch):
 
 
 def test_packages_are_those_of_the_metadata(monkeypatch):
-    lines = ["one>=1", "two; python_version>='3'", "no; python_version<'3'", "more; extra=='notebooks'", "x; extra=='dev'"]
+    lines = ["one>=1", "two; python_version>='3'", "no; python_version<'3'"]
+    lines += ["more; extra=='notebooks'", "x; extra=='dev'"]
     monkeypatch.setattr(metadata, "requires", lambda name: lines)
     assert doctor.needed() == ["one", "two"]
     assert doctor.needed("notebooks") == ["more"]

@@ -5,6 +5,7 @@ all but the zeros; what becomes of the seconds has to be measured.
 """
 
 from contextlib import ExitStack
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -14,7 +15,7 @@ from pruning_lib.acceleration.csr import CSRLinear, as_csr, csr
 from pruning_lib.acceleration.latency import Latency, time_in_turns
 from pruning_lib.acceleration.macs import Count, Macs, macs
 from pruning_lib.acceleration.storage import FORMS, Stored, stored
-from pruning_lib.inputs import Inputs, call
+from pruning_lib.inputs import Inputs, as_arguments
 from pruning_lib.modes import evaluating
 
 __all__ = [
@@ -95,7 +96,10 @@ def latencies(
     devices = {next(iter(model.parameters()), torch.empty(0)).device for model in models.values()}
     if len(devices) != 1:
         raise ValueError(f"models are on {', '.join(sorted(map(str, devices))) or 'no device'}, must be on one device")
-    runs = {name: lambda model=model: call(model, inputs) for name, model in models.items()}
+    runs = {}
+    for name, model in models.items():
+        args, kwargs = as_arguments(model, inputs)
+        runs[name] = partial(model, *args, **kwargs)
     with ExitStack() as modes:
         for model in models.values():
             modes.enter_context(evaluating(model))

@@ -6,6 +6,8 @@ import warnings
 import torch
 from torch import Tensor, nn
 
+from pruning_lib.precision import autocast_off
+
 
 def csr(matrix: Tensor) -> Tensor:
     """A matrix in CSR with int32 indices: values, their columns, and where each row begins.
@@ -44,10 +46,13 @@ class CSRLinear(nn.Module):
         self.bias = None if linear.bias is None else nn.Parameter(linear.bias.detach().clone(), requires_grad=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        if torch.is_autocast_enabled(x.device.type):  # what half types another layer put out
+            x = x.to(self.values.dtype)
         matrix = assembled(self.starts, self.columns, self.values, (self.out_features, self.in_features))
         rows = x.reshape(-1, self.in_features)
         # S @ x.T, since F.linear(x, S) takes a path several times slower; of one row S @ x, twice as fast again
-        out = (matrix @ rows[0])[None] if len(rows) == 1 else (matrix @ rows.T).T
+        with autocast_off():  # there are no products of CSR in half types
+            out = (matrix @ rows[0])[None] if len(rows) == 1 else (matrix @ rows.T).T
         if self.bias is not None:
             out = out + self.bias
         return out.reshape(*x.shape[:-1], self.out_features)

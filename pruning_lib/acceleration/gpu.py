@@ -69,7 +69,7 @@ def require_gpu(backend: str, device: torch.device | str | int | None = None) ->
 
 
 def check_weight(weight: Tensor, backend: str) -> None:
-    """ValueError unless `weight` can be multiplied as 2:4: dtype, shape, a capable GPU it lies on, and the pattern."""
+    """ValueError unless `weight` can be multiplied: dtype, shape, a capable GPU it lies on, and 2:4 (float32: 1:2)."""
     rule = size_rules(weight.dtype, backend)
     if isinstance(weight, torch.sparse.SparseSemiStructuredTensor):
         raise ValueError(f"weight is a {type(weight).__name__}, must be dense: it is packed as 2:4 already")
@@ -84,15 +84,8 @@ def check_weight(weight: Tensor, backend: str) -> None:
     if not weight.is_cuda:
         raise ValueError(f"weight is on {weight.device}, must be on a GPU: move it with weight.cuda()")
     require_gpu(backend, weight.device)
-    check_pattern(weight)
-
-
-def check_pattern(weight: Tensor) -> None:
-    """ValueError unless 2:4 (float32: 1:2): torch keeps two of every four and drops the rest without a word."""
-    if weight.dtype == torch.float32:
-        compress(weight)
-    else:
-        pack(weight)
+    # torch keeps two of every four and drops the rest without a word
+    (compress if weight.dtype == torch.float32 else pack)(weight)
 
 
 def sparse_weight(weight: Tensor, backend: str, algorithm: int = 0) -> Tensor:

@@ -19,32 +19,12 @@ from pruning_lib.modes import evaluating
 
 aten = torch.ops.aten
 # op → where its two factors stand among the arguments
-PRODUCTS = {
-    aten.mm: (0, 1),
-    aten.addmm: (1, 2),
-    aten.bmm: (0, 1),
-    aten.baddbmm: (1, 2),
-    aten.mv: (0, 1),
-    aten.addmv: (1, 2),
-    aten.dot: (0, 1),
-    aten._int_mm: (0, 1),
-    aten.addbmm: (1, 2),
-    aten.vdot: (0, 1),
-    aten._addmm_activation: (1, 2),
-    aten._sparse_addmm: (1, 2),  # what torch.sparse.mm calls
-}
+PRODUCTS = dict.fromkeys([aten.mm, aten.bmm, aten.mv, aten.dot, aten.vdot, aten._int_mm], (0, 1))
+PRODUCTS |= dict.fromkeys([aten.addmm, aten.addbmm, aten.baddbmm, aten.addmv, aten._addmm_activation], (1, 2))
+PRODUCTS[aten._sparse_addmm] = 1, 2  # what torch.sparse.mm calls
 CONVOLUTIONS = (aten.convolution, aten._convolution)
 # they multiply, but what is not visible from here
-OPAQUE = (
-    "rnn",
-    "trilinear",
-    "native_multi_head",
-    "encoder_layer_fwd",
-    "semi_structured",
-    "cutlass",
-    "cslt",
-    "cusparselt",
-)
+OPAQUE = re.compile("rnn|trilinear|native_multi_head|encoder_layer_fwd|semi_structured|cutlass|cslt|cusparselt")
 OTHER_PRODUCT = re.compile("mm(_|$)|matmul")  # names of products that are not in the table
 
 
@@ -114,7 +94,7 @@ class Counter(TorchDispatchMode):
         kwargs = kwargs or {}
         packet = func._overloadpacket
         name = packet.__name__
-        if any(word in name for word in OPAQUE):
+        if OPAQUE.search(name):
             raise ValueError(
                 f"the multiply–accumulates of {name} in {self.where!r} cannot be counted: one fused kernel"
             )

@@ -156,20 +156,16 @@ def size(dense: Tensor, bits: int | None = None) -> Size:
 
 def pack_bits(codes: Tensor, bits: int) -> Tensor:
     """uint8 numbers below 2^bits (bits 2 or 4) side by side in bytes, the first lowest; flat, filled up with 0."""
-    check_bits(codes, bits)
+    if bits not in (2, 4):
+        raise ValueError(f"bits is {bits!r}, must be 2 or 4")
+    if not isinstance(codes, Tensor) or codes.dtype != torch.uint8 or (codes >= 2**bits).any():
+        raise ValueError(f"codes must be a uint8 tensor of numbers 0 to {2**bits - 1} to take {bits} bits each")
     each = 8 // bits
     flat = torch.nn.functional.pad(codes.flatten(), (0, -codes.numel() % each)).view(-1, each)
     packed = flat[:, 0].clone()
     for place in range(1, each):
         packed |= flat[:, place] << (bits * place)
     return packed
-
-
-def check_bits(codes: Tensor, bits: int) -> None:
-    if bits not in (2, 4):
-        raise ValueError(f"bits is {bits!r}, must be 2 or 4")
-    if not isinstance(codes, Tensor) or codes.dtype != torch.uint8 or (codes >= 2**bits).any():
-        raise ValueError(f"codes must be a uint8 tensor of numbers 0 to {2**bits - 1} to take {bits} bits each")
 
 
 def word_of(dtype: torch.dtype) -> torch.dtype:

@@ -155,20 +155,10 @@ def check_matrix(dense: Tensor) -> None:
 
 def check_packed(values: Tensor, indices: Tensor, columns: int) -> None:
     for name, tensor in (("values", values), ("indices", indices)):
-        if not isinstance(tensor, Tensor):
+        kind = tuple(tensor.shape) if isinstance(tensor, Tensor) else type(tensor).__name__
+        if kind == () or kind != (len(values), columns // 2) or columns % 4 or not tensor.numel():
             raise ValueError(
-                f"{name} is {type(tensor).__name__}, must be a tensor (rows, columns/2), as pack returns it"
-            )
-        if (
-            tensor.ndim != 2
-            or not tensor.numel()
-            or columns % 4
-            or tensor.shape[1] * 2 != columns
-            or len(tensor) != len(values)
-        ):
-            raise ValueError(
-                f"{name} has shape {tuple(tensor.shape)}, must be (rows, columns/2) with columns = {columns}, "
-                "a multiple of 4 above 0"
+                f"{name} is {kind}, must be (rows, columns/2) with columns = {columns}, a multiple of 4 above 0"
             )
     if indices.dtype != torch.uint8 or indices.max() > 3 or not (indices[:, ::2] < indices[:, 1::2]).all():
         raise ValueError("indices must be uint8, 0 to 3, and rise within each group of four, as pack returns them")

@@ -11,12 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pruning_lib.acceleration.magnitude import kept_magnitude, magnitude
 from pruning_lib.checks import check_scores
 from pruning_lib.inputs import call
 from pruning_lib.structure import prunable
 from pruning_lib.structure.graph import FIXED, Graph
 from pruning_lib.structure.holding import held
+from pruning_lib.structure.semi_structured import kept_magnitude, magnitude
 from pruning_lib.structure.tracing import tensors_in, trace
 
 

@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,22 +12,15 @@ from tqdm.auto import tqdm
 
 from pruning_lib.after_training.chain import Chain, NotAChain, containers, find_chain, shown
 from pruning_lib.after_training.layers import as_matrices, unfolded
-from pruning_lib.checks import check_batches
-from pruning_lib.inputs import Inputs, call
+from pruning_lib.after_training.reconstruction import Hessian
+from pruning_lib.inputs import Inputs, call, check_batches, without_padding
 from pruning_lib.modes import evaluating
+from pruning_lib.precision import autocast_off
 from pruning_lib.structure import Masks, prunable
 from pruning_lib.structure.holding import held
 
-
-class Statistic(Protocol):
-    """What is gathered about the inputs of a layer, made with (columns, dtype, device): `reconstruction.Hessian`."""
-
-    count: int
-
-    def add(self, inputs: Tensor) -> "Statistic": ...
-
-
-PruneLayer = Callable[[Tensor, Any], tuple[Tensor, Tensor]]  # (weight (rows, columns), its statistic) -> (weight, keep)
+# (weight (rows, columns), what was gathered of its inputs) -> (weight, keep)
+PruneLayer = Callable[[Tensor, Hessian], tuple[Tensor, Tensor]]
 
 
 class Unfinished(ValueError):
@@ -60,7 +53,7 @@ def prune_in_order(
     model: nn.Module,
     batches: Iterable[Inputs],
     prune_layer: PruneLayer,
-    statistic: Callable[..., Statistic],
+    statistic: Callable[..., Hessian],
     layers: Iterable[str] | None = None,
     multiple_of: int = 1,
     progress: bool = True,
@@ -75,17 +68,18 @@ def prune_in_order(
 
     Parameters
     ----------
-    batches : calibration inputs as the model's forward takes them; all are held
+    batches : calibration inputs as the model's forward takes them, targets beside them left out; all are held. Padding
+        that an `attention_mask` or a `key_padding_mask` leaves out does not count (`inputs.without_padding`)
     prune_layer : gets a matrix (a convolution's: (out, in·kh·kw), one per group) and the statistic of its inputs
-    statistic : makes one that is still empty, from columns, dtype and device
+    statistic : makes one that is still empty, from columns, dtype and device: `Hessian`, of all or its diagonal
     layers : module names; left out, all prunable ones
     multiple_of : what the columns of every layer must be a multiple of
 
     Raises
     ------
     ValueError
-        If there is no batch, a name is not of a prunable layer, a weight is held by a mask, columns do not fit, or
-        calibration never reaches a layer. The model is unchanged.
+        If something is no batch, or there is none, a name is not of a prunable layer, a weight is held by a mask,
+        columns do not fit, or calibration never reaches a layer. The model is unchanged.
     Unfinished
         If a layer fails later on: it says which are done, and how to go on. A block is written when all of it is done.
     KeyboardInterrupt
@@ -93,9 +87,9 @@ def prune_in_order(
     """
     every = find_targets(model)
     targets = choose_targets(every, layers, multiple_of)
-    batches = list(check_batches(batches))
+    batches = list(check_batches(part for batch in check_batches(batches) for part in without_padding(model, batch)))
     done: dict[str, Tensor] = {}
-    with evaluating(model):
+    with evaluating(model), autocast_off():
         units = in_order(model, every, targets, batches)
         with tqdm(total=len(targets), desc="pruning", unit="layer", disable=not progress) as bar:
             try:
@@ -201,7 +195,7 @@ def walk(
     units: list[tuple[Chain | None, list[Target]]],
     batches: list[Inputs],
     prune_layer: PruneLayer,
-    statistic: Callable[..., Statistic],
+    statistic: Callable[..., Hessian],
 ) -> Iterator[dict[str, tuple[Tensor, Tensor]]]:
     """What was pruned last, as of `prune_unit`, again and again; it has to be written before the next is asked for."""
     for chain, targets in units:
@@ -228,7 +222,7 @@ def prune_unit(
     targets: list[Target],
     passes: Callable[[], Iterator[Any]],
     prune_layer: PruneLayer,
-    statistic: Callable[..., Statistic],
+    statistic: Callable[..., Hessian],
 ) -> dict[str, tuple[Tensor, Tensor]]:
     """Gather statistics of all `targets` while `passes` runs, and prune them: (pruned weight, mask) by name."""
     gathered = {}

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from pruning_lib.inputs import Inputs, call
+from pruning_lib.structure.tracing import tensors_in
 
 
 @dataclass(frozen=True)
@@ -134,17 +135,9 @@ def form(output: Any) -> Callable[[Tensor], Any]:
     kind = type(output)
     if kind not in (tuple, list) or not output or not isinstance(output[0], Tensor):
         raise NotAChain(f"they put out a {kind.__name__}")
-    if any(isinstance(part, Tensor) for part in flat(output[1:])):
+    if any(True for _ in tensors_in(output[1:])):
         raise NotAChain("they put out more than one tensor")
     return lambda tensor: kind((tensor, *output[1:]))
-
-
-def flat(parts: Iterable[Any]) -> Iterator[Any]:
-    for part in parts:
-        if isinstance(part, tuple | list):
-            yield from flat(part)
-        else:
-            yield part
 
 
 def slot_of(entries: dict[int | str, Any], passed: list[Tensor]) -> int | str:

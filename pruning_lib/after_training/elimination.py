@@ -16,12 +16,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from pruning_lib.structure.semi_structured import largest_of_group
-from pruning_lib.structure.unstructured import kth_largest
-
 LAZY = 128  # columns whose compensation is one matrix product
 PANEL = 32  # columns whose compensation is a matrix-vector product each
-SMALL_GROUP = 16  # up to which all pairs are compared at once
 SMALLEST_DAMPING = 1e-6  # first try where none was asked for
 LARGEST_DAMPING = 1.0  # the mean of the diagonal itself
 
@@ -134,26 +130,3 @@ def eliminate_(
                         torch.sub(original[j - g], rounded(original[j - g] - d_j), out=d_j)
                     D[j].addcmul_(stays[j - g], d_j)  # a third of the time of torch.where
     return D, keep
-
-
-def best_of_group(scores: Tensor, n: int) -> Tensor:
-    """Mask of the n largest of every column of `scores` (m, rows), ties by index."""
-    m, rows = scores.shape
-    if m <= SMALL_GROUP:
-        keep = (scores[:, None] > scores).sum(0, dtype=torch.int8) < n  # fewer than n are larger
-        if int(keep.count_nonzero()) == n * rows:
-            return keep  # no tie
-    return largest_of_group(scores.T, n).T
-
-
-def all_but(scores: Tensor, count: int) -> Tensor:
-    """Mask of all `scores` (any shape) but the `count` smallest; of equal ones the first stay."""
-    flat = scores.flatten()
-    kept = len(flat) - count
-    if kept == 0 or count == 0:
-        return torch.full_like(scores, count == 0, dtype=torch.bool)
-    threshold = kth_largest(flat, kept)
-    keep = flat > threshold
-    missing = kept - int(keep.count_nonzero())
-    keep[(flat == threshold).nonzero().flatten()[:missing]] = True
-    return keep.view(scores.shape)

@@ -18,6 +18,7 @@ from pruning_lib.after_training.reconstruction import (
     check_weight,
     refit,
 )
+from pruning_lib.structure.selection import count_kept, first_to_go, largest
 
 
 def prune_weight(
@@ -30,8 +31,8 @@ def prune_weight(
     """Prune one weight at a time, always with the exact update of all others: the pruned weight and its mask.
 
     In each row the weight with the least w_q²/[H⁻¹]_qq goes (OBS-5), until none is left; of all rows' sequences those
-    steps are taken that cost least, round(rows · columns · sparsity) in all. Then all that stay are exact (GPT-2). In
-    float64, about rows · columns³ operations: for layers of a few hundred columns.
+    steps are taken that cost least, until round(rows · columns · (1 − sparsity)) weights are left. Then all that stay
+    are exact (GPT-2). In float64, about rows · columns³ operations: for layers of a few hundred columns.
 
     Parameters and errors are those of `sparsegpt.prune_weight`.
     """
@@ -44,8 +45,9 @@ def prune_weight(
     taken = torch.ones_like(losses, dtype=torch.bool)
     if n_m is None:
         # A step can be taken only after those before it in its row: it costs as much as the dearest of them.
-        cheapest = losses.cummax(dim=1).values.flatten().argsort(stable=True)
-        taken.view(-1)[cheapest[round(W.numel() * sparsity) :]] = False
+        costs = losses.cummax(dim=1).values.flip(1)  # last step first: of steps that cost the same the last are spared
+        spared = largest(costs.flatten(), count_kept(W.numel(), sparsity)).view(costs.shape)
+        taken = ~spared.flip(1)
     keep = torch.ones_like(W, dtype=torch.bool).scatter_(1, order, ~taken)
     return refit(W, hessian, keep, damping).to(weight.dtype), keep
 
@@ -62,7 +64,7 @@ def sequence(weight: Tensor, H_inv: Tensor, n_m: tuple[int, int] | None) -> tupl
     return order, losses
 
 
-class Deletion(NamedTuple):
+class _Deletion(NamedTuple):
     """One weight less in every row."""
 
     column: Tensor  # (rows,), which
@@ -71,7 +73,7 @@ class Deletion(NamedTuple):
     inverse_row: Tensor  # (rows, columns), H⁻¹e_q of what was left before
 
 
-def pruned_one_by_one(weight: Tensor, H_inv: Tensor, n_m: tuple[int, int] | None, count: int) -> Iterator[Deletion]:
+def pruned_one_by_one(weight: Tensor, H_inv: Tensor, n_m: tuple[int, int] | None, count: int) -> Iterator[_Deletion]:
     """Delete `count` weights of every row by OBS-5, each row with its own H⁻¹; with n:m until n of every m are left."""
     W = weight.clone()
     rows, columns = W.shape
@@ -83,7 +85,8 @@ def pruned_one_by_one(weight: Tensor, H_inv: Tensor, n_m: tuple[int, int] | None
         full = (gone.view(rows, -1, m).sum(-1) >= m - n).repeat_interleave(m, dim=1)
         # OBS-5: L_q = ½ w_q² / [H⁻¹]_qq
         saliency = (0.5 * W.square() / B.diagonal(dim1=1, dim2=2)).masked_fill_(gone | full, torch.inf)
-        loss, q = saliency.min(dim=1)
+        q = first_to_go(saliency)
+        loss = saliency[row, q]
         h = B[row, q]  # H⁻¹e_q
         pivot = h[row, q][:, None]
         # OBS-5: δw = −w_q/[H⁻¹]_qq · H⁻¹e_q
@@ -95,4 +98,4 @@ def pruned_one_by_one(weight: Tensor, H_inv: Tensor, n_m: tuple[int, int] | None
         W[gone] = 0
         B[row, q] = 0
         B[row, :, q] = 0
-        yield Deletion(q, loss, W, h)
+        yield _Deletion(q, loss, W, h)

@@ -6,12 +6,12 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, hessian, jacrev, vmap
 
-from pruning_lib.inputs import Inputs, as_arguments
+from pruning_lib.inputs import Batch, Inputs, as_arguments, described, with_targets
+from pruning_lib.precision import without_autocast
 from pruning_lib.structure import prunable
 
 MIXING = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)  # while training
 RANDOM = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
-Batch = tuple[Inputs, Tensor]  # (inputs, targets shaped as the outputs)
 
 
 def weights_of(model: nn.Module, names: Iterable[str] | None = None) -> dict[str, nn.Parameter]:
@@ -56,6 +56,7 @@ def check_eval(model: nn.Module) -> None:
             )
 
 
+@without_autocast
 def jacobian_rows(
     model: nn.Module, inputs: Inputs, names: Iterable[str] | None = None, block: int = 256
 ) -> Iterator[Tensor]:
@@ -77,7 +78,8 @@ def jacobian_rows(
     Raises
     ------
     ValueError
-        If a name is unknown, `block` is not positive, or the model is in training mode and mixes samples.
+        If a name is unknown, `block` is not positive, the model is in training mode and mixes samples, or an argument
+        in `inputs` is no tensor of samples.
     """
     if block < 1:
         raise ValueError(f"block is {block}, must be at least 1")
@@ -87,7 +89,12 @@ def jacobian_rows(
 
 def rows_of(model: nn.Module, inputs: Inputs, weights: dict[str, Tensor], block: int) -> Iterator[Tensor]:
     weights = {name: weight.detach() for name, weight in weights.items()}
-    args, kwargs = as_arguments(inputs)
+    args, kwargs = as_arguments(model, inputs)
+    for value in (*args, *kwargs.values()):
+        if not isinstance(value, Tensor) or not value.ndim:
+            raise ValueError(
+                f"inputs hold {described(value)}, must be tensors with the samples along the first dimension"
+            )
 
     def taken(place: int | slice) -> tuple[tuple, dict]:
         return tuple(value[place] for value in args), {name: value[place] for name, value in kwargs.items()}
@@ -111,6 +118,7 @@ def rows_of(model: nn.Module, inputs: Inputs, weights: dict[str, Tensor], block:
         yield torch.cat([found[name].flatten(0, 1).flatten(1) for name in weights], dim=1)
 
 
+@without_autocast
 def squared_error(model: nn.Module, batches: Iterable[Batch], weights: dict[str, Tensor] | None = None) -> Tensor:
     """E = 1/(2P) Σ_k (t − o)ᵀ(t − o) over all samples (OBS-6), float64; with `weights` in place of the model's.
 
@@ -119,12 +127,14 @@ def squared_error(model: nn.Module, batches: Iterable[Batch], weights: dict[str,
     """
     check_eval(model)
     total, samples = 0.0, 0
-    for inputs, targets in batches:
-        args, kwargs = as_arguments(inputs)
+    for inputs, targets in with_targets(batches):
+        args, kwargs = as_arguments(model, inputs)
         outputs = functional_call(model, weights or {}, args, kwargs)
-        if targets.shape != outputs.shape:
+        if not isinstance(outputs, Tensor):
+            raise ValueError(f"the model puts out {described(outputs)}, must be a tensor")
+        if not isinstance(targets, Tensor) or targets.shape != outputs.shape:
             raise ValueError(
-                f"targets have shape {tuple(targets.shape)}, must be {tuple(outputs.shape)} as the outputs: "
+                f"targets are {described(targets)}, must be a tensor of shape {tuple(outputs.shape)} as the outputs: "
                 "the error is squared, so labels are given one-hot"
             )
         total = total + (targets - outputs).double().square().sum()  # half precision ends at 65504
@@ -134,6 +144,7 @@ def squared_error(model: nn.Module, batches: Iterable[Batch], weights: dict[str,
     return total / (2 * samples)
 
 
+@without_autocast
 def gradient(model: nn.Module, batches: Iterable[Batch], names: Iterable[str] | None = None) -> Tensor:
     """∂E/∂w (n,), float64: the first term of the Taylor series (OBS-1), 0 at a minimum. Errors as `squared_error`."""
     weights = {name: weight.detach().requires_grad_() for name, weight in weights_of(model, names).items()}
@@ -142,6 +153,7 @@ def gradient(model: nn.Module, batches: Iterable[Batch], names: Iterable[str] | 
     return as_vector(dict(zip(weights, found, strict=True)))
 
 
+@without_autocast
 def exact_hessian(model: nn.Module, batches: Iterable[Batch], names: Iterable[str] | None = None) -> Tensor:
     """∂²E/∂w² (n, n), float64, with the second term that OBS-8 drops (OBS-7). For small nets: n² numbers, twice.
 

@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from pruning_lib.after_training.jacobian import (
-    Batch,
     as_vector,
     check_eval,
     exact_hessian,
@@ -31,7 +30,10 @@ from pruning_lib.after_training.jacobian import (
 from pruning_lib.after_training.recursion import blocks, check_alpha, hessian, inverse_hessian
 from pruning_lib.after_training.surgery import saliency, surgery, surgery_
 from pruning_lib.checks import check_choice, check_sparsity
+from pruning_lib.inputs import Batch, samples, with_targets
+from pruning_lib.precision import without_autocast
 from pruning_lib.structure import Masks
+from pruning_lib.structure.selection import count_kept, first_to_go
 
 __all__ = [
     "METHODS",
@@ -84,7 +86,7 @@ def prune(
     Parameters
     ----------
     model : trained to a minimum, or a warning tells the gradient's norm; in evaluation mode with batch norm or dropout
-    batches : (inputs, targets) pairs, targets shaped as the outputs (labels one-hot)
+    batches : (inputs, targets) pairs or dicts with labels, targets shaped as the outputs (labels one-hot)
     count : how many weights to delete
     sparsity : share of weights gone in the end, in [0, 1]
     tolerance : delete while E stays at or below this
@@ -111,8 +113,8 @@ def prune(
     UserWarning
         If the model is not at a minimum as far as the first to go can tell (not for magnitude), or a layer goes whole.
     """
-    batches, names = list(batches), None if names is None else list(names)
-    deletions = checked(model, batches, method, alpha, recompute, names, masks, stacklevel=4)
+    batches, names = list(with_targets(batches)), None if names is None else list(names)
+    deletions = checked(model, batches, method, alpha, recompute, names, masks, stacklevel=5)
     weights = weights_of(model, names if masks is None else masks)
     keep = {
         name: torch.ones_like(w, dtype=torch.bool) if masks is None else masks[name].to(w.device, copy=True)
@@ -148,7 +150,7 @@ def how_many(count: int | None, sparsity: float | None, tolerance: float | None,
     if sum(value is not None for value in given.values()) != 1:
         raise ValueError(f"{', '.join(f'{k} = {v}' for k, v in given.items())}: exactly one must be given")
     if sparsity is not None:
-        limit = masks.kept - round(masks.total * (1 - check_sparsity(sparsity)))
+        limit = masks.kept - count_kept(masks.total, check_sparsity(sparsity))
         if limit < 0:
             raise ValueError(f"sparsity is {sparsity}, must be at least {masks.sparsity:.4f}, that of masks")
         return limit
@@ -175,7 +177,7 @@ def steps(
     ------
     Deletion, nn.Module : what was deleted, and the copy without it: the same object each time, to look at
     """
-    return checked(model, list(batches), method, alpha, recompute, names, masks, stacklevel=3)
+    return checked(model, list(with_targets(batches)), method, alpha, recompute, names, masks, stacklevel=4)
 
 
 def checked(model, batches, method, alpha, recompute, names, masks, stacklevel: int) -> Iterator:
@@ -185,7 +187,7 @@ def checked(model, batches, method, alpha, recompute, names, masks, stacklevel: 
     check_eval(model)
     if recompute is not None and not (isinstance(recompute, Integral) and recompute >= 1):
         raise ValueError(f"recompute is {recompute}, must be an integer of at least 1, or None to compute H⁻¹ once")
-    if not sum(len(targets) for _, targets in batches):
+    if not sum(samples(targets) for _, targets in batches):
         raise ValueError("batches is empty, must hold at least one sample")
     if masks is not None:
         if names is not None:
@@ -198,6 +200,7 @@ def checked(model, batches, method, alpha, recompute, names, masks, stacklevel: 
     return delete(copy.deepcopy(model), batches, list(weights), keep, method, alpha, recompute, stacklevel)
 
 
+@without_autocast
 def delete(model, batches, names: list[str], keep: Tensor, method: str, alpha: float, recompute, stacklevel: int):
     weights = weights_of(model, names)
     places = [(name, place) for name, weight in weights.items() for place in np.ndindex(*weight.shape)]
@@ -216,7 +219,7 @@ def delete(model, batches, names: list[str], keep: Tensor, method: str, alpha: f
         before = error + alpha / 2 * w.square().sum().item()
         local = w[alive]
         scores = torch.where(keep[alive], score(local, curvature, method), math.inf)
-        q = int(scores.argmin())
+        q = int(first_to_go(scores))
         if method == "obs":
             surgery_(local, curvature, q)
         else:
@@ -234,11 +237,11 @@ def measure(model, batches, names: list[str], alive: Tensor, method: str, alpha:
     """What `score` needs of the weights `alive`: (H + αI)⁻¹ for OBS, the diagonal of H + αI for OBD."""
     if method == "magnitude":
         return None
-    samples = sum(len(targets) for _, targets in batches)
+    count = sum(samples(targets) for _, targets in batches)
     rows = (X[:, alive] for inputs, _ in batches for X in jacobian_rows(model, inputs, names))
     if method == "obs":
-        return inverse_hessian(rows, alpha, samples)
-    return sum(X.square().sum(0) for X in blocks(rows, 256)) / samples + alpha
+        return inverse_hessian(rows, alpha, count)
+    return sum(X.square().sum(0) for X in blocks(rows, 256)) / count + alpha
 
 
 def score(w: Tensor, curvature: Tensor | None, method: str) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from pruning_lib.after_training.elimination import cholesky_, revive_
 from pruning_lib.checks import check_sparsity
+from pruning_lib.precision import without_autocast
 
 CHUNK = 2**28  # bytes of the small systems that are solved together
 
@@ -30,14 +31,21 @@ class Hessian:
     dtype : of the sum and the products. float32 errs by about 1e-6 of the diagonal, far below the damping of 0.01, at
         half the memory and time; float64 is for comparing methods exactly. Half precision would lose the small terms.
     device : where the inputs will be
+    diagonal : gather the diagonal only, (columns,): means of 2x²
     """
 
-    def __init__(self, columns: int, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"):
+    def __init__(
+        self,
+        columns: int,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+        diagonal: bool = False,
+    ):
         if columns < 1:
             raise ValueError(f"columns is {columns}, must be at least 1")
         if dtype not in (torch.float32, torch.float64):
             raise ValueError(f"dtype is {dtype}, must be torch.float32 or torch.float64")
-        self.sum = torch.zeros(columns, columns, dtype=dtype, device=device)
+        self.sum = torch.zeros((columns,) * (2 - diagonal), dtype=dtype, device=device)
         self.count = 0
 
     def add(self, inputs: Tensor) -> "Hessian":
@@ -45,25 +53,30 @@ class Hessian:
         if inputs.ndim == 0 or inputs.shape[-1] != len(self.sum):
             raise ValueError(f"inputs has shape {tuple(inputs.shape)}, must be (…, {len(self.sum)})")
         X = inputs.detach().reshape(-1, len(self.sum)).to(self.sum)
-        self.sum.addmm_(X.T, X)
+        if self.sum.ndim == 1:
+            self.sum += X.square().sum(0)
+        else:
+            self.sum.addmm_(X.T, X)
         self.count += len(X)
         return self
 
     @property
     def matrix(self) -> Tensor:
-        """H (columns, columns). ValueError if nothing was added, or something that is not finite."""
+        """H (columns, columns), or its diagonal. ValueError if nothing was added, or something that is not finite."""
         if self.count == 0:
             raise ValueError("hessian has seen no inputs, must have at least one")
-        return check_hessian(self.sum * (2 / self.count), len(self.sum))
+        return check_hessian(self.sum * (2 / self.count), len(self.sum), or_diagonal=self.sum.ndim == 1)
 
 
-def check_hessian(hessian: Tensor, columns: int) -> Tensor:
-    """Return `hessian` if it is a finite (columns, columns) matrix with no negative diagonal, else raise ValueError."""
-    if hessian.shape != (columns, columns):
-        raise ValueError(f"hessian has shape {tuple(hessian.shape)}, must be ({columns}, {columns}) for these weights")
+def check_hessian(hessian: Tensor, columns: int, or_diagonal: bool = False) -> Tensor:
+    """Return `hessian` if it is finite, (columns, columns) or perhaps its diagonal alone, and that not negative."""
+    shapes = [(columns, columns), (columns,)][: 1 + or_diagonal]
+    if hessian.shape not in shapes:
+        allowed = " or ".join(map(str, shapes))
+        raise ValueError(f"hessian has shape {tuple(hessian.shape)}, must be {allowed} for these weights")
     if not hessian.is_floating_point() or not all(torch.isfinite(extreme) for extreme in hessian.aminmax()):
         raise ValueError(f"hessian ({hessian.dtype}) contains nan or inf, must be finite: were the inputs?")
-    if (lowest := hessian.diagonal().min()) < 0:
+    if (lowest := (hessian if hessian.ndim == 1 else hessian.diagonal()).min()) < 0:
         raise ValueError(f"hessian has {lowest.item():g} on its diagonal, must be a mean of 2xxᵀ")
     return hessian
 
@@ -77,6 +90,7 @@ def check_weight(weight: Tensor) -> Tensor:
     return weight
 
 
+@without_autocast
 def error(weight: Tensor, pruned: Tensor, hessian: Tensor) -> float:
     """‖WX − ŴX‖² / ‖WX‖² over the calibration inputs (GPT-1), from H alone: tr(D H Dᵀ) / tr(W H Wᵀ), D = W − Ŵ.
 

@@ -23,9 +23,10 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from pruning_lib.after_training import magnitude
-from pruning_lib.after_training.saved_rounds import Round, SavedRounds, described
+from pruning_lib.after_training.saved_rounds import Round, load_rounds, save_rounds
 from pruning_lib.checks import check_choice, check_sparsity
 from pruning_lib.modes import Modes, modes_of, put_back
+from pruning_lib.resuming import described
 from pruning_lib.structure import Masks, keep_largest, prunable
 from pruning_lib.structure.holding import held
 
@@ -110,7 +111,7 @@ def run(
         last finished round and ends with the same numbers, bit for bit, as if it had not been interrupted.
     seed : from 0 to 2⁴³ − 1, from which the seeds of the rounds are made
     settings : whatever else `train`, `measure` and `choose` depend on (rates, data, batch size), compared on going on:
-        numbers, strings, arrays and the like by value, functions by name
+        numbers, strings, arrays and the like by value, functions by name with their defaults and what they enclose
 
     Raises
     ------
@@ -126,16 +127,15 @@ def run(
     """
     sparsities, seed = check_arguments(model, sparsities, seed, after, rewind_to, fresh)
     before, modes = copy.deepcopy(model.state_dict()), modes_of(model)
-    saved, masks, history, handle = None, None, [], None
+    masks, history, handle = None, [], None
     if folder is not None:
         arguments = {"model": before, "sparsities": sparsities, "seed": seed, "after": after, "rewind_to": rewind_to}
         arguments |= {"fresh": fresh, "choose": choose, "train": train, "measure": measure, "settings": settings or {}}
-        saved = SavedRounds(folder, {name: described(value, name) for name, value in arguments.items()})
-        history = list(saved.records)
+        arguments = {name: described(value, name) for name, value in arguments.items()}
+        history, state, masks = load_rounds(folder, arguments)
     devices = {weight.device for weight in model.parameters() if weight.device.type == "cuda"}
     try:
         if history:
-            state, masks = saved.load()
             check_state(model, state, f"the state in {folder}")
             model.load_state_dict(state)
             masks = Masks({name: masks[name].to(weight.device) for name, weight in masks.weights_of(model).items()})
@@ -145,7 +145,7 @@ def run(
                 start, seed_of_round = time.perf_counter(), seed * 1_000_003 + number
                 settle_(model, modes)
                 with torch.random.fork_rng(devices):
-                    torch.manual_seed(seed_of_round)
+                    torch.manual_seed(-1 - seed_of_round)  # else masks drawn at random would follow `fresh` weights
                     chosen = check_nested(choose(model, sparsity), masks, number)
                     if handle is not None:
                         handle.remove()
@@ -157,14 +157,15 @@ def run(
                         state = rewind_to if after == "rewind" else fresh(seed_of_round).state_dict()
                         check_state(model, state, after)
                         model.load_state_dict(state)
+                    torch.manual_seed(seed_of_round)
                     train(model, number, seed_of_round)
                     check_trained(model, masks, number)
                     settle_(model, modes)
                     retrained = measured(measure, model)
                 seconds = time.perf_counter() - start
                 history.append(Round(number, sparsity, masks.sparsity, masks.per_layer(), pruned, retrained, seconds))
-                if saved is not None:
-                    saved.add(history[-1], model.state_dict(), masks)
+                if folder is not None:
+                    save_rounds(folder, arguments, history, model.state_dict(), masks)
                 bar.update()
                 bar.set_postfix(sparsity=f"{masks.sparsity:.4f}", **retrained)
         handle.remove()

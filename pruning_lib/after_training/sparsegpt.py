@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pruning_lib.after_training.calibration import prune_in_order
-from pruning_lib.after_training.elimination import Choose, all_but, best_of_group, eliminate_, factor, inverse
+from pruning_lib.after_training.elimination import Choose, eliminate_, factor, inverse
 from pruning_lib.after_training.quantization import Grid
 from pruning_lib.after_training.reconstruction import (
     Hessian,
@@ -23,11 +23,14 @@ from pruning_lib.after_training.reconstruction import refit as refit_on
 from pruning_lib.after_training.stepping import Step, column_steps, exact_steps, factored, shrinking
 from pruning_lib.checks import check_choice
 from pruning_lib.inputs import Inputs
+from pruning_lib.precision import without_autocast
 from pruning_lib.structure import Masks
+from pruning_lib.structure.selection import count_kept, largest
 
 __all__ = ["prune_model", "prune_weight", "steps"]
 
 
+@without_autocast
 def prune_weight(
     weight: Tensor,
     hessian: Tensor,
@@ -41,9 +44,9 @@ def prune_weight(
     """SparseGPT on one layer (GPT-8): the pruned weight and the mask of what stays. The arguments are unchanged.
 
     Column by column, score w²/[(H_{U_j})⁻¹]_11 (GPT-6), chosen per block, what stays compensating for what goes.
-    Exactly round(rows · block · sparsity) weights of every block go, of a narrower last block likewise; of equal scores
-    the first stay, column by column. Of columns that calibration never saw (H_jj = 0) the weights become zero and go
-    first.
+    Exactly round(rows · block · (1 − sparsity)) weights of every block stay, of a narrower last block likewise; of
+    equal scores the first stay, column by column. Of columns that calibration never saw (H_jj = 0) the weights become
+    zero and go first.
 
     Parameters
     ----------
@@ -98,7 +101,8 @@ def prune_model(
     """SparseGPT on the layers of `model`, in place: each calibrated on what the layers pruned before it put out.
 
     How the model is walked, what a batch and `layers` are, and what holds after an error: see
-    `calibration.prune_in_order`. Convolutions are unfolded into matrices, (out, in·kh·kw), one per group. The paper
+    `calibration.prune_in_order`. Positions that an `attention_mask` (or torch's `src_key_padding_mask`) leaves out do
+    not count. Convolutions are unfolded into matrices, (out, in·kh·kw), one per group. The paper
     leaves embeddings and the output head of a language model alone; embeddings are never pruned here, and a head only
     if it does not share its weight with them: name `layers` without it.
 
@@ -119,15 +123,7 @@ def prune_model(
     def prune_layer(matrix: Tensor, gathered: Hessian) -> tuple[Tensor, Tensor]:
         return prune_weight(matrix, gathered.matrix, sparsity, n_m, **options)
 
-    return prune_in_order(
-        model,
-        batches,
-        prune_layer,
-        Hessian,
-        layers=layers,
-        multiple_of=n_m[1] if n_m else 1,
-        progress=progress,
-    )
+    return prune_in_order(model, batches, prune_layer, Hessian, layers, n_m[1] if n_m else 1, progress)
 
 
 def steps(
@@ -146,7 +142,7 @@ def steps(
     weight, hessian, sparsity, n_m, block, damping : as for `prune_weight`
     form : "cholesky" (GPT-8) and "synchronized" (GPT-6, with the shrinking inverses of GPT-7) handle column after
         column and end where `prune_weight` does; "exact" (GPT-3) deletes one weight of every row at a time, whichever
-        costs least, round(columns · sparsity) in all, with an inverse for every row
+        costs least, until round(columns · (1 − sparsity)) are left, with an inverse for every row
 
     Raises
     ------
@@ -160,8 +156,8 @@ def steps(
     error(weight, weight, hessian)  # raises if WX = 0
     B, dead = inverse(hessian, damping)
     if form == "exact":
-        count = round(columns * sparsity) if n_m is None else columns // n_m[1] * (n_m[1] - n_m[0])
-        return exact_steps(weight, hessian, B, dead, count, n_m)
+        kept = count_kept(columns, sparsity) if n_m is None else columns // n_m[1] * n_m[0]
+        return exact_steps(weight, hessian, B, dead, columns - kept, n_m)
     first_rows = factored if form == "cholesky" else shrinking
     return column_steps(weight, hessian, B, dead, *groups(sparsity, n_m, block), first_rows)
 
@@ -170,8 +166,8 @@ def groups(sparsity: float | None, n_m: tuple[int, int] | None, block: int) -> t
     """How many columns are chosen together, and how: from their scores (columns, rows) a mask of what stays."""
     if n_m is not None:
         n, m = n_m
-        return m, lambda scores: best_of_group(scores, n)
-    return block, lambda scores: all_but(scores, round(scores.numel() * sparsity))
+        return m, lambda scores: largest(scores.T, n).T
+    return block, lambda scores: largest(scores.flatten(), count_kept(scores.numel(), sparsity)).view(scores.shape)
 
 
 def check_options(block: int, damping: float, refit: bool = False, bits: int | None = None) -> None:

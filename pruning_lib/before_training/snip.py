@@ -4,7 +4,7 @@ Source: Lee, Ajanthan and Torr 2019, "SNIP: Single-shot network pruning based on
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -12,26 +12,30 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from pruning_lib.checks import check_batches, check_sparsity
-from pruning_lib.inputs import Inputs, as_arguments
+from pruning_lib.checks import check_loss, check_sparsity
+from pruning_lib.inputs import Batch, Inputs, as_arguments, described, pair, samples, with_targets
+from pruning_lib.precision import without_autocast
 from pruning_lib.structure import Masks, keep_largest, prunable
 
 Loss = Callable[[Any, Any], Tensor]  # (outputs, targets) -> mean loss, a scalar
-Batch = tuple[Inputs, Any]  # (inputs, targets)
 
 
+@without_autocast
 def sensitivity(model: nn.Module, batches: Iterable[Batch], loss: Loss = F.cross_entropy) -> dict[str, Tensor]:
     """Connection sensitivity of every prunable weight, summing to 1 over the model.
 
     s_j = |g_j| / Σ_k |g_k| (SNIP-4) with g_j = w_j · ∂L/∂w_j (SNIP-3), where L is the mean loss over *all* batches: the
-    gradients are averaged first, weighted by batch size, then the absolute value is taken. So any split of the same
-    samples gives the same scores (batch norm in training mode aside). The reference scores a single batch.
+    gradients are averaged first, weighted by batch size (targets of −100 left out), then the absolute value is taken.
+    So any split of the same samples gives the same scores (batch norm in training mode aside). The reference scores a
+    single batch.
 
     Parameters
     ----------
     model : used in the mode it is in; nothing of it changes, batch-norm statistics included
-    batches : (inputs, targets) pairs
-    loss : mean over the batch; called with the model's outputs and the targets
+    batches : (inputs, targets) pairs, or dicts with labels
+    loss : mean over the batch; called with the model's outputs and the targets. Left out, cross-entropy with class
+        numbers (−100 is ignored) or probabilities; of outputs with `logits` on these; and of a dict whose labels the
+        model takes itself, the `loss` in its outputs
 
     Returns
     -------
@@ -40,7 +44,8 @@ def sensitivity(model: nn.Module, batches: Iterable[Batch], loss: Loss = F.cross
     Raises
     ------
     ValueError
-        If there is no batch or no prunable weight, a gradient is not finite, or all gradients are zero (SNIP-4 is 0/0).
+        If there is no batch or no prunable weight, targets do not fit the outputs, the loss is no scalar, a gradient is
+        not finite, or all gradients are zero (SNIP-4 is 0/0).
     """
     weights = {name: weight.detach().requires_grad_() for name, weight in prunable(model).items()}
     # Half precision would lose what many small gradients add up to.
@@ -48,20 +53,22 @@ def sensitivity(model: nn.Module, batches: Iterable[Batch], loss: Loss = F.cross
         name: torch.zeros_like(weight, dtype=torch.promote_types(weight.dtype, torch.float32))
         for name, weight in weights.items()
     }
-    samples = 0
-    for inputs, targets in check_batches(batches):
-        size = len(targets)
+    count = 0
+    for inputs, targets in with_targets(batches):
+        size = _count(targets, loss)
         if size == 0:
             raise ValueError("a batch has no samples, must have at least one")
         with torch.enable_grad():
-            value = loss_with(model, weights, (inputs, targets), loss)
+            value = _loss_with(model, weights, inputs, targets, loss)
+            if not value.requires_grad:
+                raise ValueError("loss has no gradient, must be computed from the outputs by what autograd can follow")
             found = torch.autograd.grad(value, list(weights.values()), allow_unused=True)
         for gradient, new in zip(gradients.values(), found, strict=True):
             if new is not None:
                 gradient.add_(new, alpha=size)
-        samples += size
+        count += size
     # SNIP-3: g = w · ∂L/∂w
-    effects = {name: (weight.detach() * gradients[name] / samples).abs_() for name, weight in weights.items()}
+    effects = {name: (weight.detach() * gradients[name] / count).abs_() for name, weight in weights.items()}
     for name, effect in effects.items():
         if not torch.isfinite(effect).all():
             raise ValueError(f"gradient of {name!r} is not finite: are the inputs, the weights and the loss?")
@@ -72,6 +79,7 @@ def sensitivity(model: nn.Module, batches: Iterable[Batch], loss: Loss = F.cross
     return {name: effect.div_(total) for name, effect in effects.items()}
 
 
+@without_autocast
 def exact_effect(
     model: nn.Module, batch: Batch, name: str, index: int | tuple[int, ...], loss: Loss = F.cross_entropy
 ) -> float:
@@ -98,8 +106,8 @@ def exact_effect(
     target[place] = 0
     without = target.view_as(without)
     with torch.no_grad():
-        before = loss_with(model, weights, batch, loss)
-        after = loss_with(model, weights | {name: without}, batch, loss)
+        before = _loss_with(model, weights, *pair(batch), loss)
+        after = _loss_with(model, weights | {name: without}, *pair(batch), loss)
     effect = (before - after).item()
     if not math.isfinite(effect):
         raise ValueError(f"loss is {before.item()} with and {after.item()} without the connection, must be finite")
@@ -115,9 +123,44 @@ def prune(model: nn.Module, batches: Iterable[Batch], sparsity: float, loss: Los
     return keep_largest(sensitivity(model, batches, loss), sparsity)
 
 
-def loss_with(model: nn.Module, weights: dict[str, Tensor], batch: Batch, loss: Loss) -> Tensor:
-    """Loss on `batch` with `weights` in the place of the model's own, which like its buffers stay untouched."""
-    inputs, targets = batch
+def _loss_with(model: nn.Module, weights: dict[str, Tensor], inputs: Inputs, targets: Any, loss: Loss) -> Tensor:
+    """Loss on a batch with `weights` in the place of the model's own, which like its buffers stay untouched."""
     buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
-    args, kwargs = as_arguments(inputs)
-    return loss(functional_call(model, (weights, buffers), args, kwargs), targets)
+    args, kwargs = as_arguments(model, inputs)
+    outputs = functional_call(model, (weights, buffers), args, kwargs)
+    if loss is not F.cross_entropy:
+        value = loss(outputs, targets)
+    elif isinstance(inputs, Mapping) and getattr(outputs, "loss", None) is not None:
+        value = outputs.loss
+    else:
+        outputs = getattr(outputs, "logits", outputs)
+        value = loss(outputs, _checked_targets(outputs, targets))
+    return check_loss(value)
+
+
+def _count(targets: Any, loss: Loss) -> int:
+    """Over how many targets the loss is a mean."""
+    if loss is F.cross_entropy and isinstance(targets, Tensor) and not targets.is_floating_point():
+        return int((targets != -100).sum())
+    return samples(targets)
+
+
+def _checked_targets(outputs: Any, targets: Any) -> Tensor:
+    """As cross-entropy takes them for outputs (N, C, …): classes (N, …) or probabilities (N, C, …), else ValueError."""
+    if not isinstance(outputs, Tensor) or not isinstance(targets, Tensor) or outputs.ndim < 2:
+        given = f"{described(outputs)} and targets {described(targets)}"
+        raise ValueError(f"outputs are {given}, must be tensors (N, C, …) and (N, …): or give a `loss` for them")
+    shape, classes = outputs.shape, outputs.shape[1]
+    if targets.is_floating_point() and targets.shape == shape:
+        return targets
+    if targets.is_floating_point() or targets.shape != shape[:1] + shape[2:]:
+        raise ValueError(
+            f"targets are {targets.dtype} {tuple(targets.shape)}, must be classes as integers "
+            f"{tuple(shape[:1] + shape[2:])} or probabilities {tuple(shape)} for outputs {tuple(shape)}"
+        )
+    wrong = targets[(targets != -100) & ((targets < 0) | (targets >= classes))]
+    if len(wrong):
+        raise ValueError(
+            f"targets hold {wrong[0].item()}, must be from 0 to {classes - 1}: the model has {classes} outputs"
+        )
+    return targets.long()

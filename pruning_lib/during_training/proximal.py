@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from pruning_lib.precision import without_autocast
+
 
 def soft_threshold(z: Tensor, alpha: float) -> Tensor:
     """SSS-1: S_α(z) = sign(z)·(abs(z) − α)₊, the prox of α‖·‖₁: zero up to α, shifted by α beyond."""
@@ -67,6 +69,7 @@ def ista(f: Callable[[Tensor], Tensor], x0: Tensor, step: float, gamma: float, s
     return apg(f, x0, step, gamma, steps, momentum=lambda t: 0.0)
 
 
+@without_autocast
 def apg(
     f: Callable[[Tensor], Tensor],
     x0: Tensor,

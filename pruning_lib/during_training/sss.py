@@ -21,10 +21,10 @@ from torch.nn import functional as F
 from torch.optim import Optimizer
 from tqdm.auto import tqdm
 
-from pruning_lib.checks import check_batches
+from pruning_lib.checks import check_loss
 from pruning_lib.during_training.gates import CONVOLUTIONS, Gate, add_gates, fold_gates, gates
 from pruning_lib.during_training.proximal import ProximalSGD
-from pruning_lib.inputs import Inputs, call
+from pruning_lib.inputs import Inputs, call, with_targets
 from pruning_lib.modes import modes_of, put_back
 from pruning_lib.structure.removal import remove
 
@@ -177,8 +177,8 @@ def train_gates(
 
 def train_epoch(model: nn.Module, batches: Batches, loss, epoch: int, *optimizers: Optimizer) -> list[float]:
     losses = []
-    for inputs, targets in check_batches(batches):
-        value = loss(call(model, inputs), targets)
+    for inputs, targets in with_targets(batches):
+        value = check_loss(loss(call(model, inputs), targets))
         losses.append(value.item())
         if not math.isfinite(losses[-1]):
             where = f"epoch {epoch}, batch {len(losses) - 1}"

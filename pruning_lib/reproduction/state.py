@@ -9,7 +9,6 @@ from pathlib import Path
 from pruning_lib.files import CHECKOUT
 
 SHOWS = ("teaching", "reproduction")  # folders of the library that run and show, and compute no number
-COMPUTES = ("reproduction", "comparison")  # but for this one
 SUFFIXES = (".py", ".js", ".css", ".json", ".yaml", ".safetensors", ".sha256")  # not what editors and systems leave
 
 
@@ -34,8 +33,7 @@ def state_of(notebook: Path, threads: int) -> dict[str, str]:
 def counts(path: Path) -> bool:
     """Whether numbers may depend on the file at `path`, relative to the library."""
     hidden = any(part.startswith(".") for part in path.parts)
-    shows = path.parts[0] in SHOWS and path.parts[: len(COMPUTES)] != COMPUTES
-    return path.suffix in SUFFIXES and not hidden and not shows
+    return path.suffix in SUFFIXES and not hidden and path.parts[0] not in SHOWS
 
 
 def version_of(package: str) -> str:

@@ -1,4 +1,4 @@
-"""How a mask is held through training: hooks on the weight, and on its modules so that copies take them along."""
+"""How masks survive training, and any optimizer: hooks on the held weights, on their modules and on the model."""
 
 import copy
 from collections.abc import Mapping
@@ -9,20 +9,26 @@ import torch
 from torch import Tensor, nn
 from torch.optim.optimizer import Optimizer, register_optimizer_step_post_hook
 
-INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}  # by size in bytes
+_INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}  # by size in bytes
+_REMEDY = "remove the handle (or release(model)) before that; the zeros stay"
 
 
-class Hold:
+class _Hold:
     """Keeps the entries of one weight where `keep` is False at zero.
 
-    It is a forward pre-hook and a load_state_dict post-hook of the weight's modules, and ties itself to the weight: to
+    It is a forward pre-hook and a load_state_dict post-hook of the weight's module, and ties itself to the weight: to
     its gradient, and to the steps of optimizers. Copies and pickles of a module carry it, and tie it to their weight.
+    A weight that several modules share has a hold for each of them, of which one is tied to it.
     """
 
-    def __init__(self, name: str, weight: nn.Parameter, keep: Tensor):
-        self.name, self.weight, self.keep = name, weight, keep.to(weight.device)
-        self.removed = weight.detach()[~self.keep]
+    def __init__(self, name: str, weight: nn.Parameter, keep: Tensor, removed: Tensor):
+        self.name, self.weight, self.keep, self.removed = name, weight, keep.to(weight.device), removed
         self.bits: dict[tuple, Tensor] = {}
+        self.in_force = True
+
+    @property
+    def __name__(self) -> str:  # the first thing that torch.jit.script asks a hook for
+        raise ValueError(f"{self.name!r} is held by a mask, which torch.jit.script can't compile: {_REMEDY}")
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"bits": {}}
@@ -31,16 +37,26 @@ class Hold:
         self.__dict__.update(state)
         self.tie()
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> "Hold":
-        clone = Hold.__new__(Hold)
+    def __deepcopy__(self, memo: dict[int, Any]) -> "_Hold":
+        clone = _Hold.__new__(_Hold)
         clone.__setstate__(self.__getstate__() | {"weight": copy.deepcopy(self.weight, memo)})
         return clone
 
-    def __call__(self, module: nn.Module, _: Any) -> None:
-        weight = module._parameters.get(self.name)
+    def __call__(self, module: nn.Module, _: Any = None) -> None:
+        key = self.name.rpartition(".")[2]
+        if _is_replica(module):
+            return
+        if key not in module._parameters:
+            raise ValueError(f"{self.name!r} is held by a mask, but is computed from other parameters now: {_REMEDY}")
+        if torch.compiler.is_compiling() or torch.jit.is_tracing():
+            return  # what is compiled or exported has the zeros already, and need not write them
+        weight = module._parameters[key]
         if not isinstance(weight, nn.Parameter):
             return  # a tensor that functional_call put there: the caller's own
         if weight is not self.weight:
+            if weight.shape != self.keep.shape:
+                shape, must = tuple(weight.shape), tuple(self.keep.shape)
+                raise ValueError(f"{self.name!r} is held by a mask, but has shape {shape}, must be {must}: {_REMEDY}")
             self.untie()
             self.weight = weight
             weight.data = weight.data.clone()  # it may share memory with the state_dict that it was assigned from
@@ -48,12 +64,12 @@ class Hold:
 
     def tie(self) -> None:
         """Zero the weight and see that it stays so; doing it twice does no harm."""
-        zero_after_every_step()
+        self.zero_()  # first: if it fails, nothing has changed
+        _zero_after_every_step()
         if not held(self.weight):
-            self.weight.held = Tie(self)
+            self.weight.held = _Tie(self)
         if self.weight.requires_grad and self.weight.held.gradient is None:
             self.weight.held.gradient = self.weight.register_hook(self.masked)
-        self.zero_()
 
     def untie(self) -> None:
         if held(self.weight):
@@ -64,7 +80,7 @@ class Hold:
     def zero_(self) -> None:
         # .data: a model run twice before one backward pass must not look to autograd as if its weights had changed.
         data = self.weight.data
-        data.view(INTEGERS[data.element_size()]).bitwise_and_(self.bits_like(data))
+        data.view(_INTEGERS[data.element_size()]).bitwise_and_(self.bits_like(data))
 
     def masked(self, gradient: Tensor) -> Tensor:
         if gradient.requires_grad:  # second derivatives are asked for, and bits have none
@@ -79,22 +95,57 @@ class Hold:
         """
         key = tensor.device, tensor.element_size()
         if key not in self.bits:
-            self.bits[key] = -self.keep.to(device=tensor.device, dtype=INTEGERS[tensor.element_size()])
+            self.bits[key] = -self.keep.to(device=tensor.device, dtype=_INTEGERS[tensor.element_size()])
         return self.bits[key]
 
 
-class Tie:
+class _Watch:
+    """Forward pre-hook of the whole model, which alone sees that a layer was put in the place of a held one."""
+
+    def __init__(self, holds: list[_Hold]):
+        self.holds = holds
+
+    @property
+    def __name__(self) -> str:
+        return self.holds[0].__name__
+
+    @property
+    def in_force(self) -> bool:
+        return any(hold.in_force for hold in self.holds)
+
+    def __call__(self, model: nn.Module, _: Any) -> None:
+        if _is_replica(model):
+            return
+        for hold in self.holds:
+            if not hold.in_force:
+                continue  # released through the layer alone
+            path, _, key = hold.name.rpartition(".")
+            module = model
+            for part in path.split(".") if path else ():
+                module = module._modules.get(part) if module is not None else None
+            if module is None or hold not in module._forward_pre_hooks.values():
+                raise ValueError(f"{hold.name!r} is held by a mask, but {path!r} is another layer now: {_REMEDY}")
+            if module._parameters.get(key) is not hold.weight or not held(hold.weight):
+                hold(module)  # the model may use the weight without calling its module
+
+
+class _Tie:
     """The attribute `held` of a held weight; a pickled weight arrives with None instead, and is tied anew."""
 
-    def __init__(self, hold: Hold):
+    def __init__(self, hold: _Hold):
         self.hold, self.gradient = hold, None
 
     def __reduce__(self):
         return type(None), ()
 
 
+def _is_replica(module: nn.Module) -> bool:
+    """Whether it is one of the copies that DataParallel runs, which have tensors in the place of their parameters."""
+    return getattr(module, "_is_replica", False)
+
+
 @cache
-def zero_after_every_step() -> None:
+def _zero_after_every_step() -> None:
     """A gradient of zero is not enough: momentum gathered before the mask came would still move the weight."""
 
     def zero(optimizer: Optimizer, args: tuple, kwargs: dict) -> None:
@@ -107,10 +158,26 @@ def zero_after_every_step() -> None:
 
 
 class Handle:
-    """What `Masks.hold` returns."""
+    """What `Masks.hold` returns: `model` is held from when this is made, with everything as it was after an error."""
 
-    def __init__(self, model: nn.Module, holds: list[Hold]):
-        self.model, self.holds = model, holds
+    def __init__(self, model: nn.Module, keep: Mapping[str, Tensor]):
+        self.model, self.holds = model, []
+        parameters = dict(model.named_parameters(remove_duplicate=False))
+        try:
+            for name, mask in keep.items():
+                removed = parameters[name].detach()[~mask.to(parameters[name].device)]
+                for alias, weight in parameters.items():
+                    if weight is parameters[name]:
+                        hold = _Hold(alias, weight, mask, removed)
+                        hold.tie()
+                        self.holds.append(hold)
+                        module = model.get_submodule(alias.rpartition(".")[0])
+                        module.register_forward_pre_hook(hold)
+                        module.register_load_state_dict_post_hook(hold)
+            model.register_forward_pre_hook(_Watch(self.holds), prepend=True)
+        except Exception:
+            _take_off(model, self.holds, restore=True)
+            raise
 
     def remove(self, restore: bool = False) -> None:
         """Stop holding. The zeros stay, or with `restore` the masked weights get back the values they had before.
@@ -122,7 +189,7 @@ class Handle:
         """
         if not self.holds:
             raise ValueError("handle is removed already, must be in force")
-        take_off(self.model, self.holds, restore)
+        _take_off(self.model, self.holds, restore)
         self.holds = []
 
 
@@ -131,41 +198,27 @@ def held(weight: Tensor) -> bool:
     return getattr(weight, "held", None) is not None
 
 
-def hold(model: nn.Module, keep: Mapping[str, Tensor]) -> Handle:
-    parameters = dict(model.named_parameters(remove_duplicate=False))
-    holds = []
-    try:
-        for name, mask in keep.items():
-            holds.append(Hold(name.rpartition(".")[2], parameters[name], mask))
-            holds[-1].tie()
-            for module in model.modules():
-                if module._parameters.get(holds[-1].name) is holds[-1].weight:
-                    module.register_forward_pre_hook(holds[-1])
-                    module.register_load_state_dict_post_hook(holds[-1])
-    except Exception:
-        holds[-1].untie()  # what failed has changed nothing that could be put back
-        take_off(model, holds[:-1], restore=True)
-        raise
-    return Handle(model, holds)
-
-
 def release(model: nn.Module, restore: bool = False) -> None:
     """Take all held masks off `model`, which may be a copy of the one that was held.
 
     The zeros stay in the weights ("baked"), or with `restore` the values from before `Masks.hold` come back.
     """
-    hooks = [hook for module in model.modules() for hook in module._forward_pre_hooks.values()]
-    take_off(model, list({id(hook): hook for hook in hooks if isinstance(hook, Hold)}.values()), restore)
-
-
-def take_off(model: nn.Module, holds: list[Hold], restore: bool) -> None:
-    gone = {id(hook) for hook in holds}
+    holds = []
     for module in model.modules():
-        for hooks in (module._forward_pre_hooks, module._load_state_dict_post_hooks):
-            for key in [key for key, hook in hooks.items() if id(hook) in gone]:
-                del hooks[key]
-    for hook in holds:
-        hook.untie()
+        for hook in module._forward_pre_hooks.values():
+            holds += [hook] if isinstance(hook, _Hold) else hook.holds if isinstance(hook, _Watch) else []
+    _take_off(model, [hold for hold in holds if hold.in_force], restore)
+
+
+def _take_off(model: nn.Module, holds: list[_Hold], restore: bool) -> None:
+    for hold in holds:
+        hold.untie()
+        hold.in_force = False
         if restore:
             with torch.no_grad():
-                hook.weight[~hook.keep.to(hook.weight.device)] = hook.removed.to(hook.weight)
+                hold.weight[~hold.keep.to(hold.weight.device)] = hold.removed.to(hold.weight)
+    for module in model.modules():
+        for hooks in (module._forward_pre_hooks, module._load_state_dict_post_hooks):
+            for key, hook in list(hooks.items()):
+                if isinstance(hook, _Hold | _Watch) and not hook.in_force:
+                    del hooks[key]

@@ -2,15 +2,12 @@
 
 import os
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load, save_file
 from torch import Tensor, nn
 
-from pruning_lib.files import written_whole
-from pruning_lib.structure.holding import Handle, held, hold, release
+from pruning_lib.structure.holding import Handle, held, release
+from pruning_lib.tensors import read_tensors, write_tensors
 
 __all__ = ["Handle", "Masks", "prunable", "release"]
 
@@ -107,7 +104,12 @@ class Masks(Mapping[str, Tensor]):
 
         They get no gradient, and every optimizer step, forward pass and loaded state_dict leaves them at zero; copies
         and pickles of the model are held too. Parameter names and the state_dict stay those of the plain model. Step
-        hooks of your own run before the zeros are written; remove the handle before torch.export.
+        hooks of your own run before the zeros are written. The exporters torch.export, torch.onnx and torch.jit.trace,
+        and torch.compile, take the held model as it is, zeros and all; before torch.jit.script remove the handle.
+
+        A new tensor in the place of a held weight is held as well, from the next pass on that is not compiled. Once the
+        weight is computed from others (weight_norm and other parametrizations, torch.nn.utils.prune), has another
+        shape, or its layer is replaced, the next pass raises ValueError naming it: remove the handle first.
 
         Returns
         -------
@@ -127,7 +129,7 @@ class Masks(Mapping[str, Tensor]):
             if id(weight) in names:
                 raise ValueError(f"{name!r} and {names[id(weight)]!r} are one weight, must have one mask")
             names[id(weight)] = name
-        return hold(model, self)
+        return Handle(model, self)
 
     def weights_of(self, model: nn.Module) -> dict[str, nn.Parameter]:
         """The parameters of `model` that these masks belong to; ValueError if a name or a shape does not fit."""
@@ -144,15 +146,12 @@ class Masks(Mapping[str, Tensor]):
 
     def save(self, path: str | os.PathLike) -> None:
         """Write the masks to `path` as safetensors, whole or not at all."""
-        with written_whole(path) as temporary:
-            # Clones, since the format refuses tensors that share memory.
-            save_file({name: mask.detach().cpu().clone().contiguous() for name, mask in self.items()}, temporary)
+        write_tensors(path, self)
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "Masks":
         """Read masks written by `save`; ValueError if the file is truncated or holds something else."""
         try:
-            # Read, not mapped into memory: the file may be replaced while the masks are in use.
-            return cls(load(Path(path).read_bytes()))
-        except (SafetensorError, ValueError) as error:
+            return cls(read_tensors(path)[0])
+        except ValueError as error:
             raise ValueError(f"{path} is not a whole mask file: {error}") from error

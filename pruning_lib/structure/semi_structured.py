@@ -1,13 +1,15 @@
 """Semi-structured pruning: N:M, stripes of a filter, kernel patterns (TAX-5). Fine-grained, yet regular."""
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pruning_lib.checks import check_scores
-from pruning_lib.structure.masks import Masks
+from pruning_lib.precision import without_autocast
+from pruning_lib.structure.masks import Masks, prunable
+from pruning_lib.structure.selection import largest
 from pruning_lib.structure.unstructured import keep_largest
 
-ROUNDS = 10  # of refining a library of patterns; on the nets of this suite it settles in fewer
+_ROUNDS = 10  # of refining a library of patterns; on the nets of this suite it settles in fewer
 
 
 def keep_n_of_m(scores: dict[str, Tensor], n: int, m: int) -> Masks:
@@ -30,21 +32,7 @@ def keep_n_of_m(scores: dict[str, Tensor], n: int, m: int) -> Masks:
         columns = score[0].numel()
         if columns % m:
             raise ValueError(f"scores[{name!r}] has {columns} columns, must be a multiple of m = {m}")
-    return Masks({name: largest_of_group(score.reshape(-1, m), n).view(score.shape) for name, score in scores.items()})
-
-
-def largest_of_group(groups: Tensor, n: int) -> Tensor:
-    """Mask of the n largest in each row of `groups` (rows, m), ties by index.
-
-    An entry stays if fewer than n others beat it: m² comparisons per row, which for the small m of hardware is several
-    times faster than sorting.
-    """
-    m = groups.shape[1]
-    beaten_by = torch.zeros_like(groups, dtype=torch.int32)
-    for j in range(m):
-        beaten_by[:, :j] += groups[:, j : j + 1] > groups[:, :j]
-        beaten_by[:, j + 1 :] += groups[:, j : j + 1] >= groups[:, j + 1 :]
-    return beaten_by < n
+    return Masks({name: largest(score.reshape(-1, m), n).view(score.shape) for name, score in scores.items()})
 
 
 def keep_stripes(scores: dict[str, Tensor], sparsity: float, scope: str = "global") -> Masks:
@@ -59,16 +47,17 @@ def keep_stripes(scores: dict[str, Tensor], sparsity: float, scope: str = "globa
         As `keep_largest`, and if no tensor is 4-dimensional.
     """
     check_scores(scores)
-    stripes = {name: score.sum(dim=1) for name, score in with_kernels(scores).items()}  # (out, kh, kw)
+    stripes = {name: score.sum(dim=1) for name, score in _with_kernels(scores).items()}  # (out, kh, kw)
     kept = keep_largest(stripes, sparsity, scope)
     return Masks(
         {
-            name: kept[name].unsqueeze(1).expand_as(score).clone() if name in kept else whole(score)
+            name: kept[name].unsqueeze(1).expand_as(score).clone() if name in kept else _whole(score)
             for name, score in scores.items()
         }
     )
 
 
+@without_autocast
 def keep_patterns(scores: dict[str, Tensor], entries: int = 4, patterns: int = 8) -> Masks:
     """Keep `entries` weights of every K×K kernel, in one of at most `patterns` shapes (TAX-5).
 
@@ -87,40 +76,90 @@ def keep_patterns(scores: dict[str, Tensor], entries: int = 4, patterns: int = 8
         if value < 1:
             raise ValueError(f"{name} is {value}, must be at least 1")
     check_scores(scores)
-    masks = {name: whole(score) for name, score in scores.items()}
-    sizes = {score.shape[2:] for score in with_kernels(scores).values() if score[0, 0].numel() > entries}
+    masks = {name: _whole(score) for name, score in scores.items()}
+    sizes = {score.shape[2:] for score in _with_kernels(scores).values() if score[0, 0].numel() > entries}
     if not sizes:
         raise ValueError(f"entries is {entries}, must be smaller than the kernel of some layer")
     for size in sorted(sizes):
         names = [name for name, score in scores.items() if score.shape[2:] == size and score.ndim == 4]
         kernels = torch.cat([scores[name].flatten(2).flatten(0, 1) for name in names])  # (kernels, K²)
-        chosen = assign_patterns(kernels, entries, patterns)
+        chosen = _assign_patterns(kernels, entries, patterns)
         parts = chosen.split([scores[name].shape[0] * scores[name].shape[1] for name in names])
         masks |= {name: part.view(scores[name].shape) for name, part in zip(names, parts, strict=True)}
     return Masks(masks)
 
 
-def assign_patterns(kernels: Tensor, entries: int, patterns: int) -> Tensor:
+def _assign_patterns(kernels: Tensor, entries: int, patterns: int) -> Tensor:
     """Mask (kernels, K²) after the vote described in `keep_patterns`; ties go to the pattern first in binary order."""
-    ballots, votes = largest_of_group(kernels, entries).unique(dim=0, return_counts=True)
+    ballots, votes = largest(kernels, entries).unique(dim=0, return_counts=True)
     library = ballots[votes.argsort(descending=True, stable=True)[:patterns]]
-    for _ in range(ROUNDS):
+    for _ in range(_ROUNDS):
         best = (kernels @ library.T.to(kernels.dtype)).argmax(dim=1)
         totals = kernels.new_zeros(library.shape).index_add_(0, best, kernels)
         used = best.bincount(minlength=len(library)) > 0
-        better = torch.where(used.unsqueeze(1), largest_of_group(totals, entries), library)
+        better = torch.where(used.unsqueeze(1), largest(totals, entries), library)
         if torch.equal(better, library):
             break
         library = better
     return library[(kernels @ library.T.to(kernels.dtype)).argmax(dim=1)]
 
 
-def with_kernels(scores: dict[str, Tensor]) -> dict[str, Tensor]:
+def _with_kernels(scores: dict[str, Tensor]) -> dict[str, Tensor]:
     kernels = {name: score for name, score in scores.items() if score.ndim == 4}
     if not kernels:
         raise ValueError(f"scores has no convolution (out, in, kh, kw), only {', '.join(scores)}")
     return kernels
 
 
-def whole(score: Tensor) -> Tensor:
+def _whole(score: Tensor) -> Tensor:
     return torch.ones_like(score, dtype=torch.bool)
+
+
+def best_mask(weight: Tensor) -> Tensor:
+    """The 2:4 mask by magnitude: True at the two largest abs(w) of every four; ties and errors as in `keep_n_of_m`.
+
+    By size: −9 stays before 1. (A tile routine of torch, `_sparse_semi_structured_tile`, sorts signed values.)
+    """
+    return keep_n_of_m({"weight": magnitude(weight)}, 2, 4)["weight"]
+
+
+def best_masks(model: nn.Module, layers: list[str] | None = None) -> Masks:
+    """2:4 masks by magnitude for the weights of `layers` (module names), or for all prunable ones that it fits.
+
+    Without `layers`, weights whose columns (in·kh·kw) are no multiple of 4 get no mask and stay dense.
+
+    Raises
+    ------
+    ValueError
+        If a layer is unknown or not prunable, its columns are no multiple of 4, or no weight is left.
+    """
+    weights = prunable(model)
+    if layers is None:
+        chosen = {name: w for name, w in weights.items() if w[0].numel() % 4 == 0}
+        if not chosen:
+            raise ValueError("model has no prunable weight with columns a multiple of 4, as 2:4 needs")
+    else:
+        names = [f"{layer}.weight" if layer else "weight" for layer in layers]
+        unknown = [name for name in names if name not in weights]
+        if unknown:
+            raise ValueError(f"layers name {unknown[0]!r}, which is not prunable; the model has {', '.join(weights)}")
+        chosen = {name: weights[name] for name in names}
+    return keep_n_of_m({name: magnitude(w.detach()) for name, w in chosen.items()}, 2, 4)
+
+
+def magnitude(weight: Tensor) -> Tensor:
+    """abs(w); of integers in int64, where 128 and 2³¹ exist; ValueError unless a tensor of real numbers."""
+    if not isinstance(weight, Tensor) or weight.dtype == torch.bool or weight.is_complex():
+        kind = weight.dtype if isinstance(weight, Tensor) else type(weight).__name__
+        raise ValueError(f"weight is {kind}, must be a tensor of real numbers")
+    if weight.is_floating_point():
+        return weight.abs()
+    size = weight.to(torch.int64).abs()
+    if size.numel() and size.min() < 0:
+        raise ValueError(f"weight holds {size.min()}, whose size does not fit into int64")
+    return size
+
+
+def kept_magnitude(weight: Tensor) -> float:
+    """Σ abs(w) over what `best_mask` keeps, in float64."""
+    return float(magnitude(weight).detach()[best_mask(weight)].sum(dtype=torch.float64))

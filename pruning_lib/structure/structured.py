@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from pruning_lib.checks import check_choice, check_scores, check_sparsity
 from pruning_lib.structure.graph import Graph
 from pruning_lib.structure.layer_rules import CONVOLUTIONS, out_dim
+from pruning_lib.structure.selection import count_kept, largest
 from pruning_lib.structure.tracing import trace
 from pruning_lib.structure.zeroing import zero_units
 
@@ -141,7 +142,7 @@ def blocks(model: nn.Module, graph: Graph, power: int) -> Scores:
 
 
 def choose_units(scores: dict[str, Tensor], sparsity: float, scope: str = "layer") -> dict[str, Tensor]:
-    """The units with the smallest scores: round(units · sparsity) of each layer, or of all together.
+    """The units with the smallest scores: all but round(units · (1 − sparsity)) of each layer, or of all together.
 
     Parameters
     ----------
@@ -179,11 +180,13 @@ def choose_units(scores: dict[str, Tensor], sparsity: float, scope: str = "layer
     chosen: dict[str, list[int]] = {name: [] for name in scores}
     for pool in pools:
         units = units_of(pool)
-        number = round(len(units) * sparsity)
+        dropped = len(units) - count_kept(len(units), sparsity)
         units = [unit for unit in units if unit[1:] not in stays]
-        # Reversed before a stable sort: of equal scores the last one comes first.
-        for _, name, index in sorted(reversed(units), key=lambda unit: unit[0])[:number]:
-            chosen[name].append(index)
+        values = torch.tensor([score for score, *_ in units], dtype=torch.float64)
+        keep = largest(values, max(len(units) - dropped, 0))
+        for (_, name, index), kept in zip(units, keep.tolist(), strict=True):
+            if not kept:
+                chosen[name].append(index)
     keep_ties_(chosen, scores, getattr(scores, "tied", {}))
     drop = {name: torch.tensor(sorted(indices), dtype=torch.long) for name, indices in chosen.items() if indices}
     return drop

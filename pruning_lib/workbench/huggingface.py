@@ -12,7 +12,7 @@ Needs `transformers`, and `datasets` for the papers' C4 and WikiText2 (`pip inst
 import copy
 import os
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -125,24 +125,11 @@ def is_conv1d(module: nn.Module) -> bool:
 
 def to_linear_(model: nn.Module) -> nn.Module:
     """Put a Linear in the place of each Conv1D of `model`: weight (out, in), same outputs, same names; return it."""
-    return replace_(model, is_conv1d, TransposedLinear)
-
-
-def to_conv1d_(model: nn.Module) -> nn.Module:
-    """Undo `to_linear_`."""
-    from transformers.pytorch_utils import Conv1D
-
-    return replace_(model, lambda module: isinstance(module, TransposedLinear), Conv1D)
-
-
-def replace_(model: nn.Module, wanted: Callable[[nn.Module], bool], kind: type[nn.Module]) -> nn.Module:
-    """Put a `kind` with the transposed weight in the place of each module that is `wanted`."""
     for parent in list(model.modules()):
         for name, old in list(parent.named_children()):
-            if wanted(old):
-                # Linear(in, out) takes the shape of a Conv1D's weight, Conv1D(out, in) that of a Linear's.
+            if is_conv1d(old):
                 with torch.device("meta"):  # no weights are drawn
-                    new = kind(*old.weight.shape)
+                    new = TransposedLinear(*old.weight.shape)
                 new.weight = nn.Parameter(old.weight.detach().t().contiguous(), old.weight.requires_grad)
                 new.bias = old.bias
                 setattr(parent, name, new.train(old.training))

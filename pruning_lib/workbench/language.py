@@ -16,8 +16,9 @@ from torch.optim import AdamW
 from tqdm.auto import tqdm
 
 from pruning_lib.modes import evaluating
+from pruning_lib.resuming import save_state, saved_state
 from pruning_lib.workbench import text
-from pruning_lib.workbench.checkpoint import load_checkpoint, parse, save_checkpoint, write
+from pruning_lib.workbench.checkpoint import load_checkpoint, save_checkpoint
 from pruning_lib.workbench.gpt import GPT, Config, generate
 
 __all__ = ["GPT", "Config", "generate", "load_checkpoint", "perplexity", "save_checkpoint", "train"]
@@ -113,7 +114,8 @@ def train(
     optimizer = AdamW(groups, lr, betas=(0.9, 0.95))
     run = {"config": vars(model.config), "steps": steps, "batch_size": batch_size, "lr": lr, "decay": weight_decay}
     run |= {"seed": seed, "sha256": text.digest(tokens)}
-    losses = resumed(state, parameters, optimizer, run) if state and Path(state).exists() else []
+    found = saved_state(state, run) if state else None
+    losses = _resumed(parameters, optimizer, *found) if found else []
     device = next(model.parameters()).device
     model.train()
     with tqdm(total=steps, initial=len(losses), disable=not progress, desc="training", unit="step") as bar:
@@ -135,7 +137,7 @@ def train(
                 moments = {f"mean.{name}": optimizer.state[p]["exp_avg"] for name, p in parameters.items()}
                 moments |= {f"square.{name}": optimizer.state[p]["exp_avg_sq"] for name, p in parameters.items()}
                 weights = {f"weight.{name}": p for name, p in parameters.items()}
-                write(Path(state), weights | moments | {"losses": torch.tensor(losses, dtype=torch.float64)}, run)
+                save_state(state, run, weights | moments, losses)
     return losses
 
 
@@ -144,12 +146,10 @@ def learning_rate_factor(step: int, steps: int) -> float:
     return warm * (0.55 + 0.45 * math.cos(math.pi * step / steps))
 
 
-def resumed(state: str | os.PathLike, parameters: dict[str, Tensor], optimizer: AdamW, run: dict) -> list[float]:
-    """Put weights and moments of the file `state` into place; return its losses."""
-    tensors, saved = parse(Path(state).read_bytes(), state)
-    if saved != run:
-        raise ValueError(f"{state} is of the run {saved}, must be {run}: remove it to start anew")
-    losses = tensors["losses"].tolist()
+def _resumed(
+    parameters: dict[str, Tensor], optimizer: AdamW, tensors: dict[str, Tensor], losses: list[float]
+) -> list[float]:
+    """Put weights and moments among `tensors` into place; return `losses`."""
     with torch.no_grad():
         for name, parameter in parameters.items():
             parameter.copy_(tensors[f"weight.{name}"])

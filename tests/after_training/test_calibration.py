@@ -7,12 +7,14 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.utils.data import DataLoader, TensorDataset
 
-from pruning_lib.after_training import sparsegpt
+from pruning_lib.after_training import sparsegpt, wanda
 from pruning_lib.after_training.calibration import Unfinished, prune_in_order
 from pruning_lib.after_training.layers import as_matrices, unfolded
 from pruning_lib.after_training.reconstruction import Hessian
 from pruning_lib.structure import Masks, prunable
+from pruning_lib.workbench import huggingface
 
 F64 = torch.float64
 
@@ -413,3 +415,135 @@ def test_a_later_batch_that_runs_otherwise_is_said_with_the_container():
 def test_batches_without_samples_are_said(layer, empty):
     with pytest.raises(Unfinished, match="^the model itself: calibration gives it no inputs"):
         sparsegpt.prune_model(layer, [torch.ones(empty)], sparsity=0.5, progress=False)
+
+
+# Padding and targets
+
+
+def language_model(family):
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    if family == "llama":
+        config = transformers.LlamaConfig(
+            vocab_size=50,
+            hidden_size=16,
+            intermediate_size=24,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            num_key_value_heads=1,
+        )
+        return transformers.LlamaForCausalLM(config).double()
+    if family == "opt":
+        config = transformers.OPTConfig(
+            vocab_size=50,
+            hidden_size=16,
+            ffn_dim=24,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            max_position_embeddings=32,
+            word_embed_proj_dim=16,
+        )
+        return transformers.OPTForCausalLM(config).double()
+    config = transformers.GPT2Config(
+        vocab_size=50, n_positions=32, n_embd=16, n_layer=2, n_head=2, bos_token_id=0, eos_token_id=0
+    )
+    return huggingface.to_linear_(transformers.GPT2LMHeadModel(config)).double()
+
+
+TEXTS = [torch.randint(1, 50, (n,), generator=torch.Generator().manual_seed(n)) for n in (5, 9, 7, 9, 12, 3)]
+
+
+def tokenized(texts, side, position_ids=False):
+    """What a tokenizer gives for texts of unequal length."""
+    batch = {
+        "input_ids": nn.utils.rnn.pad_sequence(texts, batch_first=True, padding_side=side),
+        "attention_mask": nn.utils.rnn.pad_sequence(
+            [torch.ones_like(text) for text in texts], batch_first=True, padding_side=side
+        ),
+    }
+    if position_ids:
+        batch["position_ids"] = (batch["attention_mask"].cumsum(1) - 1).clamp(min=0)
+    return batch
+
+
+@pytest.mark.parametrize("walked", [True, False], ids=["block by block", "layer by layer"])
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize("family", ["llama", "gpt2", "opt"])
+def test_padding_does_not_count(family, side, walked, monkeypatch):
+    if not walked:
+        monkeypatch.setattr("pruning_lib.after_training.calibration.containers", lambda model: [])
+    for method in (sparsegpt, wanda):
+        model, expected = language_model(family), language_model(family)
+        every = [name.removesuffix(".weight") for name in prunable(model)]
+        layers = None if walked else every[2:5]  # each takes passes of the whole model
+        options = {"sparsity": 0.5, "layers": layers, "progress": False}
+        reference = method.prune_model(expected, [{"input_ids": text[None]} for text in TEXTS], **options)
+        padded = [tokenized(TEXTS[:3], side, position_ids=family != "opt"), tokenized(TEXTS[3:], side)]
+        assert method.prune_model(model, padded, **options) == reference
+        assert_same(model, expected)
+
+
+def test_what_a_padded_text_puts_out_is_what_it_puts_out_alone():
+    """So that cutting the padding off changes nothing but what counts."""
+    model = language_model("llama").eval()
+    batch = tokenized(TEXTS, "left", position_ids=True)
+    for text, logits in zip(TEXTS, model(**batch).logits, strict=True):
+        torch.testing.assert_close(logits[-len(text) :], model(text[None]).logits[0], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [torch.bool, torch.float64])
+def test_padding_of_torch_layers_does_not_count(kind):
+    def made():
+        torch.manual_seed(0)
+        layer = nn.TransformerEncoderLayer(8, 2, 12, batch_first=True)
+        return nn.TransformerEncoder(layer, 2).double()
+
+    x, lengths = torch.randn(4, 6, 8, dtype=F64), [6, 2, 4, 2]
+    out = torch.arange(6) >= torch.tensor(lengths)[:, None]
+    mask = out if kind is torch.bool else torch.zeros(4, 6, dtype=kind).masked_fill(out, -torch.inf)
+    model, expected = made(), made()
+    options = {"sparsity": 0.5, "layers": [f"layers.{i}.linear{j}" for i in (0, 1) for j in (1, 2)], "progress": False}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "the elements of layers are not walked")
+        reference = sparsegpt.prune_model(expected, [x[i : i + 1, :n] for i, n in enumerate(lengths)], **options)
+        assert sparsegpt.prune_model(model, [{"src": x, "src_key_padding_mask": mask}], **options) == reference
+    assert_same(model, expected)
+
+
+def test_targets_that_come_with_the_inputs_are_left_out():
+    def made():
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3)).double()
+
+    x, y = torch.randn(40, 6, dtype=F64), torch.arange(40) % 3
+    expected = made()
+    reference = sparsegpt.prune_model(expected, x.split(16), sparsity=0.5, progress=False)
+    pairs = list(zip(x.split(16), y.split(16), strict=True))
+    for given in (DataLoader(TensorDataset(x, y), batch_size=16), pairs, iter(pairs)):
+        model = made()
+        assert sparsegpt.prune_model(model, given, sparsity=0.5, progress=False) == reference
+        assert_same(model, expected)
+    net, alone = Net(), Net()
+    labeled = [batch | {"labels": torch.zeros(len(batch["ids"]))} for batch in batches()]
+    assert wanda.prune_model(net, labeled, sparsity=0.5, progress=False) == wanda.prune_model(
+        alone, batches(), sparsity=0.5, progress=False
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (torch.ones(4, 6), r"batches is a tensor of shape \(4, 6\), must be an iterable"),
+        ([["a", "b"]], "batch is a list of 2"),
+        ([torch.ones(4, 6).numpy()], "batch is a NumPy array"),
+        ([torch.ones(4, 6), (torch.ones(4, 6),) * 3], "batch is a tuple of 3"),
+    ],
+)
+def test_what_is_no_batch_changes_nothing(given, message):
+    model = nn.Sequential(nn.Linear(6, 8), nn.Linear(8, 3))
+    before = copy.deepcopy(model.state_dict())
+    for method in (sparsegpt, wanda):
+        with pytest.raises(ValueError, match=message) as caught:
+            method.prune_model(model, given, sparsity=0.5, progress=False)
+        assert not isinstance(caught.value, Unfinished)
+    assert all(torch.equal(weight, before[name]) for name, weight in model.state_dict().items())

@@ -588,3 +588,53 @@ def test_a_classifier_on_one_hot_targets_is_pruned():
     with pytest.warns(UserWarning, match="not at a minimum"):
         masks, _ = obs.prune(model, [(inputs, targets)], sparsity=0.5, recompute=20, alpha=1e-4, progress=False)
     assert masks.sparsity == 0.5
+
+
+# ---- what is handed over
+
+
+def test_pairs_and_dicts_with_labels_are_batches():
+    model, (inputs, targets) = tanh_net(), pair()
+    expected = obs.gradient(model, [(inputs, targets)])
+    for given in ([inputs, targets], {"input": inputs, "labels": targets}, ({"input": inputs}, targets)):
+        assert torch.equal(obs.gradient(model, [given]), expected)
+        assert torch.equal(obs.squared_error(model, [given]), obs.squared_error(model, [(inputs, targets)]))
+        clone, other = copy.deepcopy(model), copy.deepcopy(model)
+        options = {"count": 4, "method": "magnitude", "progress": False}
+        assert obs.prune(clone, [given], **options)[1] == obs.prune(other, [(inputs, targets)], **options)[1]
+    rows = torch.cat(list(obs.jacobian_rows(model, inputs)))
+    for given in ([inputs, targets], {"input": inputs, "labels": targets}):
+        assert torch.equal(torch.cat(list(obs.jacobian_rows(model, given))), rows)
+
+
+@pytest.mark.parametrize(
+    ("given", "match"),
+    [
+        (lambda x, t: x, r"batches is a tensor of shape \(20, 5\), must be an iterable of batches"),
+        (lambda x, t: [x], r"batch is a tensor of shape \(20, 5\), must be a pair \(inputs, targets\)"),
+        (lambda x, t: [(x, None)], "targets is None"),
+        (lambda x, t: [(x, t[0, 0])], r"targets is a tensor of shape \(\)"),
+        (lambda x, t: [(x, t.numpy())], "targets is a NumPy array"),
+        (lambda x, t: [(x, [t, t])], "targets are a list of 2, must be a tensor of shape .* one-hot"),
+        (lambda x, t: [("text", t)], "batch is 'text', must be a tensor"),
+        (lambda x, t: [(x, t[:, :2])], r"targets are a tensor of shape \(20, 2\), must be a tensor of shape \(20, 3\)"),
+    ],
+)
+def test_what_is_no_batch_with_targets_is_an_error(given, match):
+    model = tanh_net()
+    for call in (obs.squared_error, obs.gradient, lambda *both: next(obs.steps(*both, method="magnitude"))):
+        with pytest.raises(ValueError, match=match):
+            call(model, given(*pair()))
+
+
+@pytest.mark.parametrize(
+    ("inputs", "match"),
+    [
+        ("text", "batch is 'text'"),
+        (pair()[0].numpy(), "batch is a NumPy array"),
+        (torch.tensor(1.0), r"shape \(\), must"),
+    ],
+)
+def test_inputs_without_samples_are_an_error(inputs, match):
+    with pytest.raises(ValueError, match=match):
+        list(obs.jacobian_rows(tanh_net(), inputs))

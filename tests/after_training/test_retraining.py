@@ -1,7 +1,6 @@
 """Schedules, what a round does, and that a run which was killed ends as if it had not been."""
 
 import copy
-import json
 import math
 import os
 import signal
@@ -20,9 +19,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from pruning_lib.after_training import magnitude, retraining, saved_rounds
+from pruning_lib import tensors
+from pruning_lib.after_training import magnitude, retraining
 from pruning_lib.before_training import snip
+from pruning_lib.resuming import described
 from pruning_lib.structure import Masks, keep_largest, keep_n_of_m, prunable, remove
+from pruning_lib.tensors import read_tensors, write_tensors
 
 GENERATOR = torch.Generator().manual_seed(0)
 INPUTS = torch.randn(64, 8, generator=GENERATOR)
@@ -189,6 +191,28 @@ def test_rewinding_goes_back_to_the_earlier_weights_under_the_new_masks():
     assert int((starts[-1]["0.weight"] == 0).sum()) > int((starts[0]["0.weight"] == 0).sum())
 
 
+@pytest.mark.parametrize("seed", [0, 1, 2**43 - 1])
+def test_masks_drawn_at_random_know_nothing_of_the_fresh_weights(seed):
+    drawn = {}
+
+    def fresh(seed):
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            drawn["weights"] = nn.Sequential(nn.Linear(40, 30))
+        return drawn["weights"]
+
+    def choose(model, sparsity):
+        drawn["scores"] = torch.rand(30, 40)
+        return keep_largest({"0.weight": drawn["scores"]}, sparsity)
+
+    model = nn.Sequential(nn.Linear(40, 30))
+    options = {"choose": choose, "after": "scratch", "fresh": fresh, "train": lambda *given: None}
+    run(model, [0.5], seed=seed, measure=lambda model: {}, **options)
+    scores, weights = drawn["scores"].flatten(), drawn["weights"][0].weight.detach().flatten()
+    for known in (weights, weights.abs()):
+        assert torch.corrcoef(torch.stack([known, scores]))[0, 1].abs() < 4 / len(scores) ** 0.5
+
+
 def test_from_scratch_starts_every_round_from_other_weights_under_the_masks():
     seeds = []
 
@@ -253,9 +277,24 @@ def test_layerwise():
 # Going on after an interruption
 
 
+STOP = {"at": None}
+
+
+def train_or_stop(model, number, seed):
+    train(model, number, seed, steps=3 if number == STOP["at"] else 6)
+    if number == STOP["at"]:
+        raise KeyboardInterrupt
+
+
+def rounds_in(folder):
+    """The records of the finished rounds in `folder`."""
+    file = folder / "rounds.safetensors"
+    return read_tensors(file)[1]["progress"] if file.exists() else []
+
+
 @pytest.mark.parametrize("after", ["fine-tune", "rewind", "scratch"])
 @pytest.mark.parametrize("stop_at", [1, 2, 3])
-def test_an_interrupted_run_goes_on_and_ends_the_same(tmp_path, after, stop_at):
+def test_an_interrupted_run_goes_on_and_ends_the_same(tmp_path, monkeypatch, after, stop_at):
     early = copy.deepcopy(network().state_dict())
     restart = {"fine-tune": {}, "rewind": {"rewind_to": early}, "scratch": {"fresh": network}}[after]
     whole, model = trained(), trained()
@@ -263,26 +302,19 @@ def test_an_interrupted_run_goes_on_and_ends_the_same(tmp_path, after, stop_at):
     choose = partial(retraining.by_score, score=partial(snip.sensitivity, batches=[(INPUTS, TARGETS)]))
     options = {"after": after, "choose": choose, **restart}
     masks, history = run(whole.eval(), **options)
-    stopping = True
-    train_ = train
-
-    def train_or_stop(model, number, seed):
-        train_(model, number, seed, steps=3 if stopping and number == stop_at else 6)
-        if stopping and number == stop_at:
-            raise KeyboardInterrupt
-
     before = states(model)
+    monkeypatch.setitem(STOP, "at", stop_at)
     with pytest.raises(KeyboardInterrupt):
         run(model.eval(), train=train_or_stop, folder=tmp_path, **options)
     assert_same(model, before)  # nothing half done
     assert not any(retraining.held(weight) for weight in model.parameters())
-    assert len(json.loads((tmp_path / "history.json").read_text())["rounds"]) == stop_at - 1
-    stopping = False
+    assert len(rounds_in(tmp_path)) == stop_at - 1
+    STOP["at"] = None
     torch.rand(7)  # the global random state is another one now
     again_masks, again_history = run(model, train=train_or_stop, folder=tmp_path, **options)
     assert_same(model, whole.state_dict())
     assert again_masks == masks and without_seconds(again_history) == without_seconds(history)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["history.json", "round_3.safetensors"]
+    assert [path.name for path in tmp_path.iterdir()] == ["rounds.safetensors"]
 
 
 def never(*_):
@@ -292,31 +324,32 @@ def never(*_):
 def test_a_finished_run_is_only_read(tmp_path):
     model, again = trained(), trained()
     masks, history = run(model, folder=tmp_path)
-    never.__module__, never.__qualname__ = train.__module__, train.__qualname__
+    never.__module__, never.__qualname__, never.__defaults__ = train.__module__, train.__qualname__, train.__defaults__
     assert run(again, folder=tmp_path, train=never) == (masks, history)
     assert_same(again, model.state_dict())
 
 
-def test_dying_between_weights_and_history_costs_that_round_only(tmp_path, monkeypatch):
-    whole, model = trained(), trained()
+def test_dying_while_a_round_is_written_costs_that_round_only(tmp_path, monkeypatch):
+    model, whole = trained(), trained()
     masks, history = run(whole)
-    write = saved_rounds.SavedRounds.write
+    write, written = tensors.save_file, []
 
-    def dies(self):
-        if len(self.records) == 2:
-            (tmp_path / ".round_2.safetensors.x1y2z3_4.safetensors").write_bytes(b"half")
+    def dies(what, file, *about):
+        written.append(file)
+        write(what, file, *about)
+        if len(written) == 2:
             raise MemoryError
-        write(self)
 
-    monkeypatch.setattr(saved_rounds.SavedRounds, "write", dies)
+    monkeypatch.setattr(tensors, "save_file", dies)
     with pytest.raises(MemoryError):
         run(model, folder=tmp_path)
-    assert (tmp_path / "round_1.safetensors").exists() and (tmp_path / "round_2.safetensors").exists()
+    assert len(rounds_in(tmp_path)) == 1 and [path.name for path in tmp_path.iterdir()] == ["rounds.safetensors"]
     monkeypatch.undo()
+    written[1].write_bytes(b"half")  # as a process leaves it that is killed
     again_masks, again_history = run(model, folder=tmp_path)
     assert_same(model, whole.state_dict())
     assert again_masks == masks and without_seconds(again_history) == without_seconds(history)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["history.json", "round_3.safetensors"]
+    assert [path.name for path in tmp_path.iterdir()] == ["rounds.safetensors"]
 
 
 def descend(model, number, seed, hang=False):
@@ -359,7 +392,7 @@ def test_a_killed_process_is_gone_on_with(tmp_path):
         finally:
             process.send_signal(signal.SIGKILL)
     assert process.returncode == -signal.SIGKILL
-    assert len(json.loads((tmp_path / "rounds" / "history.json").read_text())["rounds"]) == 1
+    assert len(rounds_in(tmp_path / "rounds")) == 1
     subprocess.run([*command, "go", str(tmp_path / "end.pt")], check=True, env=environment)
     resumed, unbroken = torch.load(tmp_path / "end.pt", weights_only=True), network()
     masks, history = run(unbroken, train=descend)
@@ -413,7 +446,7 @@ def test_settings_are_compared_by_their_values(tmp_path, value, other):
 
 
 def test_a_set_is_the_same_in_every_order():
-    ways = [saved_rounds.described(set(order), "x") for order in ([8, 0, 16], [16, 8, 0], [0, 16, 8])]
+    ways = [described(set(order), "x") for order in ([8, 0, 16], [16, 8, 0], [0, 16, 8])]
     assert ways == [[0, 16, 8]] * 3  # as text
 
 
@@ -427,11 +460,11 @@ def test_settings_whose_values_cannot_be_told_are_errors(tmp_path):
 
 
 def test_other_files_in_the_folder_stay(tmp_path):
-    own = ["my_round_1.safetensors", "round_best.safetensors", "round_1.safetensors.bak", ".round_1.safetensors.x"]
+    own = ["my_rounds.safetensors", "rounds.safetensors.bak", "rounds_best.safetensors", ".rounds.x"]
     for name in own:
         (tmp_path / name).write_text("mine")
     run(trained(), folder=tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*own, "history.json", "round_3.safetensors"])
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*own, "rounds.safetensors"])
 
 
 def test_a_call_that_failed_in_its_first_round_does_not_bind_the_next(tmp_path):
@@ -466,13 +499,13 @@ def test_a_folder_that_is_a_file(tmp_path):
 )
 def test_spoiled_records_are_named(tmp_path, spoil):
     run(trained(), folder=tmp_path)
-    path = tmp_path / "history.json"
-    history = json.loads(path.read_text())
-    spoil(history["rounds"])
-    path.write_text(json.dumps(history))
+    path = tmp_path / "rounds.safetensors"
+    saved, about = read_tensors(path)
+    spoil(about["progress"])
+    write_tensors(path, saved, about)
     model = trained()
     before = states(model)
-    with pytest.raises(ValueError, match="history.json holds no history of rounds"):
+    with pytest.raises(ValueError, match="rounds.safetensors holds no history of rounds"):
         run(model, folder=tmp_path)
     assert_same(model, before)
 
@@ -504,20 +537,23 @@ def test_a_folder_with_another_model_or_other_early_weights_is_refused(tmp_path)
 def test_broken_files_are_named(tmp_path):
     model = trained()
     run(model, folder=tmp_path)
-    state = tmp_path / "round_3.safetensors"
-    state.write_bytes(state.read_bytes()[:-10])
+    file = tmp_path / "rounds.safetensors"
+    whole, (saved, about) = file.read_bytes(), read_tensors(file)
     model = trained()
     before = states(model)
-    with pytest.raises(ValueError, match=r"round_3.safetensors does not hold the weights after round 3"):
-        run(model, folder=tmp_path)
-    state.unlink()
-    with pytest.raises(ValueError, match=r"round_3.safetensors does not hold the weights after round 3"):
+    for part in (whole[:-10], whole[:100], b"{", b""):
+        file.write_bytes(part)
+        with pytest.raises(ValueError, match=r"rounds.safetensors is not a whole file of tensors"):
+            run(model, folder=tmp_path)
+    for other in ({}, [], {"run": {}}, None):
+        write_tensors(file, saved, other)
+        with pytest.raises(ValueError, match=r"rounds.safetensors is not the state of a run"):
+            run(model, folder=tmp_path)
+    saved.pop("state/0.weight")
+    write_tensors(file, saved, about)
+    with pytest.raises(ValueError, match=r"the state in .* has '0.weight' of shape None, must be \(12, 8\)"):
         run(model, folder=tmp_path)
     assert_same(model, before)
-    for text in ("{", "[]", '{"arguments": {}}'):
-        (tmp_path / "history.json").write_text(text)
-        with pytest.raises(ValueError, match="history.json holds no history of rounds"):
-            run(model, folder=tmp_path)
 
 
 # Bad input

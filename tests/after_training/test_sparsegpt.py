@@ -10,8 +10,7 @@ from textbook_sparsegpt import prune_weight as textbook
 from torch import nn
 
 from pruning_lib.after_training import exact, reconstruction, sparsegpt
-from pruning_lib.after_training.elimination import all_but, best_of_group, factor
-from pruning_lib.structure.semi_structured import largest_of_group
+from pruning_lib.after_training.elimination import factor
 
 F64 = torch.float64
 
@@ -89,15 +88,6 @@ def test_exact_count_even_where_all_scores_tie(sparsity):
     assert torch.equal(keep, textbook(weight, hessian, sparsity=sparsity)[1])
     _, keep = sparsegpt.prune_weight(weight, hessian, n_m=(2, 5))
     assert keep.view(5, 30, 5)[..., :2].all() and not keep.view(5, 30, 5)[..., 2:].any()
-
-
-def test_groups_choose_as_structure_does():
-    scores = torch.rand(8, 50, generator=torch.Generator().manual_seed(0))
-    for n in range(1, 9):
-        assert torch.equal(best_of_group(scores, n), largest_of_group(scores.T, n).T)
-        tied = (3 * scores).round()
-        assert torch.equal(best_of_group(tied, n), largest_of_group(tied.T, n).T)
-    assert all_but(scores, 3).sum() == 397 and not all_but(scores, 3).flatten()[scores.flatten().argsort()[:3]].any()
 
 
 def test_factor_holds_the_pivots_of_all_shrinking_inverses():

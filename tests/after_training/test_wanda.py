@@ -71,4 +71,4 @@ def test_bad_input_is_an_error(change, message):
 
 def test_inputs_of_another_width_are_an_error():
     with pytest.raises(ValueError, match=r"inputs has shape \(5, 40\), must be \(…, 20\)"):
-        wanda.Diagonal(20).add(torch.ones(5, 40))
+        Hessian(20, diagonal=True).add(torch.ones(5, 40))

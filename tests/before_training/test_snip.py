@@ -1,10 +1,12 @@
 import copy
 import math
+import types
 
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.utils.data import DataLoader, TensorDataset
 
 from pruning_lib.before_training import snip
 from pruning_lib.structure import prunable
@@ -155,3 +157,122 @@ def test_half_precision_and_no_grad():
     assert sum(score.sum() for score in scores.values()).item() == pytest.approx(1, abs=1e-5)
     for name in exact:
         torch.testing.assert_close(scores[name].double(), exact[name], rtol=0.1, atol=0.01)
+
+
+class Labeled(nn.Module):
+    """Gives logits and, with labels, its loss, as models of a hub do."""
+
+    def __init__(self, width=3):
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer = nn.Linear(5, width).double()
+
+    def forward(self, x, labels=None):
+        logits = self.layer(x)
+        loss = None if labels is None else 2 * F.cross_entropy(logits, labels) + self.layer.weight.sum()
+        return types.SimpleNamespace(logits=logits, loss=loss)
+
+
+def assert_equal_scores(found, expected):
+    assert found.keys() == expected.keys()
+    for name in expected:
+        torch.testing.assert_close(found[name], expected[name], rtol=1e-12, atol=0)
+
+
+def test_labels_among_the_inputs_of_a_data_set():
+    x, y = batch()
+    model = small_network()
+    expected = snip.sensitivity(model, [(x, y)])
+    for given in ({"input": x, "labels": y}, {"input": x, "label": y.int()}, [x, y], ({"input": x}, y)):
+        assert_equal_scores(snip.sensitivity(model, [given]), expected)
+        assert snip.exact_effect(model, given, "0.weight", 3) == snip.exact_effect(model, (x, y), "0.weight", 3)
+    loader = DataLoader(TensorDataset(x, y), batch_size=5)
+    assert_equal_scores(snip.sensitivity(model, loader), expected)
+
+
+def test_a_model_that_takes_labels_gives_its_own_loss_and_otherwise_its_logits_count():
+    x, y = batch()
+    model = Labeled()
+    own = snip.sensitivity(model, [{"x": x, "labels": y}])
+    weight = model.layer.weight
+    (gradient,) = torch.autograd.grad(model(x, y).loss, weight)
+    effect = (weight * gradient).abs().detach()
+    assert_equal_scores(own, {"layer.weight": effect / effect.sum()})
+    plain = snip.sensitivity(model.layer, [(x, y)])["weight"]
+    for given in (({"x": x}, y), (x, y)):
+        assert_equal_scores(snip.sensitivity(model, [given]), {"layer.weight": plain})
+    by_hand = snip.sensitivity(
+        model, [{"x": x, "labels": y}], loss=lambda outputs, t: F.cross_entropy(outputs.logits, t)
+    )
+    assert_equal_scores(by_hand, {"layer.weight": plain})
+
+
+def test_probabilities_and_ignored_classes_are_targets():
+    x, y = batch()
+    model = small_network()
+    assert_equal_scores(snip.sensitivity(model, [(x, F.one_hot(y, 3).double())]), snip.sensitivity(model, [(x, y)]))
+    some = torch.where(torch.arange(12) < 5, y, -100)
+    alone = snip.sensitivity(model, [(x[:5], y[:5])])
+    for parts in ([(x, some)], [(x[:3], some[:3]), (x[3:], some[3:])]):  # however they are split
+        assert_equal_scores(snip.sensitivity(model, parts), alone)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            lambda x, y: x,
+            r"batch is a tensor of shape \(12, 5\), must be a pair \(inputs, targets\) or a dict with one of",
+        ),
+        (lambda x, y: {"input": x}, "batch is a dict of 'input', must be a pair"),
+        (lambda x, y: (x, y, y), "batch is a tuple of 3, must be a pair"),
+        (lambda x, y: (x, None), "targets is None, must be a tensor with an entry for each sample"),
+        (lambda x, y: (x, y[0]), r"targets is a tensor of shape \(\)"),
+        (lambda x, y: (x, y.numpy()), r"targets is a NumPy array of shape \(12,\)"),
+        (lambda x, y: (x.numpy(), y), "batch is a NumPy array"),
+        (lambda x, y: ("text", y), "batch is 'text'"),
+        (lambda x, y: (x, y + 1), "targets hold 3, must be from 0 to 2: the model has 3 outputs"),
+        (lambda x, y: (x, y - 1), "targets hold -1, must be from 0 to 2"),
+        (
+            lambda x, y: (x, y[:7]),
+            r"targets are torch.int64 \(7,\), must be classes .* \(12,\) or prob.* \(12, 3\)",
+        ),
+        (lambda x, y: (x, y.double()), r"targets are torch.float64 \(12,\), must be"),
+        (lambda x, y: (x, [y, y]), "targets a list of 2, must be tensors"),
+    ],
+)
+def test_a_batch_without_usable_targets_is_said(given, message):
+    model, data = small_network(), batch()
+    for call in (
+        lambda bad: snip.sensitivity(model, [bad]),
+        lambda bad: snip.prune(model, [data, bad], 0.5),
+        lambda bad: snip.exact_effect(model, bad, "0.weight", 0),
+    ):
+        with pytest.raises(ValueError, match=message) as caught:
+            call(given(*data))
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("batches", [None, batch()[0], {"input": batch()[0], "labels": batch()[1]}, "ab", iter([])])
+def test_what_is_no_iterable_of_batches_is_said(batches):
+    with pytest.raises(ValueError, match="batches is "):
+        snip.sensitivity(small_network(), batches)
+
+
+@pytest.mark.parametrize(
+    ("loss", "message"),
+    [
+        (
+            lambda outputs, targets: F.cross_entropy(outputs, targets, reduction="none"),
+            r"loss is a tensor of shape \(12,\)",
+        ),
+        (lambda outputs, targets: 0.5, "loss is 0.5, must be a scalar tensor: the mean over the batch"),
+        (lambda outputs, targets: None, "loss is None"),
+        (lambda outputs, targets: outputs.sum().detach(), "loss has no gradient"),
+    ],
+)
+def test_a_loss_that_is_no_scalar_is_said(loss, message):
+    with pytest.raises(ValueError, match=message):
+        snip.sensitivity(small_network(), [batch()], loss)
+    one = lambda outputs, targets: F.cross_entropy(outputs, targets)[None]  # noqa: E731
+    assert_equal_scores(snip.sensitivity(small_network(), [batch()], one), snip.sensitivity(small_network(), [batch()]))

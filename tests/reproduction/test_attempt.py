@@ -139,7 +139,7 @@ def test_a_state_is_code_and_versions_but_neither_texts_nor_outputs(folder):
     ("name", "changes"),
     [
         ("structure/new.py", True),
-        ("reproduction/comparison/new.py", True),
+        ("comparison/new.py", True),
         ("workbench/checkpoints/new.safetensors", True),
         ("reproduction/new.py", False),
         ("teaching/widgets/new.js", False),

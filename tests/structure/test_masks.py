@@ -299,11 +299,11 @@ def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
     masks.save(path)
     before = path.read_bytes()
 
-    def fails(tensors, file):
+    def fails(tensors, file, metadata):
         file.write_bytes(b"half")
         raise OSError("disk full")
 
-    monkeypatch.setattr("pruning_lib.structure.masks.save_file", fails)
+    monkeypatch.setattr("pruning_lib.tensors.save_file", fails)
     with pytest.raises(OSError, match="disk full"):
         masks.save(path)
     assert path.read_bytes() == before

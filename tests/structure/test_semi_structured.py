@@ -91,7 +91,7 @@ def test_patterns_library_follows_the_votes():
 def test_refined_patterns_keep_no_less_than_the_vote(monkeypatch):
     scores = torch.rand(10, 10, 5, 5, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
     refined = (scores * keep_patterns({"a": scores}, entries=12)["a"]).sum()
-    monkeypatch.setattr("pruning_lib.structure.semi_structured.ROUNDS", 0)
+    monkeypatch.setattr("pruning_lib.structure.semi_structured._ROUNDS", 0)
     voted = (scores * keep_patterns({"a": scores}, entries=12)["a"]).sum()
     assert refined > voted
 

@@ -141,7 +141,8 @@ def chosen_by_hand(scores, sparsity, scope):
     """One unit at a time, the plain way."""
     drop = {name: set() for name in scores}
     for pool in [[name] for name in scores] if scope == "layer" else [list(scores)]:
-        for _ in range(round(sum(len(scores[name]) for name in pool) * sparsity)):
+        units = sum(len(scores[name]) for name in pool)
+        for _ in range(units - round(units * (1 - sparsity))):
             left = [
                 (scores[name][k], -list(scores).index(name), -k)
                 for name in pool
@@ -171,7 +172,7 @@ def test_blocks_count_as_one_layer(net):
     scores = score_units(model, "block", example_inputs=X)
     for scope in ("layer", "global"):
         drop = choose_units(scores, 0.5, scope)
-        assert len(drop) == round(len(scores) / 2)
+        assert len(drop) == len(scores) - round(len(scores) / 2)
         assert max(scores[name] for name in drop) <= min(scores[name] for name in scores if name not in drop)
         assert len(choose_units(scores, 1.0, scope)) == len(scores) - 1
 

@@ -3,8 +3,9 @@ import hashlib
 import pytest
 import torch
 
+from pruning_lib.tensors import read_tensors, write_tensors
 from pruning_lib.workbench import text
-from pruning_lib.workbench.checkpoint import CHECKPOINT, load_checkpoint, parse, save_checkpoint, write
+from pruning_lib.workbench.checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
 from pruning_lib.workbench.gpt import GPT, Config
 from pruning_lib.workbench.language import perplexity
 
@@ -63,7 +64,7 @@ def rehash(path):
     ],
 )
 def test_other_configurations_are_refused(saved, about, message):
-    write(saved, parse(saved.read_bytes(), saved)[0], about)
+    write_tensors(saved, read_tensors(saved)[0], about)
     rehash(saved)
     with pytest.raises(ValueError, match=f"(?s){message}"):
         load_checkpoint(saved)

@@ -94,9 +94,6 @@ def test_conv1d_becomes_a_linear_layer_with_the_same_outputs():
         assert torch.equal(layer.weight, state[f"{name}.weight"].T)
         assert tuple(layer.weight.shape) == (layer.out_features, layer.in_features)
         assert not layer.training
-    huggingface.to_conv1d_(model)
-    assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
-    assert torch.equal(model(x).logits, before)
 
 
 def test_a_conv1d_is_not_listed_as_if_it_were_linear():

@@ -4,10 +4,11 @@ import math
 import statistics
 
 import torch
+from scipy.special import stdtrit
 
-from pruning_lib.teaching.exercises.exercise import Exercise, Mistake
+from pruning_lib.teaching.exercises.exercise import Exercise
 
-T95 = {2: 4.303, 3: 3.182, 4: 2.776}
+EXERCISES: dict[str, Exercise] = {}
 
 
 def accuracies(generator: torch.Generator) -> tuple[list[float], list[float], float]:
@@ -15,7 +16,7 @@ def accuracies(generator: torch.Generator) -> tuple[list[float], list[float], fl
     n = int(torch.randint(3, 6, (1,), generator=generator))
     seeds, noise, more = 3 * torch.randn(n, generator=generator), torch.randn(2, n, generator=generator) / 2, 1.5
     one, other = (95 + more + seeds + noise[0]).tolist(), (95 + seeds + noise[1]).tolist()
-    return one, other, T95[n - 1]
+    return one, other, float(stdtrit(n - 1, 0.975))
 
 
 def interval(differences: list[float], t: float, deviation=statistics.stdev, root: bool = True) -> tuple[float, float]:
@@ -34,32 +35,20 @@ def unpaired(one: list[float], other: list[float], t: float) -> tuple[float, flo
     return mean - half, mean + half
 
 
-DIFFERENCE = Exercise(
+EXERCISES["comparison_difference"] = Exercise(
     accuracies,
     lambda one, other, t: interval(pairs(one, other), t),
-    (
-        Mistake(
-            unpaired,
-            "You compare two clouds. Both methods ran with the same seeds: take the difference of each pair first, "
-            "then what a seed does to both cancels.",
-        ),
-        Mistake(
-            lambda one, other, t: interval(pairs(one, other), t, statistics.pstdev),
-            "You divide the squares by n. With so few seeds the sample deviation needs n − 1.",
-        ),
-        Mistake(
-            lambda one, other, t: interval(pairs(one, other), t, root=False),
-            "That is where single differences lie. The mean of n is √n times surer: divide by √n.",
-        ),
-        Mistake(
-            lambda one, other, t: interval(pairs(one, other), 1.96),
-            "1.96 is for many seeds. With three to five the deviation itself is unsure: use the t that is given.",
-        ),
-        Mistake(
-            lambda one, other, t: interval(pairs(other, one), t),
-            "The sign is turned: asked for is what `one` has more than `other`.",
-        ),
-    ),
+    unpaired,
+    "You compare two clouds. Both methods ran with the same seeds: take the difference of each pair first, "
+    "then what a seed does to both cancels.",
+    lambda one, other, t: interval(pairs(one, other), t, statistics.pstdev),
+    "You divide the squares by n. With so few seeds the sample deviation needs n − 1.",
+    lambda one, other, t: interval(pairs(one, other), t, root=False),
+    "That is where single differences lie. The mean of n is √n times surer: divide by √n.",
+    lambda one, other, t: interval(pairs(one, other), 1.96),
+    "1.96 is for many seeds. With three to five the deviation itself is unsure: use the t that is given.",
+    lambda one, other, t: interval(pairs(other, one), t),
+    "The sign is turned: asked for is what `one` has more than `other`.",
 )
 
 
@@ -74,28 +63,18 @@ def front(points: list[tuple[int, int]], beats) -> list[tuple[int, int]]:
     return sorted(p for p in points if not any(beats(q, p) for q in points))
 
 
-FRONT = Exercise(
+EXERCISES["comparison_front"] = Exercise(
     points,
     lambda points: front(points, lambda q, p: q[0] <= p[0] and q[1] >= p[1] and q != p),
-    (
-        Mistake(
-            lambda points: front(points, lambda q, p: q[0] < p[0] and q[1] > p[1]),
-            "You ask for strictly better in both. A point is beaten too if another costs as much and is more accurate, "
-            "or is as accurate and costs less.",
-        ),
-        Mistake(
-            lambda points: front(points, lambda q, p: q[0] >= p[0] and q[1] >= p[1] and q != p),
-            "You look for a high cost. Little cost is good, much accuracy is good.",
-        ),
-        Mistake(
-            lambda points: [max(points, key=lambda p: (p[1], -p[0]))],
-            "That is only the most accurate point. The front has every trade-off that nothing beats.",
-        ),
-        Mistake(
-            lambda points: front(points, lambda q, p: q[0] <= p[0] and q[1] >= p[1]),
-            "Every point is at least as good as itself: leave a point out when you ask what beats it.",
-        ),
-    ),
+    lambda points: front(points, lambda q, p: q[0] < p[0] and q[1] > p[1]),
+    "You ask for strictly better in both. A point is beaten too if another costs as much and is more accurate, "
+    "or is as accurate and costs less.",
+    lambda points: front(points, lambda q, p: q[0] >= p[0] and q[1] >= p[1] and q != p),
+    "You look for a high cost. Little cost is good, much accuracy is good.",
+    lambda points: [max(points, key=lambda p: (p[1], -p[0]))],
+    "That is only the most accurate point. The front has every trade-off that nothing beats.",
+    lambda points: front(points, lambda q, p: q[0] <= p[0] and q[1] >= p[1]),
+    "Every point is at least as good as itself: leave a point out when you ask what beats it.",
 )
 
 
@@ -106,28 +85,17 @@ def stored(generator: torch.Generator) -> tuple[int, int, int]:
     return rows, columns, 8 * kept + 4 * (rows + 1)
 
 
-SPARSITY = Exercise(
+EXERCISES["comparison_sparsity"] = Exercise(
     stored,
     lambda rows, columns, size: 1 - (size - 4 * (rows + 1)) / 8 / (rows * columns),
-    (
-        Mistake(
-            lambda rows, columns, size: 1 - size / (4 * rows * columns),
-            "You take the share of bytes for the share of weights. A stored weight brings its column along: 8 bytes, "
-            "not 4.",
-        ),
-        Mistake(
-            lambda rows, columns, size: 1 - size / 8 / (rows * columns),
-            "You forget where the rows start: rows + 1 numbers of 4 bytes, whatever the sparsity.",
-        ),
-        Mistake(
-            lambda rows, columns, size: 1 - (size - 4 * (rows + 1)) / 12 / (rows * columns),
-            "12 bytes would be right with 64-bit column numbers. Here they have 32 bits: 4 + 4.",
-        ),
-        Mistake(
-            lambda rows, columns, size: (size - 4 * (rows + 1)) / 8 / (rows * columns),
-            "That is the share that is kept. Sparsity is the share of zeros.",
-        ),
-    ),
+    lambda rows, columns, size: 1 - size / (4 * rows * columns),
+    "You take the share of bytes for the share of weights. A stored weight brings its column along: 8 bytes, not 4.",
+    lambda rows, columns, size: 1 - size / 8 / (rows * columns),
+    "You forget where the rows start: rows + 1 numbers of 4 bytes, whatever the sparsity.",
+    lambda rows, columns, size: 1 - (size - 4 * (rows + 1)) / 12 / (rows * columns),
+    "12 bytes would be right with 64-bit column numbers. Here they have 32 bits: 4 + 4.",
+    lambda rows, columns, size: (size - 4 * (rows + 1)) / 8 / (rows * columns),
+    "That is the share that is kept. Sparsity is the share of zeros.",
 )
 
 
@@ -137,31 +105,19 @@ def parts(generator: torch.Generator) -> tuple[float, float]:
     return 0.1 + 0.8 * share, 1.5 + 8 * times
 
 
-SPEED = Exercise(
+EXERCISES["comparison_speed"] = Exercise(
     parts,
     lambda share, times: 1 / (1 - share + share / times),
-    (
-        Mistake(
-            lambda share, times: share * times + 1 - share,
-            "You average the speeds. Times add up, speeds do not: add the new times, then divide.",
-        ),
-        Mistake(
-            lambda share, times: times,
-            "Only a share of the time gets faster; the rest takes as long as before.",
-        ),
-        Mistake(
-            lambda share, times: 1 / (share + (1 - share) / times),
-            "You speed up the other part: `share` is the part that gets faster.",
-        ),
-        Mistake(
-            lambda share, times: 1 - share + share / times,
-            "That is the new time as a share of the old. A speed-up is old over new.",
-        ),
-        Mistake(
-            lambda share, times: 1 / (share / times),
-            "You forget the part that stays as it is: 1 − share.",
-        ),
-    ),
+    lambda share, times: share * times + 1 - share,
+    "You average the speeds. Times add up, speeds do not: add the new times, then divide.",
+    lambda share, times: times,
+    "Only a share of the time gets faster; the rest takes as long as before.",
+    lambda share, times: 1 / (share + (1 - share) / times),
+    "You speed up the other part: `share` is the part that gets faster.",
+    lambda share, times: 1 - share + share / times,
+    "That is the new time as a share of the old. A speed-up is old over new.",
+    lambda share, times: 1 / (share / times),
+    "You forget the part that stays as it is: 1 − share.",
 )
 
 
@@ -184,35 +140,16 @@ def smallest(points: list[tuple[str, float, int]], floor: float) -> str:
     return min((point for point in points if point[1] >= floor), key=lambda point: point[2])[0]
 
 
-CHOICE = Exercise(
+EXERCISES["comparison_choice"] = Exercise(
     offers,
     lambda points, dense, loss: smallest(points, dense - loss),
-    (
-        Mistake(
-            lambda points, dense, loss: smallest(points, max(accuracy for _, accuracy, _ in points) - loss),
-            "You count the loss from the most accurate of the pruned networks. Asked for is the loss against the dense "
-            "network: that is what you have today.",
-        ),
-        Mistake(
-            lambda points, dense, loss: max(points, key=lambda point: point[1])[0],
-            "That is the most accurate. You were ready to give up a little: among those that stay within it, size "
-            "decides.",
-        ),
-        Mistake(
-            lambda points, dense, loss: min(points, key=lambda point: point[2])[0],
-            "That is the smallest of all, whatever it has lost. First drop who loses too much, then take the smallest.",
-        ),
-        Mistake(
-            lambda points, dense, loss: max((p for p in points if p[1] >= dense - loss), key=lambda p: p[2])[0],
-            "You take the largest of those that are accurate enough. Few bytes are good.",
-        ),
-    ),
+    lambda points, dense, loss: smallest(points, max(accuracy for _, accuracy, _ in points) - loss),
+    "You count the loss from the most accurate of the pruned networks. Asked for is the loss against the dense "
+    "network: that is what you have today.",
+    lambda points, dense, loss: max(points, key=lambda point: point[1])[0],
+    "That is the most accurate. You were ready to give up a little: among those that stay within it, size decides.",
+    lambda points, dense, loss: min(points, key=lambda point: point[2])[0],
+    "That is the smallest of all, whatever it has lost. First drop who loses too much, then take the smallest.",
+    lambda points, dense, loss: max((p for p in points if p[1] >= dense - loss), key=lambda p: p[2])[0],
+    "You take the largest of those that are accurate enough. Few bytes are good.",
 )
-
-EXERCISES = {
-    "comparison_difference": DIFFERENCE,
-    "comparison_front": FRONT,
-    "comparison_sparsity": SPARSITY,
-    "comparison_speed": SPEED,
-    "comparison_choice": CHOICE,
-}

@@ -13,6 +13,10 @@ Function = Callable[..., Any]
 ROUNDS = 16  # enough that a wrong answer is not right by luck
 
 
+def draw(generator: torch.Generator, *shape: int) -> Tensor:
+    return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+
 @dataclass(frozen=True)
 class Mistake:
     """A typical wrong answer, and what to tell who gives it."""
@@ -21,13 +25,14 @@ class Mistake:
     hint: str
 
 
-@dataclass(frozen=True)
 class Exercise:
-    """`inputs(generator)` draws the arguments; `solution` is right; each of `mistakes` is wrong in its own way."""
+    """`inputs(generator)` draws the arguments; `solution` is right; then come typical mistakes, each with its hint."""
 
-    inputs: Callable[[torch.Generator], tuple]
-    solution: Function
-    mistakes: tuple[Mistake, ...]
+    def __init__(
+        self, inputs: Callable[[torch.Generator], tuple], solution: Function, *mistakes_and_hints: Function | str
+    ):
+        self.inputs, self.solution = inputs, solution
+        self.mistakes = [Mistake(*pair) for pair in zip(mistakes_and_hints[::2], mistakes_and_hints[1::2], strict=True)]
 
 
 @dataclass(frozen=True)

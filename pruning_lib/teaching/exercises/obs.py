@@ -3,11 +3,9 @@
 import torch
 from torch import Tensor
 
-from pruning_lib.teaching.exercises.exercise import Exercise, Mistake
+from pruning_lib.teaching.exercises.exercise import Exercise, draw
 
-
-def draw(generator: torch.Generator, *shape: int) -> Tensor:
-    return torch.randn(*shape, generator=generator, dtype=torch.float64)
+EXERCISES: dict[str, Exercise] = {}
 
 
 def inverse(generator: torch.Generator, n: int) -> Tensor:
@@ -23,35 +21,21 @@ def saliency(w: Tensor, H_inv: Tensor) -> Tensor:
     return w**2 / (2 * H_inv.diagonal())
 
 
-SALIENCY = Exercise(
+EXERCISES["obs_saliency"] = Exercise(
     weights_and_inverse,
     saliency,
-    (
-        Mistake(
-            lambda w, H_inv: w**2 / (2 * torch.linalg.inv(H_inv).diagonal()),
-            "You divide by the diagonal of H. OBS-5 divides by the diagonal of the inverse.",
-        ),
-        Mistake(
-            lambda w, H_inv: torch.linalg.inv(H_inv).diagonal() * w**2 / 2,
-            "That is OBD's saliency, which takes H for diagonal: 1/[H⁻¹]_qq is not H_qq.",
-        ),
-        Mistake(
-            lambda w, H_inv: w**2 * H_inv.diagonal() / 2,
-            "You multiply by [H⁻¹]_qq: a weight on which the error depends strongly has a *small* one. Divide.",
-        ),
-        Mistake(
-            lambda w, H_inv: w**2 / (2 * H_inv.diagonal() ** 2),
-            "Your diagonal is squared. It enters OBS-5 once.",
-        ),
-        Mistake(
-            lambda w, H_inv: w**2 / H_inv.diagonal(),
-            "The order is right, the value twice too large: the factor ½ of OBS-1 is missing.",
-        ),
-        Mistake(
-            lambda w, H_inv: w**2 / (2 * H_inv),
-            "You divide by the whole matrix. Each weight needs its own diagonal entry: H_inv.diagonal().",
-        ),
-    ),
+    lambda w, H_inv: w**2 / (2 * torch.linalg.inv(H_inv).diagonal()),
+    "You divide by the diagonal of H. OBS-5 divides by the diagonal of the inverse.",
+    lambda w, H_inv: torch.linalg.inv(H_inv).diagonal() * w**2 / 2,
+    "That is OBD's saliency, which takes H for diagonal: 1/[H⁻¹]_qq is not H_qq.",
+    lambda w, H_inv: w**2 * H_inv.diagonal() / 2,
+    "You multiply by [H⁻¹]_qq: a weight on which the error depends strongly has a *small* one. Divide.",
+    lambda w, H_inv: w**2 / (2 * H_inv.diagonal() ** 2),
+    "Your diagonal is squared. It enters OBS-5 once.",
+    lambda w, H_inv: w**2 / H_inv.diagonal(),
+    "The order is right, the value twice too large: the factor ½ of OBS-1 is missing.",
+    lambda w, H_inv: w**2 / (2 * H_inv),
+    "You divide by the whole matrix. Each weight needs its own diagonal entry: H_inv.diagonal().",
 )
 
 
@@ -63,40 +47,21 @@ def surgery(w: Tensor, H_inv: Tensor, q: int) -> Tensor:
     return w - w[q] / H_inv[q, q] * H_inv[:, q]
 
 
-def only_deleted(w: Tensor, H_inv: Tensor, q: int) -> Tensor:
-    w = w.clone()
-    w[q] = 0
-    return w
-
-
-def with_hessian(w: Tensor, H_inv: Tensor, q: int) -> Tensor:
-    H = torch.linalg.inv(H_inv)
-    return w - w[q] / H[q, q] * H[:, q]
-
-
-SURGERY = Exercise(
+EXERCISES["obs_surgery"] = Exercise(
     surgery_inputs,
     surgery,
-    (
-        Mistake(only_deleted, "Weight q is gone, but the others did not move: that is what OBD and magnitude do."),
-        Mistake(
-            lambda w, H_inv, q: w + w[q] / H_inv[q, q] * H_inv[:, q],
-            "Your weight q doubles: the sign is wrong. The constraint is δw_q = −w_q.",
-        ),
-        Mistake(
-            lambda w, H_inv, q: w - w[q] * H_inv[:, q],
-            "Divide by [H⁻¹]_qq: without it weight q does not become zero.",
-        ),
-        Mistake(
-            lambda w, H_inv, q: w - w[q] / H_inv.diagonal() * H_inv[:, q],
-            "You divide entry by entry by the whole diagonal. Only [H⁻¹]_qq belongs there, a number.",
-        ),
-        Mistake(with_hessian, "You use H's column. The readjustment is along H⁻¹e_q, a column of the *inverse*."),
-        Mistake(
-            lambda w, H_inv, q: -w[q] / H_inv[q, q] * H_inv[:, q],
-            "That is δw, the change. Return the new weights, w + δw.",
-        ),
-    ),
+    lambda w, H_inv, q: w * (torch.arange(6) != q),
+    "Weight q is gone, but the others did not move: that is what OBD and magnitude do.",
+    lambda w, H_inv, q: w + w[q] / H_inv[q, q] * H_inv[:, q],
+    "Your weight q doubles: the sign is wrong. The constraint is δw_q = −w_q.",
+    lambda w, H_inv, q: w - w[q] * H_inv[:, q],
+    "Divide by [H⁻¹]_qq: without it weight q does not become zero.",
+    lambda w, H_inv, q: w - w[q] / H_inv.diagonal() * H_inv[:, q],
+    "You divide entry by entry by the whole diagonal. Only [H⁻¹]_qq belongs there, a number.",
+    lambda w, H_inv, q: surgery(w, torch.linalg.inv(H_inv), q),
+    "You use H's column. The readjustment is along H⁻¹e_q, a column of the *inverse*.",
+    lambda w, H_inv, q: -w[q] / H_inv[q, q] * H_inv[:, q],
+    "That is δw, the change. Return the new weights, w + δw.",
 )
 
 
@@ -109,35 +74,21 @@ def add_row(H_inv: Tensor, x: Tensor, samples: int) -> Tensor:
     return H_inv - torch.outer(column, column) / (samples + x @ column)
 
 
-ADD_ROW = Exercise(
+EXERCISES["add_row"] = Exercise(
     row_inputs,
     add_row,
-    (
-        Mistake(
-            lambda H_inv, x, samples: H_inv - torch.outer(H_inv @ x, H_inv @ x) / (1 + x @ H_inv @ x),
-            "With 1 in the denominator it is the Hessian of the summed error. For the mean over P samples it is P.",
-        ),
-        Mistake(
-            lambda H_inv, x, samples: H_inv + torch.outer(H_inv @ x, H_inv @ x) / (samples + x @ H_inv @ x),
-            "Your inverse grows. More data make H larger and its inverse smaller: subtract.",
-        ),
-        Mistake(
-            lambda H_inv, x, samples: H_inv - torch.outer(x, x) / (samples + x @ H_inv @ x),
-            "The numerator is H⁻¹x xᵀH⁻¹, not x xᵀ.",
-        ),
-        Mistake(
-            lambda H_inv, x, samples: H_inv - (H_inv @ x) @ (H_inv @ x) / (samples + x @ H_inv @ x),
-            "Your numerator is a number, the inner product. It must be the outer product, a matrix (torch.outer).",
-        ),
-        Mistake(
-            lambda H_inv, x, samples: H_inv - torch.outer(H_inv @ x, H_inv @ x) / samples,
-            "xᵀH⁻¹x is missing in the denominator: P + xᵀH⁻¹x.",
-        ),
-        Mistake(
-            lambda H_inv, x, samples: H_inv + torch.outer(x, x) / samples,
-            "That is the recursion OBS-10, for H. Here the *inverse* is to follow (OBS-12).",
-        ),
-    ),
+    lambda H_inv, x, samples: H_inv - torch.outer(H_inv @ x, H_inv @ x) / (1 + x @ H_inv @ x),
+    "With 1 in the denominator it is the Hessian of the summed error. For the mean over P samples it is P.",
+    lambda H_inv, x, samples: H_inv + torch.outer(H_inv @ x, H_inv @ x) / (samples + x @ H_inv @ x),
+    "Your inverse grows. More data make H larger and its inverse smaller: subtract.",
+    lambda H_inv, x, samples: H_inv - torch.outer(x, x) / (samples + x @ H_inv @ x),
+    "The numerator is H⁻¹x xᵀH⁻¹, not x xᵀ.",
+    lambda H_inv, x, samples: H_inv - (H_inv @ x) @ (H_inv @ x) / (samples + x @ H_inv @ x),
+    "Your numerator is a number, the inner product. It must be the outer product, a matrix (torch.outer).",
+    lambda H_inv, x, samples: H_inv - torch.outer(H_inv @ x, H_inv @ x) / samples,
+    "xᵀH⁻¹x is missing in the denominator: P + xᵀH⁻¹x.",
+    lambda H_inv, x, samples: H_inv + torch.outer(x, x) / samples,
+    "That is the recursion OBS-10, for H. Here the *inverse* is to follow (OBS-12).",
 )
 
 
@@ -146,40 +97,19 @@ def schedule_inputs(generator: torch.Generator) -> tuple[float, int]:
     return final, int(torch.randint(3, 9, (1,), generator=generator))
 
 
-CUBIC_SCHEDULE = Exercise(
+EXERCISES["cubic_schedule"] = Exercise(
     schedule_inputs,
     lambda final, rounds: [final * (1 - (1 - t / rounds) ** 3) for t in range(1, rounds + 1)],
-    (
-        Mistake(
-            lambda final, rounds: [final * (1 - (1 - t / rounds) ** 3) for t in range(rounds)],
-            "Your first round prunes nothing and the last does not reach the final sparsity: t runs from 1 to T.",
-        ),
-        Mistake(
-            lambda final, rounds: [final * t / rounds for t in range(1, rounds + 1)],
-            "Equal steps. The cubic schedule takes much at first, when there is much to spare, and little at the end.",
-        ),
-        Mistake(
-            lambda final, rounds: [final * (t / rounds) ** 3 for t in range(1, rounds + 1)],
-            "Your curve is upside down: slow at first and fast at the end, where it hurts most.",
-        ),
-        Mistake(
-            lambda final, rounds: [1 - final * (1 - (1 - t / rounds) ** 3) for t in range(1, rounds + 1)],
-            "You return the share that is kept. Sparsity is the share of zeros.",
-        ),
-        Mistake(
-            lambda final, rounds: [1 - (1 - final) ** (t / rounds) for t in range(1, rounds + 1)],
-            "That is the iterative schedule, the same share of what is left each round. Gradual is the cubic one.",
-        ),
-        Mistake(
-            lambda final, rounds: [final * (1 - (1 - t / rounds) ** 3) for t in range(rounds + 1)],
-            "Your list has one entry too many, the sparsity 0 before the first round: t runs from 1 to T.",
-        ),
-    ),
+    lambda final, rounds: [final * (1 - (1 - t / rounds) ** 3) for t in range(rounds)],
+    "Your first round prunes nothing and the last does not reach the final sparsity: t runs from 1 to T.",
+    lambda final, rounds: [final * t / rounds for t in range(1, rounds + 1)],
+    "Equal steps. The cubic schedule takes much at first, when there is much to spare, and little at the end.",
+    lambda final, rounds: [final * (t / rounds) ** 3 for t in range(1, rounds + 1)],
+    "Your curve is upside down: slow at first and fast at the end, where it hurts most.",
+    lambda final, rounds: [1 - final * (1 - (1 - t / rounds) ** 3) for t in range(1, rounds + 1)],
+    "You return the share that is kept. Sparsity is the share of zeros.",
+    lambda final, rounds: [1 - (1 - final) ** (t / rounds) for t in range(1, rounds + 1)],
+    "That is the iterative schedule, the same share of what is left each round. Gradual is the cubic one.",
+    lambda final, rounds: [final * (1 - (1 - t / rounds) ** 3) for t in range(rounds + 1)],
+    "Your list has one entry too many, the sparsity 0 before the first round: t runs from 1 to T.",
 )
-
-EXERCISES = {
-    "obs_saliency": SALIENCY,
-    "obs_surgery": SURGERY,
-    "add_row": ADD_ROW,
-    "cubic_schedule": CUBIC_SCHEDULE,
-}

@@ -5,16 +5,16 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from pruning_lib.teaching.exercises.exercise import Exercise, Mistake
+from pruning_lib.teaching.exercises.exercise import Exercise, draw
+
+EXERCISES: dict[str, Exercise] = {}
 
 Tensors = list[Tensor]
 
 
 def layers(generator: torch.Generator) -> tuple[Tensors, Tensors]:
-    def draw() -> Tensors:
-        return [torch.randn(shape, generator=generator, dtype=torch.float64) for shape in ((3, 2), (2, 3))]
-
-    return draw(), draw()
+    weights, gradients = ([draw(generator, 3, 2), draw(generator, 2, 3)] for _ in range(2))
+    return weights, gradients
 
 
 def shares(scores: Tensors) -> Tensors:
@@ -26,37 +26,24 @@ def sensitivity(weights: Tensors, gradients: Tensors) -> Tensors:
     return shares([(w * g).abs() for w, g in zip(weights, gradients, strict=True)])
 
 
-SENSITIVITY = Exercise(
+EXERCISES["sensitivity"] = Exercise(
     layers,
     sensitivity,
-    (
-        Mistake(
-            lambda weights, gradients: shares([g.abs() for g in gradients]),
-            "That is |dL/dw|, the derivative by the weight. SNIP-3 is the derivative by the indicator: w · dL/dw.",
-        ),
-        Mistake(
-            lambda weights, gradients: [(w * g).abs() for w, g in zip(weights, gradients, strict=True)],
-            "Not normalized: over the whole model the scores must sum to 1.",
-        ),
-        Mistake(
-            lambda weights, gradients: [shares([(w * g).abs()])[0] for w, g in zip(weights, gradients, strict=True)],
-            "You normalize each layer by itself. The sum in SNIP-4 runs over all weights of the model.",
-        ),
-        Mistake(
-            lambda weights, gradients: shares([w * g for w, g in zip(weights, gradients, strict=True)]),
-            "Signs are still there. A connection matters whether the loss would rise or fall: take absolute values.",
-        ),
-        Mistake(
-            lambda weights, gradients: shares([w.abs() for w in weights]),
-            "That is the magnitude: it never looks at the loss.",
-        ),
-    ),
+    lambda weights, gradients: shares([g.abs() for g in gradients]),
+    "That is |dL/dw|, the derivative by the weight. SNIP-3 is the derivative by the indicator: w · dL/dw.",
+    lambda weights, gradients: [(w * g).abs() for w, g in zip(weights, gradients, strict=True)],
+    "Not normalized: over the whole model the scores must sum to 1.",
+    lambda weights, gradients: [shares([(w * g).abs()])[0] for w, g in zip(weights, gradients, strict=True)],
+    "You normalize each layer by itself. The sum in SNIP-4 runs over all weights of the model.",
+    lambda weights, gradients: shares([w * g for w, g in zip(weights, gradients, strict=True)]),
+    "Signs are still there. A connection matters whether the loss would rise or fall: take absolute values.",
+    lambda weights, gradients: shares([w.abs() for w in weights]),
+    "That is the magnitude: it never looks at the loss.",
 )
 
 
 def loss_and_weights(generator: torch.Generator) -> tuple[Callable, Tensor, int]:
-    target = 3 * torch.randn(5, generator=generator, dtype=torch.float64)
-    weights = torch.randn(5, generator=generator, dtype=torch.float64)
+    target, weights = 3 * draw(generator, 5), draw(generator, 5)
     return (lambda w: ((w - target) ** 2).sum()), weights, int(torch.randint(0, 5, (1,), generator=generator))
 
 
@@ -66,32 +53,22 @@ def edited(weights: Tensor, index: int, value: float) -> Tensor:
     return weights
 
 
-EXACT_EFFECT = Exercise(
+EXERCISES["exact_effect"] = Exercise(
     loss_and_weights,
     lambda loss, weights, j: loss(weights) - loss(edited(weights, j, 0)),
-    (
-        Mistake(
-            lambda loss, weights, j: loss(edited(weights, j, 0)) - loss(weights),
-            "The sign is turned: SNIP-2 is the loss with the connection minus the loss without it.",
-        ),
-        Mistake(
-            lambda loss, weights, j: (loss(weights) - loss(edited(weights, j, 0))).abs(),
-            "SNIP-2 has a sign, and it tells something: positive means that the loss falls without the connection.",
-        ),
-        Mistake(
-            lambda loss, weights, j: loss(edited(weights, j, 0)),
-            "That is the loss without the connection. Its effect is the difference from the loss with it.",
-        ),
-        Mistake(
-            lambda loss, weights, j: loss(weights) - loss(edited(weights, j, 1)),
-            "You set the weight to 1. It is the indicator c_j that goes from 1 to 0, and c_j · w_j with it.",
-        ),
-    ),
+    lambda loss, weights, j: loss(edited(weights, j, 0)) - loss(weights),
+    "The sign is turned: SNIP-2 is the loss with the connection minus the loss without it.",
+    lambda loss, weights, j: (loss(weights) - loss(edited(weights, j, 0))).abs(),
+    "SNIP-2 has a sign, and it tells something: positive means that the loss falls without the connection.",
+    lambda loss, weights, j: loss(edited(weights, j, 0)),
+    "That is the loss without the connection. Its effect is the difference from the loss with it.",
+    lambda loss, weights, j: loss(weights) - loss(edited(weights, j, 1)),
+    "You set the weight to 1. It is the indicator c_j that goes from 1 to 0, and c_j · w_j with it.",
 )
 
 
 def batch_gradients(generator: torch.Generator) -> tuple[Tensor, Tensors, list[int]]:
-    weight, first, second, third = torch.randn(4, 6, generator=generator, dtype=torch.float64)
+    weight, first, second, third = draw(generator, 4, 6)
     return weight, [first, second, third], [10, 10, 4]
 
 
@@ -99,31 +76,17 @@ def mean_of(tensors: Tensors, sizes: list[int]) -> Tensor:
     return sum(tensor * size for tensor, size in zip(tensors, sizes, strict=True)) / sum(sizes)
 
 
-SEVERAL_BATCHES = Exercise(
+EXERCISES["several_batches"] = Exercise(
     batch_gradients,
     lambda weight, gradients, sizes: (weight * mean_of(gradients, sizes)).abs(),
-    (
-        Mistake(
-            lambda weight, gradients, sizes: mean_of([(weight * g).abs() for g in gradients], sizes),
-            "You take |·| in each batch, then average. SNIP-3 derives the mean loss: average first, |·| last.",
-        ),
-        Mistake(
-            lambda weight, gradients, sizes: (weight * sum(gradients) / len(gradients)).abs(),
-            "The batches have different sizes: weigh each gradient by its number of samples.",
-        ),
-        Mistake(
-            lambda weight, gradients, sizes: (weight * gradients[-1]).abs(),
-            "Only the last batch counts in your result: was the gradient overwritten instead of accumulated?",
-        ),
-        Mistake(
-            lambda weight, gradients, sizes: (weight * mean_of(gradients, sizes) * sum(sizes)).abs(),
-            "The mean over all samples is missing its denominator: divide by the number of samples.",
-        ),
-        Mistake(
-            lambda weight, gradients, sizes: mean_of(gradients, sizes).abs(),
-            "That is |dL/dw|. The derivative by the indicator has the factor w.",
-        ),
-    ),
+    lambda weight, gradients, sizes: mean_of([(weight * g).abs() for g in gradients], sizes),
+    "You take |·| in each batch, then average. SNIP-3 derives the mean loss: average first, |·| last.",
+    lambda weight, gradients, sizes: (weight * sum(gradients) / len(gradients)).abs(),
+    "The batches have different sizes: weigh each gradient by its number of samples.",
+    lambda weight, gradients, sizes: (weight * gradients[-1]).abs(),
+    "Only the last batch counts in your result: was the gradient overwritten instead of accumulated?",
+    lambda weight, gradients, sizes: (weight * mean_of(gradients, sizes) * sum(sizes)).abs(),
+    "The mean over all samples is missing its denominator: divide by the number of samples.",
+    lambda weight, gradients, sizes: mean_of(gradients, sizes).abs(),
+    "That is |dL/dw|. The derivative by the indicator has the factor w.",
 )
-
-EXERCISES = {"sensitivity": SENSITIVITY, "exact_effect": EXACT_EFFECT, "several_batches": SEVERAL_BATCHES}

@@ -3,7 +3,10 @@
 import torch
 from torch import Tensor
 
-from pruning_lib.teaching.exercises.exercise import Exercise, Mistake
+from pruning_lib.teaching.exercises.exercise import Exercise, draw
+from pruning_lib.teaching.exercises.two_four import kept_by
+
+EXERCISES: dict[str, Exercise] = {}
 
 
 def tied_scores(generator: torch.Generator) -> tuple[Tensor, int]:
@@ -16,82 +19,47 @@ def top_k(scores: Tensor, k: int) -> Tensor:
     return keep
 
 
-def last_of_equals(scores: Tensor, k: int) -> Tensor:
-    return top_k(scores.flip(0), k).flip(0)
-
-
-TOP_K = Exercise(
+EXERCISES["top_k"] = Exercise(
     tied_scores,
     top_k,
-    (
-        Mistake(
-            lambda scores, k: scores >= scores.sort(descending=True).values[k - 1],
-            "Too many stay when scores tie: a threshold with >= keeps all that equal the k-th. Select by index.",
-        ),
-        Mistake(
-            lambda scores, k: scores > scores.sort(descending=True).values[k - 1],
-            "Too few stay when scores tie: a threshold with > drops all that equal the k-th. Select by index.",
-        ),
-        Mistake(
-            lambda scores, k: ~top_k(scores, k), "Your mask is the wrong way round: True means that a weight stays."
-        ),
-        Mistake(
-            lambda scores, k: top_k(-scores, k),
-            "You keep the smallest scores. Sort in descending order and keep the first k.",
-        ),
-        Mistake(
-            lambda scores, k: top_k(scores, k).double(),
-            "Right places, wrong kind: a mask is boolean (dtype torch.bool), True where a weight stays.",
-        ),
-        Mistake(last_of_equals, "Of equal scores the first must stay, you keep the last: is your sort stable?"),
-    ),
+    lambda scores, k: scores >= scores.sort(descending=True).values[k - 1],
+    "Too many stay when scores tie: a threshold with >= keeps all that equal the k-th. Select by index.",
+    lambda scores, k: scores > scores.sort(descending=True).values[k - 1],
+    "Too few stay when scores tie: a threshold with > drops all that equal the k-th. Select by index.",
+    lambda scores, k: ~top_k(scores, k),
+    "Your mask is the wrong way round: True means that a weight stays.",
+    lambda scores, k: top_k(-scores, k),
+    "You keep the smallest scores. Sort in descending order and keep the first k.",
+    lambda scores, k: top_k(scores, k).double(),
+    "Right places, wrong kind: a mask is boolean (dtype torch.bool), True where a weight stays.",
+    lambda scores, k: top_k(scores.flip(0), k).flip(0),
+    "Of equal scores the first must stay, you keep the last: is your sort stable?",
 )
 
 
-def random_weight(generator: torch.Generator) -> tuple[Tensor]:
-    return (torch.randn(4, 8, generator=generator, dtype=torch.float64),)
-
-
-def largest_two(groups: Tensor) -> Tensor:
-    return torch.zeros_like(groups, dtype=torch.bool).scatter(-1, groups.topk(2, dim=-1).indices, True)
-
-
 def two_of_four(weight: Tensor) -> Tensor:
-    return largest_two(weight.abs().view(-1, 4)).view(weight.shape)
+    return kept_by(weight.abs())
 
 
-TWO_OF_FOUR = Exercise(
-    random_weight,
+EXERCISES["two_of_four"] = Exercise(
+    lambda generator: (draw(generator, 4, 8),),
     two_of_four,
-    (
-        Mistake(
-            lambda weight: largest_two(weight.view(-1, 4)).view(weight.shape),
-            "You rank signed values, so a large negative weight goes first. Rank absolute values.",
-        ),
-        Mistake(
-            lambda weight: two_of_four(weight.T.contiguous()).T,
-            "Your groups of four run down the columns. They run along a row: consecutive inputs of one neuron.",
-        ),
-        Mistake(
-            lambda weight: top_k(weight.abs().flatten(), weight.numel() // 2).view(weight.shape),
-            "You keep half of the whole matrix. The rule holds in every group of four: exactly two stay in each.",
-        ),
-        Mistake(
-            lambda weight: weight * two_of_four(weight),
-            "These are the pruned weights. Asked for is the mask: a boolean tensor, True where a weight stays.",
-        ),
-        Mistake(
-            lambda weight: ~two_of_four(weight), "Your mask is the wrong way round: True means that a weight stays."
-        ),
-    ),
+    kept_by,
+    "You rank signed values, so a large negative weight goes first. Rank absolute values.",
+    lambda weight: two_of_four(weight.T.contiguous()).T,
+    "Your groups of four run down the columns. They run along a row: consecutive inputs of one neuron.",
+    lambda weight: top_k(weight.abs().flatten(), weight.numel() // 2).view(weight.shape),
+    "You keep half of the whole matrix. The rule holds in every group of four: exactly two stay in each.",
+    lambda weight: weight * two_of_four(weight),
+    "These are the pruned weights. Asked for is the mask: a boolean tensor, True where a weight stays.",
+    lambda weight: ~two_of_four(weight),
+    "Your mask is the wrong way round: True means that a weight stays.",
 )
 
 
 def two_layers(generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor, int]:
-    def draw(*shape: int) -> Tensor:
-        return torch.randn(*shape, generator=generator, dtype=torch.float64)
-
-    return draw(5, 5), draw(5), draw(5, 5), int(torch.randint(0, 5, (1,), generator=generator))
+    index = int(torch.randint(0, 5, (1,), generator=generator))
+    return draw(generator, 5, 5), draw(generator, 5), draw(generator, 5, 5), index
 
 
 def without(tensor: Tensor, index: int, dim: int) -> Tensor:
@@ -106,36 +74,24 @@ def remove_neuron(w1: Tensor, b1: Tensor, w2: Tensor, index: int) -> tuple[Tenso
     return without(w1, index, 0), without(b1, index, 0), without(w2, index, 1)
 
 
-REMOVE_NEURON = Exercise(
+EXERCISES["remove_neuron"] = Exercise(
     two_layers,
     remove_neuron,
-    (
-        Mistake(
-            lambda w1, b1, w2, index: (without(w1, index, 0), b1, without(w2, index, 1)),
-            "The bias still has an entry for the neuron that is gone.",
-        ),
-        Mistake(
-            lambda w1, b1, w2, index: (without(w1, index, 1), without(b1, index, 0), without(w2, index, 0)),
-            "You took a column of w1 and a row of w2. Weights are (out, in): take a row of w1 and a column of w2.",
-        ),
-        Mistake(
-            lambda w1, b1, w2, index: (without(w1, index, 0), without(b1, index, 0), without(w2, index, 0)),
-            "From w2 you took a row, which is one of its own neurons. What read the removed neuron is a column of w2.",
-        ),
-        Mistake(
-            lambda w1, b1, w2, index: (without(w1, index, 0), without(b1, index, 0), w2),
-            "w2 still reads the removed neuron: its column must go too, else the shapes do not fit.",
-        ),
-        Mistake(
-            lambda w1, b1, w2, index: (zeroed(w1, index, 0), zeroed(b1, index, 0), zeroed(w2, index, 1)),
-            "You write zeros. Removing means smaller tensors: leave the row, the bias entry and the column out.",
-        ),
-    ),
+    lambda w1, b1, w2, index: (without(w1, index, 0), b1, without(w2, index, 1)),
+    "The bias still has an entry for the neuron that is gone.",
+    lambda w1, b1, w2, index: (without(w1, index, 1), without(b1, index, 0), without(w2, index, 0)),
+    "You took a column of w1 and a row of w2. Weights are (out, in): take a row of w1 and a column of w2.",
+    lambda w1, b1, w2, index: (without(w1, index, 0), without(b1, index, 0), without(w2, index, 0)),
+    "From w2 you took a row, which is one of its own neurons. What read the removed neuron is a column of w2.",
+    lambda w1, b1, w2, index: (without(w1, index, 0), without(b1, index, 0), w2),
+    "w2 still reads the removed neuron: its column must go too, else the shapes do not fit.",
+    lambda w1, b1, w2, index: (zeroed(w1, index, 0), zeroed(b1, index, 0), zeroed(w2, index, 1)),
+    "You write zeros. Removing means smaller tensors: leave the row, the bias entry and the column out.",
 )
 
 
 def momentum_step(generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    weight, velocity, gradient = torch.randn(3, 6, generator=generator, dtype=torch.float64)
+    weight, velocity, gradient = draw(generator, 3, 6)
     keep = torch.rand(6, generator=generator) < 0.6
     keep[0], keep[1] = True, False
     return weight, velocity, gradient, keep
@@ -145,36 +101,17 @@ def masked_step(weight: Tensor, velocity: Tensor, gradient: Tensor, keep: Tensor
     return (weight - 0.1 * (0.9 * velocity + gradient)) * keep
 
 
-MASKED_STEP = Exercise(
+EXERCISES["masked_step"] = Exercise(
     momentum_step,
     masked_step,
-    (
-        Mistake(
-            lambda weight, velocity, gradient, keep: weight - 0.1 * (0.9 * velocity + gradient),
-            "The mask is lost in the step: masked weights are no longer zero.",
-        ),
-        Mistake(
-            lambda weight, velocity, gradient, keep: weight - 0.1 * (0.9 * velocity + gradient * keep),
-            "Masking the gradient is not enough: the velocity gathered before the mask still moves the weight.",
-        ),
-        Mistake(
-            lambda weight, velocity, gradient, keep: weight - 0.1 * (0.9 * velocity * keep + gradient),
-            "Masking the velocity is not enough: the new gradient still moves the weight.",
-        ),
-        Mistake(
-            lambda weight, velocity, gradient, keep: weight - 0.1 * (0.9 * velocity + gradient) * keep,
-            "You mask the step, but not the weight: what was not zero before the mask came stays as it was.",
-        ),
-        Mistake(
-            lambda weight, velocity, gradient, keep: (weight + 0.1 * (0.9 * velocity + gradient)) * keep,
-            "You walk uphill: the step is minus lr times the new velocity.",
-        ),
-    ),
+    lambda weight, velocity, gradient, keep: weight - 0.1 * (0.9 * velocity + gradient),
+    "The mask is lost in the step: masked weights are no longer zero.",
+    lambda weight, velocity, gradient, keep: weight - 0.1 * (0.9 * velocity + gradient * keep),
+    "Masking the gradient is not enough: the velocity gathered before the mask still moves the weight.",
+    lambda weight, velocity, gradient, keep: weight - 0.1 * (0.9 * velocity * keep + gradient),
+    "Masking the velocity is not enough: the new gradient still moves the weight.",
+    lambda weight, velocity, gradient, keep: weight - 0.1 * (0.9 * velocity + gradient) * keep,
+    "You mask the step, but not the weight: what was not zero before the mask came stays as it was.",
+    lambda weight, velocity, gradient, keep: (weight + 0.1 * (0.9 * velocity + gradient)) * keep,
+    "You walk uphill: the step is minus lr times the new velocity.",
 )
-
-EXERCISES = {
-    "top_k": TOP_K,
-    "two_of_four": TWO_OF_FOUR,
-    "remove_neuron": REMOVE_NEURON,
-    "masked_step": MASKED_STEP,
-}

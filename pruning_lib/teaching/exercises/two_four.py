@@ -3,11 +3,9 @@
 import torch
 from torch import Tensor
 
-from pruning_lib.teaching.exercises.exercise import Exercise, Mistake
+from pruning_lib.teaching.exercises.exercise import Exercise, draw
 
-
-def draw(generator: torch.Generator, *shape: int) -> Tensor:
-    return torch.randn(*shape, generator=generator, dtype=torch.float64)
+EXERCISES: dict[str, Exercise] = {}
 
 
 def kept_by(scores: Tensor) -> Tensor:
@@ -21,32 +19,21 @@ def strided(weight: Tensor) -> Tensor:
     return weight.view(len(weight), 4, -1).mT.flatten(1)
 
 
-MASK = Exercise(
+EXERCISES["two_four_mask"] = Exercise(
     lambda generator: (draw(generator, 4, 8),),
     lambda weight: kept_by(weight.abs()),
-    (
-        Mistake(kept_by, "You compare signed values: −9 would go before 1. Take the absolute value first."),
-        Mistake(
-            lambda weight: kept_by(weight.abs().T).T,
-            "Your groups run down the columns, over four outputs. They lie within a row, along the inputs.",
-        ),
-        Mistake(
-            lambda weight: kept_by(strided(weight.abs())).view(len(weight), -1, 4).mT.flatten(1),
-            "Your groups stride through the row, every second column here. A group is four *neighboring* columns.",
-        ),
-        Mistake(
-            lambda weight: ~kept_by(weight.abs()),
-            "Your mask is True where a weight goes. Here True means that it stays.",
-        ),
-        Mistake(
-            lambda weight: weight.abs() >= weight.abs().median(),
-            "Half of all weights stay, but not two of every four: that is unstructured pruning at 50 %.",
-        ),
-        Mistake(
-            lambda weight: weight * kept_by(weight.abs()),
-            "You return the pruned weight. Asked for is the mask, True and False.",
-        ),
-    ),
+    kept_by,
+    "You compare signed values: −9 would go before 1. Take the absolute value first.",
+    lambda weight: kept_by(weight.abs().T).T,
+    "Your groups run down the columns, over four outputs. They lie within a row, along the inputs.",
+    lambda weight: kept_by(strided(weight.abs())).view(len(weight), -1, 4).mT.flatten(1),
+    "Your groups stride through the row, every second column here. A group is four *neighboring* columns.",
+    lambda weight: ~kept_by(weight.abs()),
+    "Your mask is True where a weight goes. Here True means that it stays.",
+    lambda weight: weight.abs() >= weight.abs().median(),
+    "Half of all weights stay, but not two of every four: that is unstructured pruning at 50 %.",
+    lambda weight: weight * kept_by(weight.abs()),
+    "You return the pruned weight. Asked for is the mask, True and False.",
 )
 
 
@@ -60,27 +47,17 @@ def places(row: Tensor) -> list[tuple[int, int]]:
     return [tuple(group.nonzero().flatten().tolist()) for group in row.view(-1, 4)]
 
 
-NIBBLES = Exercise(
+EXERCISES["two_four_nibbles"] = Exercise(
     two_four_row,
     lambda row: [low | high << 2 for low, high in places(row)],
-    (
-        Mistake(
-            lambda row: [low << 2 | high for low, high in places(row)],
-            "The halves are swapped: the first index belongs in the lower two bits, the second in the upper two.",
-        ),
-        Mistake(
-            lambda row: [low | high << 1 for low, high in places(row)],
-            "An index takes two bits: shift the second one by 2. With a shift by 1 the two overlap.",
-        ),
-        Mistake(
-            lambda row: [1 << low | 1 << high for low, high in places(row)],
-            "That is a bit mask, one bit for each weight. It takes four bits too, but the hardware reads two indices.",
-        ),
-        Mistake(
-            lambda row: [(3 - high) | (3 - low) << 2 for low, high in places(row)],
-            "You count the places from the right. Index 0 is the first weight of the group.",
-        ),
-    ),
+    lambda row: [low << 2 | high for low, high in places(row)],
+    "The halves are swapped: the first index belongs in the lower two bits, the second in the upper two.",
+    lambda row: [low | high << 1 for low, high in places(row)],
+    "An index takes two bits: shift the second one by 2. With a shift by 1 the two overlap.",
+    lambda row: [1 << low | 1 << high for low, high in places(row)],
+    "That is a bit mask, one bit for each weight. It takes four bits too, but the hardware reads two indices.",
+    lambda row: [(3 - high) | (3 - low) << 2 for low, high in places(row)],
+    "You count the places from the right. Index 0 is the first weight of the group.",
 )
 
 
@@ -98,33 +75,19 @@ def starts(indices: Tensor) -> Tensor:
     return 4 * (torch.arange(indices.shape[1]) // 2)
 
 
-MULTIPLEXER = Exercise(
+EXERCISES["two_four_multiplexer"] = Exercise(
     packed_inputs,
     lambda values, indices, x: product(values, indices + starts(indices), x),
-    (
-        Mistake(
-            lambda values, indices, x: product(values, indices, x),
-            "All your operands come from the first four rows of x. Value j belongs to group ⌊j/2⌋, which starts at "
-            "row 4⌊j/2⌋.",
-        ),
-        Mistake(
-            lambda values, indices, x: product(values, indices + 4 * torch.arange(indices.shape[1]), x),
-            "You step four rows for every value. There are two values in each group: step after two.",
-        ),
-        Mistake(
-            lambda values, indices, x: product(values, indices + 4 * (torch.arange(indices.shape[1]) % 2), x),
-            "You go back and forth between two groups (j mod 2). Values 0 and 1 belong to group 0, 2 and 3 to group 1: "
-            "⌊j/2⌋.",
-        ),
-        Mistake(
-            lambda values, indices, x: product(values, indices + 2 * (torch.arange(indices.shape[1]) // 2), x),
-            "Your groups are two wide. Two values are stored, but they stand for four columns.",
-        ),
-        Mistake(
-            lambda values, indices, x: x[indices + starts(indices)].sum(1),
-            "You add the selected operands without their weights: multiply by the values first.",
-        ),
-    ),
+    lambda values, indices, x: product(values, indices, x),
+    "All your operands come from the first four rows of x. Value j belongs to group ⌊j/2⌋, which starts at row 4⌊j/2⌋.",
+    lambda values, indices, x: product(values, indices + 4 * torch.arange(indices.shape[1]), x),
+    "You step four rows for every value. There are two values in each group: step after two.",
+    lambda values, indices, x: product(values, indices + 4 * (torch.arange(indices.shape[1]) % 2), x),
+    "You go back and forth between two groups (j mod 2). Values 0 and 1 belong to group 0, 2 and 3 to group 1: ⌊j/2⌋.",
+    lambda values, indices, x: product(values, indices + 2 * (torch.arange(indices.shape[1]) // 2), x),
+    "Your groups are two wide. Two values are stored, but they stand for four columns.",
+    lambda values, indices, x: x[indices + starts(indices)].sum(1),
+    "You add the selected operands without their weights: multiply by the values first.",
 )
 
 
@@ -133,35 +96,21 @@ def formats(generator: torch.Generator) -> tuple[int, float]:
     return bits, 0.3 + 0.6 * float(torch.rand(1, generator=generator))
 
 
-SHARES = Exercise(
+EXERCISES["two_four_shares"] = Exercise(
     formats,
     lambda bits, sparsity: ((bits / 2 + 1) / bits, (1 - sparsity) * (bits + 32) / bits),
-    (
-        Mistake(
-            lambda bits, sparsity: (0.5, 1 - sparsity),
-            "You count the values only. Where they belong has to be stored too.",
-        ),
-        Mistake(
-            lambda bits, sparsity: ((bits / 2 + 2) / bits, (1 - sparsity) * (bits + 32) / bits),
-            "Your 2:4 takes 2 bits more per weight. It is 2 bits per *kept* value, and every second one is kept.",
-        ),
-        Mistake(
-            lambda bits, sparsity: ((bits / 2 + 1) / bits, (1 - sparsity) * (bits + 2) / bits),
-            "2 bits are enough within a group of four. CSR names the column in the whole row, in 32 bits.",
-        ),
-        Mistake(
-            lambda bits, sparsity: ((bits / 2 + 1) / bits, (1 - sparsity) * (bits + 4) / bits),
-            "You mix bytes and bits: a column number takes 4 bytes, that is 32 bits.",
-        ),
-        Mistake(
-            lambda bits, sparsity: ((bits / 2 + 1) / bits, sparsity * (bits + 32) / bits),
-            "Sparsity is the share of zeros. CSR stores the others, 1 − sparsity.",
-        ),
-        Mistake(
-            lambda bits, sparsity: (bits / 2 + 1, (1 - sparsity) * (bits + 32)),
-            "Those are bits per weight. Divide by the dense number's bits to get the share.",
-        ),
-    ),
+    lambda bits, sparsity: (0.5, 1 - sparsity),
+    "You count the values only. Where they belong has to be stored too.",
+    lambda bits, sparsity: ((bits / 2 + 2) / bits, (1 - sparsity) * (bits + 32) / bits),
+    "Your 2:4 takes 2 bits more per weight. It is 2 bits per *kept* value, and every second one is kept.",
+    lambda bits, sparsity: ((bits / 2 + 1) / bits, (1 - sparsity) * (bits + 2) / bits),
+    "2 bits are enough within a group of four. CSR names the column in the whole row, in 32 bits.",
+    lambda bits, sparsity: ((bits / 2 + 1) / bits, (1 - sparsity) * (bits + 4) / bits),
+    "You mix bytes and bits: a column number takes 4 bytes, that is 32 bits.",
+    lambda bits, sparsity: ((bits / 2 + 1) / bits, sparsity * (bits + 32) / bits),
+    "Sparsity is the share of zeros. CSR stores the others, 1 − sparsity.",
+    lambda bits, sparsity: (bits / 2 + 1, (1 - sparsity) * (bits + 32)),
+    "Those are bits per weight. Divide by the dense number's bits to get the share.",
 )
 
 
@@ -192,45 +141,21 @@ def least_time(
     return times[0] / times[1]
 
 
-SPEED_UP = Exercise(
+EXERCISES["two_four_speed_up"] = Exercise(
     layers,
     least_time,
-    (
-        Mistake(
-            lambda *layer: least_time(*layer, join=min),
-            "You take the faster of the two. A layer has to compute *and* to move: the slower one is the limit.",
-        ),
-        Mistake(
-            lambda *layer: least_time(*layer, join=lambda a, b: a + b),
-            "You add both times. While a GPU multiplies it loads the next tile: the roofline takes the maximum.",
-        ),
-        Mistake(
-            lambda *layer: least_time(*layer, share=(1.0, 0.5)),
-            "You halve the weights' bytes. With the indices they are 0.5625 of dense float16.",
-        ),
-        Mistake(
-            lambda *layer: least_time(*layer, others=0),
-            "You count the weights only. The inputs are read and the outputs written too, width·tokens numbers each.",
-        ),
-        Mistake(
-            lambda *layer: least_time(*layer, size=1),
-            "You count one byte for each number. A float16 takes two.",
-        ),
-        Mistake(
-            lambda *layer: least_time(*layer, faster=1),
-            "Sparse tensor cores have twice the peak: on the 2:4 weight divide the operations by 2·peak.",
-        ),
-        Mistake(
-            lambda *layer: 1 / least_time(*layer),
-            "That is the time ratio sparse over dense. A speed-up is dense over sparse, above 1.",
-        ),
-    ),
+    lambda *layer: least_time(*layer, join=min),
+    "You take the faster of the two. A layer has to compute *and* to move: the slower one is the limit.",
+    lambda *layer: least_time(*layer, join=lambda a, b: a + b),
+    "You add both times. While a GPU multiplies it loads the next tile: the roofline takes the maximum.",
+    lambda *layer: least_time(*layer, share=(1.0, 0.5)),
+    "You halve the weights' bytes. With the indices they are 0.5625 of dense float16.",
+    lambda *layer: least_time(*layer, others=0),
+    "You count the weights only. The inputs are read and the outputs written too, width·tokens numbers each.",
+    lambda *layer: least_time(*layer, size=1),
+    "You count one byte for each number. A float16 takes two.",
+    lambda *layer: least_time(*layer, faster=1),
+    "Sparse tensor cores have twice the peak: on the 2:4 weight divide the operations by 2·peak.",
+    lambda *layer: 1 / least_time(*layer),
+    "That is the time ratio sparse over dense. A speed-up is dense over sparse, above 1.",
 )
-
-EXERCISES = {
-    "two_four_mask": MASK,
-    "two_four_nibbles": NIBBLES,
-    "two_four_multiplexer": MULTIPLEXER,
-    "two_four_shares": SHARES,
-    "two_four_speed_up": SPEED_UP,
-}

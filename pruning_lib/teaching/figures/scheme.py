@@ -1,14 +1,12 @@
 """Picture of TAX-7: every method of the registry, placed by structure and by time."""
 
-import textwrap
-
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from pruning_lib.structure import keep_largest, keep_n_of_m
-from pruning_lib.taxonomy import STRUCTURES, TIMES, Method, find
+from pruning_lib.taxonomy import STRUCTURES, TIMES, Method, methods_of
 from pruning_lib.teaching.figures.structures import keep_rows
 from pruning_lib.teaching.figures.style import (
     PANEL,
@@ -31,7 +29,7 @@ INCH = WIDTH / (COLUMN * len(STRUCTURES) - LEFT)  # inches per unit
 @in_style
 def scheme() -> Figure:
     """Columns: what is removed. Rows: when. A box names the method, its notebook, and the data it needs to choose."""
-    rows = {time: max(1, *(len(find(structure, time)) for structure in STRUCTURES)) for time in TIMES}
+    rows = {time: max(1, *(len(methods_of(structure, time)) for structure in STRUCTURES)) for time in TIMES}
     height = TOP + sum(rows.values()) * LINE + len(TIMES) * 0.35
     figure = new_figure(WIDTH, height * INCH + 0.4)
     ax = figure.subplots()
@@ -50,7 +48,7 @@ def scheme() -> Figure:
         ax.add_patch(Rectangle((LEFT, top), 0.1, size, color=TIME_COLORS[time]))
         for column, structure in enumerate(STRUCTURES):
             ax.add_patch(Rectangle((column * COLUMN + 0.05, top), COLUMN - 0.1, size, facecolor=PANEL))
-            draw_methods(ax, find(structure, time), column * COLUMN + COLUMN / 2, top, TIME_COLORS[time])
+            draw_methods(ax, methods_of(structure, time), column * COLUMN + COLUMN / 2, top, TIME_COLORS[time])
         top += size + 0.1
     draw_legend(figure, "kept", "pruned")
     return figure
@@ -72,5 +70,4 @@ def draw_methods(ax: Axes, methods: list[Method], center: float, top: float, col
         left, right = center - COLUMN / 2 + 0.3, center + COLUMN / 2 - 0.3
         ax.text(left, y - 0.13, method.name, va="center", fontweight="bold")
         ax.text(right, y - 0.13, method.notebook[:2], va="center", ha="right")
-        needs = textwrap.shorten(method.data.split(";")[0], 40, placeholder=" …")
-        ax.text(left, y + 0.16, f"data: {needs}", va="center", fontsize=SMALL)
+        ax.text(left, y + 0.16, f"data: {method.data}", va="center", fontsize=SMALL)

@@ -9,7 +9,8 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from pruning_lib.files import CHECKOUT
+import nbformat
+
 from pruning_lib.reproduction.parameters import chosen, notebook_paths
 from pruning_lib.teaching.homework.source import read
 from pruning_lib.teaching.homework.versions import assignment, solutions, student
@@ -88,8 +89,6 @@ def build(names: Iterable[str], folder: Path, out: Path, nbgrader: Path = NBGRAD
 
 def fill(temporary: Path, files: dict, names: list[str], out: Path, nbgrader: Path) -> None:
     """Write `files`, release the assignments `names`, and only then move it all to `out`."""
-    import nbformat
-
     for place, notebook in files.items():
         path = temporary / place
         path.parent.mkdir(parents=True, exist_ok=True)

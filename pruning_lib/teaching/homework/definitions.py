@@ -5,7 +5,7 @@ import builtins
 import symtable
 from typing import Any
 
-from pruning_lib.teaching.homework.source import Written
+from pruning_lib.teaching.homework.source import Written, statements
 
 
 def imports_and_definitions(notebook: Any, exercises: list[Written], where: str) -> str:
@@ -40,7 +40,9 @@ def imports_and_definitions(notebook: Any, exercises: list[Written], where: str)
 def bound(cells: list[Any]) -> dict[str, tuple[int, ast.stmt]]:
     """Return name -> (place, statement) for what `cells` import or define at their top level; the last one counts."""
     found: dict[str, tuple[int, ast.stmt]] = {}
-    for place, node in enumerate(node for cell in cells if cell.cell_type == "code" for node in statements(cell)):
+    for place, node in enumerate(
+        node for cell in cells if cell.cell_type == "code" for node in statements(cell.source)
+    ):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 found[alias.asname or alias.name.split(".")[0]] = place, ast.Import([alias])
@@ -50,14 +52,6 @@ def bound(cells: list[Any]) -> dict[str, tuple[int, ast.stmt]]:
         elif isinstance(node, ast.FunctionDef | ast.ClassDef):
             found[node.name] = place, node
     return found
-
-
-def statements(cell: Any) -> list[ast.stmt]:
-    """Return the statements of a code cell; none if it has magic commands: nothing is taken from such a cell."""
-    try:
-        return ast.parse(cell.source).body
-    except SyntaxError:
-        return []
 
 
 def free_names(code: str) -> set[str]:

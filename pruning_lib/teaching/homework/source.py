@@ -23,6 +23,7 @@ FOLDED = re.compile(
 )
 SOLUTION = "<summary>Solution</summary>"
 CHECK = "exercises.check("
+CHECKED = re.compile(r"exercises\.check\('\w+', \w+\)")  # as `ast.unparse` writes it
 
 
 @dataclass(frozen=True)
@@ -107,13 +108,13 @@ def exercise(index: int, before: str, source: str, after: str, where: str) -> Wr
         raise ValueError(f"{where}: no solution: the next text must begin with <details>{SOLUTION}, then ```python")
     code = solution["code"].rstrip()
     try:
-        statements = ast.parse(code).body
+        parts = ast.parse(code).body
     except SyntaxError as error:
         raise ValueError(f"{where}: the solution is no Python: {error}") from None
-    if len(statements) != 1 or not isinstance(statements[0], ast.FunctionDef):
+    if len(parts) != 1 or not isinstance(parts[0], ast.FunctionDef):
         raise ValueError(f"{where}: the solution must be one function, {stub.name}")
-    if signature(statements[0]) != signature(stub):
-        raise ValueError(f"{where}: the solution is {signature(statements[0])}, must be {signature(stub)} as the stub")
+    if signature(parts[0]) != signature(stub):
+        raise ValueError(f"{where}: the solution is {signature(parts[0])}, must be {signature(stub)} as the stub")
     lines = source.splitlines()[: stub.body[-1].lineno - 1]
     return Written(
         cell=index,
@@ -132,33 +133,26 @@ def exercise(index: int, before: str, source: str, after: str, where: str) -> Wr
 def stub_and_check(source: str, where: str) -> tuple[ast.FunctionDef, ast.Expr]:
     """Return the two statements of an exercise's code cell."""
     try:
-        statements = ast.parse(source).body
+        parts = ast.parse(source).body
     except SyntaxError as error:
         raise ValueError(f"{where}: the code is no Python: {error}") from None
-    if len(statements) == 2 and is_stub(source) and is_check(statements[1]):
-        return statements[0], statements[1]
+    if len(parts) == 2 and is_stub(source) and CHECKED.fullmatch(ast.unparse(parts[1])):
+        return parts[0], parts[1]
     raise ValueError(f"{where}: the code must be a stub, 'def name(…):' and '...', then {CHECK}\"…\", name)")
 
 
 def is_stub(source: str) -> bool:
     """Whether `source` begins with a function left to be written."""
+    first = next(iter(statements(source)), None)
+    return isinstance(first, ast.FunctionDef) and ast.unparse(first.body[-1]) == "..."
+
+
+def statements(source: str) -> list[ast.stmt]:
+    """Return the statements of a code cell; none if it has magic commands: nothing is taken from such a cell."""
     try:
-        statements = ast.parse(source).body
+        return ast.parse(source).body
     except SyntaxError:
-        return False
-    return bool(statements) and isinstance(statements[0], ast.FunctionDef) and is_dots(statements[0].body[-1])
-
-
-def is_dots(statement: ast.stmt) -> bool:
-    return (
-        isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant) and statement.value.value is ...
-    )
-
-
-def is_check(statement: ast.stmt) -> bool:
-    return isinstance(statement, ast.Expr) and bool(
-        re.fullmatch(r"exercises\.check\('\w+', \w+\)", ast.unparse(statement))
-    )
+        return []
 
 
 def signature(function: ast.FunctionDef) -> str:

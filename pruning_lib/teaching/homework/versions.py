@@ -4,6 +4,8 @@ import copy
 import re
 from typing import Any
 
+import nbformat
+
 from pruning_lib.reproduction.committed import LANGUAGE
 from pruning_lib.reproduction.kernel import KERNELSPEC
 from pruning_lib.teaching.homework.definitions import imports_and_definitions
@@ -48,28 +50,26 @@ def assignment(notebook: Any, exercises: list[Written], name: str) -> Any:
     Of the lecture it has the imports and functions that the solutions use, and nothing that takes time. The points of
     a test are those of the difficulty; it fails with the hint of the check as its message.
     """
-    import nbformat
-
     title = re.match(r"# (.+)", notebook.cells[0].source)
     if not title:
         raise ValueError(f"{name}: the first cell is no title, must begin with '# '")
     points, minutes = sum(each.points for each in exercises), sum(each.minutes for each in exercises)
     cells = [
-        text_cell(
+        nbformat.v4.new_markdown_cell(
             f"# Homework {title[1]}\n\n"
             f"{len(exercises)} exercises, {points} points, about {minutes} minutes. They belong to the notebook "
             f"`notebooks/{name}.ipynb`; the equations have its numbers.\n\n"
             "Write each function in place of the `...`. The locked cell below it tests it, on new random input each "
             "time, and tells what is wrong. Before you hand in, run all cells from the top.",
-            "title",
+            id="title",
         ),
         graded_cell("imports", f"{TEST_IMPORTS}\n\n{imports_and_definitions(notebook, exercises, name)}", locked=True),
     ]
     for each in exercises:
         cells += [
-            text_cell(
+            nbformat.v4.new_markdown_cell(
                 "\n\n".join([f"{each.text} {counted(each.points)}.", *equations(notebook, each.text)]),
-                f"text_{each.name}",
+                id=f"text_{each.name}",
             ),
             graded_cell(each.name, each.solved, solution=True),
             graded_cell(f"test_{each.name}", test(each), locked=True, points=each.points),
@@ -108,24 +108,8 @@ def equations(notebook: Any, text: str) -> list[str]:
     return found
 
 
-def text_cell(source: str, name: str) -> Any:
-    import nbformat
-
-    return nbformat.v4.new_markdown_cell(source, id=name)
-
-
 def graded_cell(name: str, source: str, *, locked: bool = False, solution: bool = False, points: int = 0) -> Any:
     """Return a code cell with nbgrader's metadata, form 3; with `points` it is a test."""
-    import nbformat
-
-    nbgrader = {
-        "schema_version": 3,
-        "grade_id": name,
-        "grade": points > 0,
-        "solution": solution,
-        "locked": locked,
-        "task": False,
-    }
-    if points:
-        nbgrader["points"] = points
+    nbgrader = {"schema_version": 3, "grade_id": name, "solution": solution, "locked": locked, "task": False}
+    nbgrader |= {"grade": True, "points": points} if points else {"grade": False}
     return nbformat.v4.new_code_cell(source, id=name, metadata={"nbgrader": nbgrader})

@@ -47,7 +47,7 @@ function ofMethod(method, near, floor, published, chosen) {
   const { budget, data, goal, sparsity } = chosen;
   const { name } = method;
   if (method.time !== "after" && budget !== "full") return out(name, "needs training from scratch");
-  if (data === "none" && method.data !== "none") return out(name, `needs ${method.data} samples to choose what goes`);
+  if (data === "none" && method.data !== "none") return out(name, `needs ${method.data} to choose what goes`);
   const points = method.points.filter((point) => sparsity === ANY || apart(point.sparsity, sparsity) <= near);
   if (!points.length) return out(name, method.only);
   const moment = budget === "none" ? "cut" : "retrained";

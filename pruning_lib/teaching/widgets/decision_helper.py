@@ -33,7 +33,7 @@ class DecisionHelper(anywidget.AnyWidget):
 
     Parameters
     ----------
-    evidence : from `pruning_lib.reproduction.comparison.evidence`
+    evidence : from `pruning_lib.comparison.evidence`
     hardware, budget, data, goal, sparsity, loss : shown first; see `decision_rules.advise`
 
     All but `evidence` are traits that follow the page and may be set from Python; other values raise ValueError.

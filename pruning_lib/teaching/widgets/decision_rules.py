@@ -60,7 +60,7 @@ def advise(
 
     Parameters
     ----------
-    evidence : from `pruning_lib.reproduction.comparison.evidence`
+    evidence : from `pruning_lib.comparison.evidence`
     hardware, budget, data, goal : keys of `CHOICES`. Training needs the training set: without it the budget is "none".
     sparsity : one of the evidence's, or `ANY`. Of the points near it, or of all, each method stands at the one that
         gains most within `loss`, or, where none is within, at its most accurate
@@ -91,7 +91,7 @@ def of_method(
     if not after and budget != "full":
         return out(name, "needs training from scratch")
     if data == "none" and method["data"] != "none":
-        return out(name, f"needs {method['data']} samples to choose what goes")
+        return out(name, f"needs {method['data']} to choose what goes")
     points = [p for p in method["points"] if sparsity == ANY or apart(p["sparsity"], sparsity) <= near]
     if not points:
         return out(name, method["only"])

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pruning_lib.after_training.surgery import saliency, surgery
+from pruning_lib.after_training import sparsegpt
 from pruning_lib.checks import check_sparsity
 
 FORMS = ("exact", "synchronized", "cholesky")
@@ -65,7 +65,7 @@ def states(weight: Tensor, hessian: Tensor, sparsity: float = 0.5, mask_block: i
     ------
     ValueError : for anything else.
     """
-    check_layer(weight, hessian)
+    _check_layer(weight, hessian)
     rows, columns = weight.shape
     if not isinstance(mask_block, int) or not 1 <= mask_block <= columns:
         raise ValueError(f"mask_block is {mask_block!r}, must be a number of columns from 1 to {columns}")
@@ -73,23 +73,59 @@ def states(weight: Tensor, hessian: Tensor, sparsity: float = 0.5, mask_block: i
     for name, count in (("columns", columns), ("rows · mask_block", rows * mask_block)):
         if abs(count * sparsity - round(count * sparsity)) > 1e-9:
             raise ValueError(f"sparsity is {sparsity}: {name} · sparsity is {count * sparsity:g}, must be whole")
-    W, H = weight.double(), hessian.double()
-    inverses = list(shrinking_inverses(H))
-    used = torch.stack([pad(B, columns) for B in inverses])[:, None]
-    # GPT-7 in use: step j needs the first row of B = (H_{U_j})⁻¹ and its first entry
-    shared = in_order(W, H, sparsity, mask_block, [B[0] / B[0, 0] for B in inverses], [B[0, 0] for B in inverses], used)
-    U = torch.linalg.cholesky(torch.linalg.inv(H), upper=True)
-    # GPT-8: both are in row j of U, H⁻¹ = UᵀU, from the beginning
-    factor_rows, pivots = [U[j, j:] / U[j, j] for j in range(columns)], list(U.diagonal().square())
-    factored = in_order(W, H, sparsity, mask_block, factor_rows, pivots, U.expand(columns, 1, -1, -1))
-    return {
-        "exact": list(per_row(W, H, round(columns * sparsity))),
-        "synchronized": list(shared),
-        "cholesky": [state._replace(updates=0, entries=0) for state in factored],  # nothing changes in U
-    }
+    return {form: list(_states_of(form, weight.double(), hessian.double(), sparsity, mask_block)) for form in FORMS}
 
 
-def check_layer(weight: Tensor, hessian: Tensor) -> None:
+def _states_of(form: str, weight: Tensor, hessian: Tensor, sparsity: float, mask_block: int) -> Iterator[State]:
+    rows, columns = weight.shape
+    U = torch.linalg.cholesky(torch.linalg.inv(hessian), upper=True)
+
+    def used(left: Tensor) -> Tensor:
+        """What a step works with; `left` (rows, columns): what is there before it."""
+        if form == "cholesky":
+            return U[None]
+        return torch.stack([_inverse(hessian, of_row) for of_row in (left if form == "exact" else left[:1])])
+
+    everything = torch.ones_like(weight, dtype=torch.bool)
+    none, start = ~everything, np.full(weight.shape, "kept", dtype=object)
+    yield State(weight.clone(), start, none, 0.0, used(everything), [], 0, 0)
+    place = torch.arange(columns)
+    updated = {"exact": rows, "synchronized": 1, "cholesky": 0}[form]  # inverses that a step leaves behind
+    updates = entries = 0
+    for step in sparsegpt.steps(weight, hessian, sparsity, block=mask_block, damping=0, form=form):
+        q = step.columns[:, None]
+        done = ~step.keep if form == "exact" else place <= q
+        marks = np.full(weight.shape, "kept", dtype=object)
+        marks[step.compensated] = "moved"
+        marks[done & step.keep] = "frozen"
+        marks[done & ~step.keep] = "pruned"
+        marks[(place == q) & ~step.keep] = "now"
+        left = ~done | (place == q)  # before this step
+        yield State(
+            step.weight,
+            marks,
+            ~done & ~step.keep,
+            _layer_error(weight, step.weight, hessian),
+            used(left),
+            step.columns.tolist(),
+            updates,
+            entries,
+        )
+        updates, entries = updates + updated, entries + updated * (int(left[0].sum()) - 1) ** 2
+
+
+def _inverse(hessian: Tensor, left: Tensor) -> Tensor:
+    """(H_U)⁻¹ of the weights `left` (columns,), with zeros for what is gone."""
+    both = torch.outer(left, left)
+    return torch.zeros_like(hessian).masked_scatter_(both, torch.linalg.inv(hessian[left][:, left]))
+
+
+def _layer_error(weight: Tensor, pruned: Tensor, hessian: Tensor) -> float:
+    change = weight - pruned
+    return float((change @ hessian * change).sum())
+
+
+def _check_layer(weight: Tensor, hessian: Tensor) -> None:
     if weight.ndim != 2 or not (1 <= weight.shape[0] <= MOST_ROWS and 2 <= weight.shape[1] <= MOST_COLUMNS):
         shape = tuple(weight.shape)
         raise ValueError(f"weight has shape {shape}, must be (1 to {MOST_ROWS}, 2 to {MOST_COLUMNS}): all is drawn")
@@ -103,85 +139,6 @@ def check_layer(weight: Tensor, hessian: Tensor) -> None:
         raise ValueError("hessian is not symmetric and positive definite, must be: add damping to its diagonal before")
 
 
-def shrinking_inverses(hessian: Tensor) -> Iterator[Tensor]:
-    """(H_{U_1})⁻¹, (H_{U_2})⁻¹, …: the first is the only one that is inverted."""
-    B = torch.linalg.inv(hessian)
-    while len(B):
-        yield B
-        # GPT-7: (B − 1/B₁₁ · B_{:,1}B_{1,:})_{2:,2:}
-        B = (B - torch.outer(B[:, 0], B[0]) / B[0, 0])[1:, 1:]
-
-
-def pad(B: Tensor, columns: int) -> Tensor:
-    return torch.nn.functional.pad(B, (columns - len(B), 0, columns - len(B), 0))
-
-
-def layer_error(weight: Tensor, pruned: Tensor, hessian: Tensor) -> float:
-    change = weight - pruned
-    return float((change @ hessian * change).sum())
-
-
 def pruned(state: State) -> int:
     """How many weights are gone."""
     return int(np.isin(state.marks, ("now", "pruned")).sum())
-
-
-def per_row(weight: Tensor, hessian: Tensor, count: int) -> Iterator[State]:
-    """`count` weights of each row, each by a surgery of its own (OBS-5, OBS-12)."""
-    rows, columns = weight.shape
-    w, inverses = weight.clone(), torch.linalg.inv(hessian).repeat(rows, 1, 1)
-    marks, none = np.full(weight.shape, "kept", dtype=object), torch.zeros_like(weight, dtype=torch.bool)
-    yield State(w.clone(), marks.copy(), none, 0.0, inverses.clone(), [], 0, 0)
-    updates = entries = 0
-    for step in range(count):
-        used, chosen = inverses.clone(), []
-        for i in range(rows):
-            q = int(saliency(w[i], inverses[i]).argmin())
-            w[i], inverses[i] = surgery(w[i], inverses[i], q)
-            gone = np.isin(marks[i], ("now", "pruned"))
-            marks[i] = np.where(gone, "pruned", "moved")
-            marks[i, q] = "now"
-            chosen.append(q)
-        yield State(w.clone(), marks.copy(), none, layer_error(weight, w, hessian), used, chosen, updates, entries)
-        updates, entries = updates + rows, entries + rows * (columns - step - 1) ** 2
-
-
-def in_order(
-    weight: Tensor,
-    hessian: Tensor,
-    sparsity: float,
-    mask_block: int,
-    directions: list[Tensor],
-    pivots: list[Tensor],
-    used: Tensor,
-) -> Iterator[State]:
-    """Column by column (GPT-6); `directions[j]`: row 1 of (H_{U_j})⁻¹ over its first entry, `pivots[j]`."""
-    rows, columns = weight.shape
-    w, chosen = weight.clone(), torch.zeros_like(weight, dtype=torch.bool)  # True = pruned, now or later
-    yield State(w.clone(), np.full(weight.shape, "kept", dtype=object), chosen.clone(), 0.0, used[0], [], 0, 0)
-    updates = entries = 0
-    for j in range(columns):
-        if j % mask_block == 0:
-            block = slice(j, j + mask_block)
-            scores = w[:, block].square() / torch.stack(pivots[block])
-            chosen[:, block] = ~largest(scores, scores.numel() - round(scores.numel() * sparsity))
-        gone = chosen[:, j]
-        error = torch.where(gone, w[:, j], 0)
-        # GPT-5: only the weights to the right, U_j, are updated
-        w[:, j:] -= torch.outer(error, directions[j])
-        w[gone, j] = 0
-        marks = np.where(chosen.numpy(), "pruned", "frozen").astype(object)
-        marks[gone.numpy(), j] = "now"
-        marks[:, j + 1 :] = np.where(gone.numpy()[:, None], "moved", "kept")
-        planned = chosen.clone()
-        planned[:, : j + 1] = False
-        yield State(w.clone(), marks, planned, layer_error(weight, w, hessian), used[j], [j] * rows, updates, entries)
-        updates, entries = updates + 1, entries + (columns - j - 1) ** 2
-
-
-def largest(scores: Tensor, count: int) -> Tensor:
-    """True for the `count` largest scores, the first of equal ones, column by column."""
-    order = scores.T.flatten().argsort(descending=True, stable=True)
-    keep = torch.zeros(scores.numel(), dtype=torch.bool)
-    keep[order[:count]] = True
-    return keep.view(scores.T.shape).T

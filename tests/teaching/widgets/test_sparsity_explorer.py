@@ -11,6 +11,7 @@ import torch
 from matplotlib.figure import Figure
 
 from pruning_lib.structure import keep_largest, keep_n_of_m, keep_stripes
+from pruning_lib.structure.selection import count_kept
 from pruning_lib.teaching.widgets import sparsity_choice
 from pruning_lib.teaching.widgets.javascript import HERE, bundle
 from pruning_lib.teaching.widgets.sparsity_choice import STRUCTURES, choose_masks
@@ -156,10 +157,32 @@ console.log(JSON.stringify(answers));
 """
 
 
-def test_javascript_chooses_the_same_weights(tmp_path):
+def answered(folder, script, given):
+    """What `script` prints, run beside the module choice.mjs with `given` on its input, all as JSON."""
     node = shutil.which("node")
     if node is None:
         pytest.skip("node is not installed: the browser test compares counts only")
+    (folder / "choice.mjs").write_text((HERE / "sparsity_choice.js").read_text(encoding="utf-8"))
+    (folder / "script.mjs").write_text(script)
+    command, text = [node, "script.mjs"], json.dumps(given)
+    run = subprocess.run(command, input=text, cwd=folder, capture_output=True, text=True, check=True, timeout=60)
+    return json.loads(run.stdout)
+
+
+COUNTS = """
+import { readFileSync } from "node:fs";
+import { roundHalfEven } from "./choice.mjs";
+const cases = JSON.parse(readFileSync(0));
+console.log(JSON.stringify(cases.map(([total, sparsity]) => roundHalfEven(total * (1 - sparsity)))));
+"""
+
+
+def test_javascript_counts_as_python_does(tmp_path):
+    cases = [(total, thousandths / 1000) for total in [*range(1, 41), 150, 999_999] for thousandths in range(1001)]
+    assert answered(tmp_path, COUNTS, cases) == [count_kept(*case) for case in cases]
+
+
+def test_javascript_chooses_the_same_weights(tmp_path):
     constant = {name: torch.full(shape, -0.5) for name, shape in SHAPES.items()}
     zeros = {name: torch.zeros(shape) * -1 for name, shape in SHAPES.items()}  # minus zero: equal to zero, other bits
     mirrored = {name: torch.cat([weight, -weight.flip(1)]) for name, weight in random_weights(2).items()}  # tied sums
@@ -173,15 +196,8 @@ def test_javascript_chooses_the_same_weights(tmp_path):
         for scope in (("global", "layer") if structure == "unstructured" else ("global",))
         for sparsity in levels
     ]
-    (tmp_path / "choice.mjs").write_text((HERE / "sparsity_choice.js").read_text(encoding="utf-8"))
-    (tmp_path / "compare.mjs").write_text(NODE)
     weights = [(explorer.layers, base64.b64encode(explorer.values).decode()) for explorer in explorers]
-    given = json.dumps({"weights": weights, "cases": cases})
-    command = [node, "compare.mjs"]
-    answered = subprocess.run(
-        command, input=given, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60
-    )
-    answers = json.loads(answered.stdout)
+    answers = answered(tmp_path, NODE, {"weights": weights, "cases": cases})
     assert len(answers) == len(cases) == 5 * 8 * 9
     for (which, *how), answer in zip(cases, answers, strict=True):
         structure, scope, sparsity = how

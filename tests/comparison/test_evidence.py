@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from pruning_lib.reproduction.comparison import VARIANTS
-from pruning_lib.reproduction.comparison.evidence import evidence
+from pruning_lib.comparison import VARIANTS
+from pruning_lib.comparison.evidence import evidence
 from tests.comparison_runs import DENSE_BYTES, latency, made_up, runs
 
 

@@ -6,8 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from pruning_lib.reproduction.comparison import by_seed, difference, pareto, spread
-from pruning_lib.reproduction.comparison.statistics import T95
+from pruning_lib.comparison import by_seed, difference, pareto, spread
 
 SMALL = st.integers(0, 4)
 
@@ -25,15 +24,20 @@ def test_nothing_and_what_is_not_finite_are_refused(values):
         spread(values)
 
 
-def test_t_values():
-    assert [T95[n] for n in T95] == pytest.approx([stats.t.ppf(0.975, n) for n in T95], abs=5e-4)
+@pytest.mark.parametrize("n", [2, 3, 7, 12, 40])
+def test_interval_is_students_at_any_number_of_pairs(n):
+    one = {seed: 97.0 + (seed * 7 % 11) / 10 for seed in range(n)}
+    other = {seed: 96.9 + (seed * 5 % 13) / 10 for seed in range(n)}
+    theirs = stats.ttest_rel(list(one.values()), list(other.values())).confidence_interval(0.95)
+    found = difference(one, other)
+    assert (found.low, found.high) == pytest.approx((theirs.low, theirs.high), abs=1e-9)
 
 
 def test_difference_is_the_paired_t_interval():
     one, other = {0: 98.0, 1: 97.5, 2: 98.4, 9: 0.0}, {0: 97.0, 1: 96.8, 2: 97.9, 3: 50.0}
     found = difference(one, other)
     theirs = stats.ttest_rel([98.0, 97.5, 98.4], [97.0, 96.8, 97.9]).confidence_interval(0.95)
-    assert (found.low, found.high) == pytest.approx((theirs.low, theirs.high), abs=1e-3)
+    assert (found.low, found.high) == pytest.approx((theirs.low, theirs.high), abs=1e-9)
     assert found.n == 3 and found.mean == pytest.approx(2.2 / 3)
     assert found.verdict == "higher" and difference(other, one).verdict == "lower"
 

@@ -3,12 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from pruning_lib.reproduction.comparison.statistics import Runs, by_seed, same, spread
-from pruning_lib.reproduction.comparison.variants import SPARSITIES, VARIANTS
+from pruning_lib.comparison.statistics import Runs, by_seed, of_cell, spread
+from pruning_lib.comparison.variants import SPARSITIES, VARIANTS
 
-DENSE, PARTED = "dense", "dense_twice"
-NEAR = 1.25  # a measured point stands for sparsities at which up to so many times more or fewer weights are left
-LEFT_OUT = (DENSE, PARTED)
+_NEAR = 1.25  # a measured point stands for sparsities at which up to so many times more or fewer weights are left
 
 
 def evidence(runs: Runs, latency: Mapping[str, Any], about: str) -> dict[str, Any]:
@@ -16,7 +14,7 @@ def evidence(runs: Runs, latency: Mapping[str, Any], about: str) -> dict[str, An
 
     Parameters
     ----------
-    runs : records of `run`, of the dense network too
+    runs : records of `run_cell`, of the dense network too
     latency : name "FORM SETTING" → [median, fastest] in seconds, as benchmarks/comparison_latency.py records them; the
         fastest counts, since whatever else a machine does only adds
     about : where the numbers come from, in words
@@ -29,29 +27,29 @@ def evidence(runs: Runs, latency: Mapping[str, Any], about: str) -> dict[str, An
         "macs" and "latency" say how many times less than dense, bytes in the smallest of the forms, MACs without those
         of zeros; latency, of the first seed's shapes, is None where none was measured.
     """
-    dense = points(runs, DENSE, {})[0]
+    dense = _points(runs, "dense", {})[0]
     methods = []
     for name, variant in VARIANTS.items():
-        found = [] if name in LEFT_OUT else points(runs, name, latency)
+        found = [] if variant.structure == "none" else _points(runs, name, latency)
         if found:
             traits = {"name": name, "label": variant.label, "time": variant.time, "structure": variant.structure}
-            methods.append(traits | {"data": variant.data, "only": only(name, found), "points": found})
+            methods.append(traits | {"data": variant.data, "only": _only(name, found), "points": found})
     return {
         "about": about,
         "sparsities": [s for s in SPARSITIES if any(run["setting"] == s for run in runs)],
-        "near": NEAR,
+        "near": _NEAR,
         "dense": dense["retrained"],
-        "dense_cut": percent(by_seed(runs, PARTED, 0.0, "pruned_accuracy")),
+        "dense_cut": _percent(by_seed(runs, "dense_twice", 0.0, "pruned_accuracy")),
         "methods": methods,
     }
 
 
-def points(runs: Runs, name: str, latency: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _points(runs: Runs, name: str, latency: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The settings of one variant at which it did not fail."""
-    of_dense = next(run for run in runs if run["variant"] == DENSE)
+    of_dense = next(run for run in runs if run["variant"] == "dense")
     found = []
     for setting in VARIANTS[name].settings:
-        here = [run for run in runs if run["variant"] == name and same(run["setting"], setting) and "failed" not in run]
+        here = of_cell(runs, name, setting)
         if not here:
             continue
         smallest = spread(min(run["bytes"].values()) for run in here).mean
@@ -61,22 +59,22 @@ def points(runs: Runs, name: str, latency: Mapping[str, Any]) -> list[dict[str, 
             {
                 "setting": list(setting) if isinstance(setting, tuple) else setting,
                 "sparsity": round(spread(run["sparsity"] for run in here).mean, 3),
-                "retrained": percent(by_seed(runs, name, setting)),
-                "cut": percent(cut) if cut else None,
+                "retrained": _percent(by_seed(runs, name, setting)),
+                "cut": _percent(cut) if cut else None,
                 "bytes": round(of_dense["bytes"]["dense"] / smallest, 2),
                 "macs": round(of_dense["macs"]["dense"] / macs, 2),
-                "latency": speed(latency, name, setting),
+                "latency": _speed(latency, name, setting),
             }
         )
     return found
 
 
-def percent(values: Mapping[int, float]) -> list[float]:
+def _percent(values: Mapping[int, float]) -> list[float]:
     mean, sd, n = spread(100 * value for value in values.values())
     return [round(mean, 2), round(sd, 2) if n > 1 else 0.0, n]
 
 
-def speed(latency: Mapping[str, Any], name: str, setting: Any) -> float | None:
+def _speed(latency: Mapping[str, Any], name: str, setting: Any) -> float | None:
     """Times as fast as dense on the CPU: of removed structure its own; of unstructured zeros CSR's, at least 1.
 
     A masked network runs as the dense one, so nobody has to take CSR where it is slower. n:m has no kernel on a CPU.
@@ -89,7 +87,7 @@ def speed(latency: Mapping[str, Any], name: str, setting: Any) -> float | None:
     return round(max(ratio, 1.0) if structure == "unstructured" else ratio, 2)
 
 
-def only(name: str, found: list[dict[str, Any]]) -> str:
+def _only(name: str, found: list[dict[str, Any]]) -> str:
     """Why a variant may have nothing at a sparsity."""
     if VARIANTS[name].structure == "semi-structured":
         return f"exists as {' and '.join('{}:{}'.format(*point['setting']) for point in found)} only"

@@ -32,7 +32,8 @@ def prune_weight(
         W_block, U_block = W[:, i:end].clone(), U[i:end, i:end]
         M_block, E = M[:, i:end], torch.zeros_like(W_block)
         if n_m is None:
-            M_block[:] = lowest_out(W_block**2 / U_block.diagonal() ** 2, round(W_block.numel() * sparsity))
+            gone = W_block.numel() - round(W_block.numel() * (1 - sparsity))
+            M_block[:] = lowest_out(W_block**2 / U_block.diagonal() ** 2, gone)
         for j in range(end - i):
             if n_m is not None and j % n_m[1] == 0:
                 n, m = n_m

@@ -7,11 +7,12 @@ from dataclasses import replace
 import pytest
 import torch
 
+from pruning_lib import comparison
 from pruning_lib.after_training import magnitude
-from pruning_lib.reproduction import comparison
-from pruning_lib.reproduction.comparison import variants
-from pruning_lib.reproduction.comparison.variants import weights
+from pruning_lib.comparison import variants
+from pruning_lib.comparison.variants import weights
 from pruning_lib.structure import prunable
+from pruning_lib.taxonomy import DATA, METHODS
 from pruning_lib.workbench import data, training
 
 PROTOCOL = comparison.Protocol(dense_epochs=3, retrain_epochs=3, calibration=64)
@@ -48,7 +49,7 @@ def test_cell(images, dense, name, setting, monkeypatch):
         return True
 
     before = copy.deepcopy(dense.state_dict())
-    model, record = comparison.run(name, setting, 0, images, PROTOCOL, dense)
+    model, record = comparison.run_cell(name, setting, 0, images, PROTOCOL, dense)
     variant = comparison.VARIANTS[name]
     shared = PROTOCOL.dense_epochs if variant.time == "after" else 0
     assert sum(epochs) + shared == PROTOCOL.epochs, "another budget"
@@ -81,12 +82,12 @@ def test_the_comparison_trains_in_the_faster_layout(images):
 
 
 def test_the_same_cell_again_gives_the_same_numbers(images, dense):
-    first, second = (comparison.run("sparsegpt", 0.9, 1, images, PROTOCOL, dense)[1] for _ in range(2))
+    first, second = (comparison.run_cell("sparsegpt", 0.9, 1, images, PROTOCOL, dense)[1] for _ in range(2))
     assert first | {"seconds": 0} == second | {"seconds": 0}
 
 
 def test_emptied_layers_are_named(images, dense):
-    record = comparison.run("wanda", 0.99, 0, images, PROTOCOL, dense)[1]
+    record = comparison.run_cell("wanda", 0.99, 0, images, PROTOCOL, dense)[1]
     assert record["emptied"] == ["conv1.weight"]  # 25 weights in a row, of which round(24.75) go
     assert record["per_layer"]["conv1.weight"] == 1
 
@@ -127,7 +128,7 @@ def test_a_protocol_has_what_the_variants_need(name, value, allowed):
 
 
 def test_built_small_has_the_shapes_that_removing_leaves(images, dense):
-    removed, built = (comparison.run(name, 0.9, 0, images, PROTOCOL, dense)[1] for name in ("filters", "small"))
+    removed, built = (comparison.run_cell(name, 0.9, 0, images, PROTOCOL, dense)[1] for name in ("filters", "small"))
     assert built["shapes"] == removed["shapes"]
 
 
@@ -136,7 +137,7 @@ def test_refitted_has_the_mask_of_magnitude_per_layer_and_a_smaller_error(images
     plain, fitted = copy.deepcopy(dense), copy.deepcopy(dense)
     masks = magnitude.prune(plain, 0.8, scope="layer")
     masks.zero_(plain)
-    found = variants.calibrated(variants.magnitude_refitted, fitted, case, sparsity=0.8)
+    found = variants.calibrated(variants.magnitude_refitted)(fitted, case)
     assert all(torch.equal(found[name], masks[name]) for name in masks)
     x = case.sample(PROTOCOL.calibration)[0]
     with torch.no_grad():
@@ -144,6 +145,39 @@ def test_refitted_has_the_mask_of_magnitude_per_layer_and_a_smaller_error(images
     assert errors[1] < 0.5 * errors[0]
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_random_scores_know_nothing_of_the_weights(images, seed):
+    model = PROTOCOL.fresh(images, seed)
+    for name, score in variants.random_scores(model, seed).items():
+        size = prunable(model)[name].detach().abs().flatten()
+        both = torch.stack([size, size.argsort().argsort(), prunable(model)[name].detach().flatten()])
+        for values in both:
+            assert torch.corrcoef(torch.stack([values, score.flatten()]))[0, 1].abs() < 4 / len(size) ** 0.5
+
+
+def test_a_method_of_the_taxonomy_is_compared_or_it_is_said_why_not():
+    compared = {variant.method for variant in comparison.VARIANTS.values()} - {None}
+    left_out = set(variants.NOT_COMPARED)
+    assert {method.name for method in METHODS} == compared | left_out, "a variant is missing, or why there is none"
+    assert not compared & left_out and all(variants.NOT_COMPARED.values())
+
+
+def test_a_variant_has_the_traits_of_its_method():
+    rows = {method.name: method for method in METHODS}
+    own = {}
+    for name, variant in comparison.VARIANTS.items():
+        assert variant.data in DATA
+        if variant.method:
+            row = rows[variant.method]
+            assert variant.time == row.time and variant.structure in row.structures
+            own |= {} if variant.data == row.data else {name: variant.data}
+    assert own == {"magnitude_refit": "a few unlabeled samples"}
+    baselines = [name for name, variant in comparison.VARIANTS.items() if not variant.method]
+    assert baselines == ["random", "init", "small", "dense", "dense_twice"]
+    snip = comparison.VARIANTS["snip"]
+    assert (snip.label, snip.time, snip.data) == ("SNIP", "before", "a few labeled samples")
+
+
 def test_unknown_variant_is_refused(images, dense):
     with pytest.raises(ValueError, match="name is 'lottery', must be one of 'random'"):
-        comparison.run("lottery", 0.5, 0, images, PROTOCOL, dense)
+        comparison.run_cell("lottery", 0.5, 0, images, PROTOCOL, dense)

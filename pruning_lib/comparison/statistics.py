@@ -5,8 +5,9 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-# Student's t, two-sided 95 %, for 1, 2, … degrees of freedom; beyond, the next smaller entry is used (a wider interval)
-T95 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262, 14: 2.145, 29: 2.045}
+import numpy as np
+from scipy.special import stdtrit
+
 Runs = Sequence[Mapping[str, Any]]
 
 
@@ -46,7 +47,7 @@ def spread(values: Iterable[float]) -> Spread:
     ValueError
         If there is no value, or one is not finite.
     """
-    values = finite(values)
+    values = _finite(values)
     return Spread(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else math.nan, len(values))
 
 
@@ -63,9 +64,9 @@ def difference(one: Mapping[Any, float], other: Mapping[Any, float]) -> Differen
     shared = [key for key in one if key in other]
     if len(shared) < 2:
         raise ValueError(f"{len(shared)} pairs, must be at least 2: one has {list(one)}, other has {list(other)}")
-    values = finite(one[key] - other[key] for key in shared)
+    values = _finite(one[key] - other[key] for key in shared)
     mean, sd, n = spread(values)
-    half = T95[max(freedom for freedom in T95 if freedom <= n - 1)] * sd / math.sqrt(n)
+    half = float(stdtrit(n - 1, 0.975)) * sd / math.sqrt(n)  # Student's t, two-sided 95 %
     return Difference(mean, mean - half, mean + half, n)
 
 
@@ -74,7 +75,7 @@ def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
 
     q dominates p if it costs no more and gains no less, and one of the two is strict. Equal points all stay.
     """
-    finite(value for point in points for value in point)
+    _finite(value for point in points for value in point)
     front = [
         place
         for place, (cost, gain) in enumerate(points)
@@ -85,21 +86,19 @@ def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
 
 def by_seed(runs: Runs, variant: str, setting: Any, quantity: str = "accuracy") -> dict[int, float]:
     """`quantity` of each seed at which this cell was run and did not fail, in the record's unit."""
-    return {
-        run["seed"]: run[quantity]
+    return {run["seed"]: run[quantity] for run in of_cell(runs, variant, setting) if run[quantity] is not None}
+
+
+def of_cell(runs: Runs, variant: str, setting: Any) -> list[Mapping[str, Any]]:
+    """The runs of this cell that did not fail; of a pair as setting JSON has made a list."""
+    return [
+        run
         for run in runs
-        if run["variant"] == variant and same(run["setting"], setting) and run.get(quantity) is not None
-    }
+        if run["variant"] == variant and np.array_equal(run["setting"], setting) and "failed" not in run
+    ]
 
 
-def same(one: Any, other: Any) -> bool:
-    """Whether two settings are the same; JSON has made lists of pairs."""
-    return (
-        list(one) == list(other) if isinstance(one, list | tuple) and isinstance(other, list | tuple) else one == other
-    )
-
-
-def finite(values: Iterable[float]) -> list[float]:
+def _finite(values: Iterable[float]) -> list[float]:
     values = [float(value) for value in values]
     if not values:
         raise ValueError("values is empty, must hold at least one number")

@@ -10,13 +10,13 @@ from torch import nn
 from pruning_lib.acceleration.macs import macs
 from pruning_lib.acceleration.storage import stored
 from pruning_lib.checks import check_choice
-from pruning_lib.reproduction.comparison.protocol import Case, Protocol
-from pruning_lib.reproduction.comparison.variants import VARIANTS, weights
+from pruning_lib.comparison.protocol import Case, Protocol
+from pruning_lib.comparison.variants import VARIANTS, weights
 from pruning_lib.structure import prunable
 from pruning_lib.workbench import data
 
 
-def run(
+def run_cell(
     name: str, setting: Any, seed: int, images: data.Data, protocol: Protocol, dense: nn.Module
 ) -> tuple[nn.Module, dict[str, Any]]:
     """One cell: the finished network and its record, all that JSON can hold.
