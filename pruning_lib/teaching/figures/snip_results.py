@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 
 from pruning_lib.files import CHECKOUT
 from pruning_lib.reproduction import gather
-from pruning_lib.teaching.figures.style import WIDTH, in_style, new_figure, plain_axes
+from pruning_lib.teaching.figures import style
 from pruning_lib.teaching.palette import ACCENT, GOOD, KEPT, MUTED, SERIES
 
 MEASURED = CHECKOUT / "figures" / "measured"
@@ -33,7 +33,7 @@ PAPER = {"marker": "D", "markerfacecolor": "white", "markeredgecolor": ACCENT, "
 PERCENT = [0.5, 0.7, 1, 1.5, 2, 3, 5, 10, 20, 30, 50, 90]
 
 
-@in_style
+@style.in_style
 def snip_results(folder: Path = MEASURED) -> Figure:
     """Test errors of each recorded run or sweep of notebook 02, and what the number of samples scored does to them.
 
@@ -48,7 +48,7 @@ def snip_results(folder: Path = MEASURED) -> Figure:
     records = [middle_run(folder / name) for name in RECORDS if (folder / name).exists()]
     if not records:
         raise ValueError(f"folder is {folder}, must hold one of {', '.join(RECORDS)}: runs of notebook 02")
-    figure = new_figure(WIDTH, 0.7 + 2.6 * len(records))
+    figure = style.new_figure(style.WIDTH, 0.7 + 2.6 * len(records))
     parts = figure.subfigures(len(records), 1, squeeze=False)[:, 0]
     for part, record in zip(parts, records, strict=True):
         draw_record(part, record)
@@ -114,7 +114,7 @@ def draw_errors(ax: Axes, headline: list[dict[str, Any]]) -> None:
     ticks = [tick for tick in PERCENT if low <= tick <= high]
     ax.set_xticks(ticks, map(str, ticks))  # plain numbers
     ax.minorticks_off()
-    plain_axes(ax, "test error, % (log scale)", "")
+    style.plain_axes(ax, "test error, % (log scale)", "")
 
 
 def draw_sizes(ax: Axes, sizes: list[tuple[int, dict[str, Any]]]) -> None:
@@ -131,4 +131,4 @@ def draw_sizes(ax: Axes, sizes: list[tuple[int, dict[str, Any]]]) -> None:
     ax.set_xlim(sizes[0][0] / 2, sizes[-1][0] * 2)
     ax.minorticks_off()
     sparsity = re.search(r"at (\S+) ?%", sizes[0][1]["name"])[1]
-    plain_axes(ax, "samples scored", f"test error, %\n({sparsity} % gone)")
+    style.plain_axes(ax, "samples scored", f"test error, %\n({sparsity} % gone)")

@@ -11,18 +11,8 @@ from torch import Tensor
 
 from pruning_lib.after_training import sparsegpt
 from pruning_lib.after_training.stepping import Step
+from pruning_lib.teaching.figures import style
 from pruning_lib.teaching.figures.hessian_synchronization import small_layer
-from pruning_lib.teaching.figures.style import (
-    GAP,
-    SMALL,
-    WIDTH,
-    as_drawing,
-    draw_legend,
-    in_style,
-    new_figure,
-    place_shades,
-    place_weights,
-)
 from pruning_lib.teaching.palette import ACCENT, MUTED
 
 ROWS, COLUMNS, BLOCK, SPARSITY = 6, 12, 4, 0.5
@@ -40,7 +30,7 @@ class Moment(NamedTuple):
     now: Tensor | None = None
 
 
-@in_style
+@style.in_style
 def sparsegpt_algorithm(seed: int = 3) -> Figure:
     """Six moments of one small layer, from the states of `sparsegpt.steps`; below each, the rows of U in use.
 
@@ -58,10 +48,10 @@ def sparsegpt_algorithm(seed: int = 3) -> Figure:
         within("5  column by column again,\nwith the next rows of U", states, 5),
         Moment(f"6  all blocks done: error\n{states[-1].error:.1%} of ‖WX‖²", states[-1].keep, COLUMNS // BLOCK - 1),
     ]
-    figure = new_figure(WIDTH, 5.9)
+    figure = style.new_figure(style.WIDTH, 5.9)
     for ax, moment in zip(figure.subplots(2, 3).flat, moments, strict=True):
         draw_moment(ax, moment, U)
-    draw_legend(figure, "kept", "pruned", "updated", "pruned now", "pruned later")
+    style.draw_legend(figure, "kept", "pruned", "updated", "pruned now", "pruned later")
     return figure
 
 
@@ -97,8 +87,8 @@ def lazy(title: str, states: list[Step], block: int) -> Moment:
 def draw_moment(ax: Axes, moment: Moment, U: Tensor) -> None:
     """The weights, the block in a frame; below, the rows of U that belong to the block, what is used outlined."""
     start = moment.block * BLOCK
-    place_weights(ax, moment.keep, (0, 0), (ROWS, BLOCK), moment.updated, moment.planned, moment.now)
-    left = start + GAP * moment.block
+    style.place_weights(ax, moment.keep, (0, 0), (ROWS, BLOCK), moment.updated, moment.planned, moment.now)
+    left = start + style.GAP * moment.block
     if moment.used:
         frame = (left - 0.15, -0.15), BLOCK + 0.3, ROWS + 0.3
         ax.add_patch(Rectangle(*frame, fill=False, edgecolor=MUTED, linewidth=1.6))
@@ -106,13 +96,13 @@ def draw_moment(ax: Axes, moment: Moment, U: Tensor) -> None:
         rows = torch.where(torch.triu(torch.ones_like(U)) > 0, U, torch.nan)[start : start + BLOCK]
         for part in range(COLUMNS // BLOCK):
             columns = slice(part * BLOCK, (part + 1) * BLOCK)
-            place_shades(ax, rows[:, columns], (part * (BLOCK + GAP), below), float(U.abs().max()))
+            style.place_shades(ax, rows[:, columns], (part * (BLOCK + style.GAP), below), float(U.abs().max()))
         for row, column, height, width in moment.used:
-            x = column + GAP * (column // BLOCK)
-            wide = width + GAP * ((column + width - 1) // BLOCK - column // BLOCK)
+            x = column + style.GAP * (column // BLOCK)
+            wide = width + style.GAP * ((column + width - 1) // BLOCK - column // BLOCK)
             corner = x, below + row - start
             ax.add_patch(Rectangle(corner, wide, height, fill=False, edgecolor=ACCENT, linewidth=1.8, zorder=3))
         name = f"rows {start + 1} to {start + BLOCK} of U"
-        ax.text(0, below - 0.2, name, va="bottom", fontsize=SMALL)
-    as_drawing(ax, (-0.4, COLUMNS + 1.4), (ROWS + BLOCK + 2.1, -0.4))
+        ax.text(0, below - 0.2, name, va="bottom", fontsize=style.SMALL)
+    style.as_drawing(ax, (-0.4, COLUMNS + 1.4), (ROWS + BLOCK + 2.1, -0.4))
     ax.set_title(moment.title, loc="left")
