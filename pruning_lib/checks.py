@@ -5,9 +5,35 @@ from numbers import Real
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
+from torch.nn.parameter import is_lazy
 
 from pruning_lib.inputs import described
+
+_NO_LAYERS = {"torch.jit": "TorchScript", "torch.export": "an exported graph", "torch.ao.nn.quantized": "quantized"}
+
+
+def check_model(model: nn.Module) -> nn.Module:
+    """Return `model`, of a compiled one the original; ValueError if it hides its layers or they have no weights yet."""
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"model is {type(model).__name__}, must be an nn.Module")
+    model = getattr(model, "_orig_mod", model)  # torch.compile wraps the model and leaves it as it is
+    for name, module in model.named_modules():
+        what = f"layer {name!r}" if name else "the model"
+        for base in type(module).__mro__:
+            kind = next((kind for prefix, kind in _NO_LAYERS.items() if base.__module__.startswith(prefix)), None)
+            if kind and base.__name__ != "FloatFunctional":
+                raise ValueError(
+                    f"{what} is {kind}, so its layers cannot be pruned: give the nn.Module it was made from"
+                )
+        tensors = {**module._parameters, **module._buffers}
+        if any(is_lazy(t) for t in tensors.values()):
+            raise ValueError(f"{what} is a {type(module).__name__} without weights: run the model on a batch first")
+        weight = tensors.get("weight")
+        if isinstance(module, nn.Linear | _ConvNd) and weight is not None and weight.is_complex():
+            raise ValueError(f"the weight of {what} is {weight.dtype}, must be real")
+    return model
 
 
 def check_sparsity(sparsity: float) -> float:

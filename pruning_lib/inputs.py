@@ -11,7 +11,6 @@ import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -79,7 +78,7 @@ def _split(inputs: Any, forward: inspect.Signature | None) -> tuple[tuple, dict[
     values = inputs.values() if isinstance(inputs, Mapping) else inputs
     for value in values:
         stray = isinstance(inputs, list) and not isinstance(value, Tensor | list | tuple | Mapping)
-        if stray or isinstance(value, np.ndarray):
+        if stray or _is_array(value):
             raise TypeError(f"{described(value)} in it is no tensor")
     if not isinstance(inputs, Mapping):
         return tuple(inputs), {}
@@ -110,7 +109,7 @@ def _names(forward: inspect.Signature) -> str:
 
 def described(value: Any) -> str:
     """What `value` is, in a few words for a message."""
-    if isinstance(value, Tensor | np.ndarray):
+    if isinstance(value, Tensor) or _is_array(value):
         return f"a {'tensor' if isinstance(value, Tensor) else 'NumPy array'} of shape {tuple(value.shape)}"
     if isinstance(value, Mapping):
         return f"a dict of {', '.join(map(repr, value)) or 'nothing'}"
@@ -119,9 +118,14 @@ def described(value: Any) -> str:
     return f"{str(value)[:40]!r}" if isinstance(value, str) else f"{value!r:.40}"
 
 
+def _is_array(value: Any) -> bool:
+    """Whether `value` is NumPy's, which needs no import: a GPU machine may have torch alone."""
+    return hasattr(value, "__array__") and not isinstance(value, Tensor)
+
+
 def check_batches(batches: Iterable[Any]) -> Iterator[Any]:
     """Yield from `batches`; ValueError if there is none, or if it is a single batch or no iterable at all."""
-    single = isinstance(batches, Tensor | np.ndarray | Mapping | str)
+    single = isinstance(batches, Tensor | Mapping | str) or _is_array(batches)
     try:
         each = iter(batches)
     except TypeError:

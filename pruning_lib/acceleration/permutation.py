@@ -11,13 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pruning_lib.checks import check_scores
-from pruning_lib.inputs import call
+from pruning_lib.checks import check_model, check_scores
 from pruning_lib.structure import prunable
 from pruning_lib.structure.graph import FIXED, Graph
 from pruning_lib.structure.holding import held
+from pruning_lib.structure.removal import check_agreement
 from pruning_lib.structure.semi_structured import kept_magnitude, magnitude
-from pruning_lib.structure.tracing import tensors_in, trace
+from pruning_lib.structure.tracing import trace
 
 
 def find_permutation(weight: Tensor) -> Tensor:
@@ -110,6 +110,7 @@ def permute(model: nn.Module, example_inputs: Any, layer: str, order: Tensor) ->
         If `layer` is not such a layer, `order` is no permutation, or the channels cannot be moved (they are the model's
         inputs, feed its output, or come in whole blocks after a flatten), with the reason.
     """
+    model = check_model(model)
     columns = columns_of(model, layer)
     order = torch.as_tensor(order).cpu()
     if order.dtype != torch.int64 or not torch.equal(order.sort().values, torch.arange(columns)):
@@ -132,7 +133,7 @@ def permute(model: nn.Module, example_inputs: Any, layer: str, order: Tensor) ->
             if not torch.equal(ids.sort().values, wanted.sort().values):
                 raise ValueError(f"order moves channels into {slot.tensor!r} that other layers make")
             tensor.copy_(tensor.index_select(slot.dim, positions(ids, wanted).to(tensor.device)))
-    check_same(model, permuted, example_inputs, layer)
+    check_agreement(model, permuted, example_inputs, f"the channels {layer!r} reads cannot be moved")
     return permuted
 
 
@@ -156,6 +157,7 @@ def permute_model(model: nn.Module, example_inputs: Any) -> tuple[nn.Module, dic
     ValueError
         If no layer's channels can be moved, with the reasons.
     """
+    model = check_model(model)
     graph = trace(model, example_inputs)
     readers: dict[tuple[int, ...], list[str]] = {}
     left: dict[str, str] = {}
@@ -224,16 +226,3 @@ def columns_of(model: nn.Module, layer: str) -> int:
         kind = "no module of the model" if module is None else type(module).__name__
         raise ValueError(f"layer {layer!r} is {kind}, must be a Linear or a 1×1 convolution without groups")
     return module.weight.shape[1]
-
-
-def check_same(model: nn.Module, permuted: nn.Module, inputs: Any, layer: str) -> None:
-    """ValueError unless both give the same outputs: catches what the graph cannot see."""
-    outputs = []
-    for net in (copy.deepcopy(model).eval(), copy.deepcopy(permuted).eval()):
-        with torch.no_grad():
-            outputs.append(list(tensors_in(call(net, copy.deepcopy(inputs)))))
-    for before, after in zip(*outputs, strict=True):
-        tolerance = torch.finfo(before.dtype).eps ** 0.5 if before.is_floating_point() else 0.0
-        off = float((before.double() - after.double()).abs().sum())
-        if not off <= tolerance * float(before.double().abs().sum()):
-            raise ValueError(f"the channels {layer!r} reads cannot be moved: the outputs change by {off:.3g}")

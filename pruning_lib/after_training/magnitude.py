@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pruning_lib.checks import check_choice, check_scores, check_sparsity
+from pruning_lib.checks import check_choice, check_model, check_scores, check_sparsity
 from pruning_lib.structure import Masks, choose_units, keep_largest, prunable
 from pruning_lib.structure.graph import Graph
 from pruning_lib.structure.holding import held
@@ -67,6 +67,7 @@ def prune_units(
         As `score_units` and `choose_units`.
     """
     check_sparsity(sparsity)
+    model = check_model(model)
     graph = trace(model, example_inputs)
     found = graph_scores(model, graph, unit, norm)
     kept = {name: weight.held.hold.keep for name, weight in model.named_parameters() if held(weight)}
@@ -86,6 +87,8 @@ def units_gone(masks: Masks, model: nn.Module, example_inputs: Any, unit: str = 
 
     Of a layer that is gone altogether the first unit, with all that is tied to it, is left out: it has to stay.
     """
+    model = check_model(model)
+    masks.weights_of(model)  # their names are the model's own
     graph = trace(model, example_inputs)
     return _graph_gone(masks, model, graph, graph_scores(model, graph, unit))
 

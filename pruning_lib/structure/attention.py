@@ -32,10 +32,9 @@ class FewerHeads(nn.MultiheadAttention):
         return out, weights.mean(-3) if need_weights and average_attn_weights else weights
 
 
-def fewer_heads_(attention: nn.MultiheadAttention, heads: int) -> None:
+def fewer_heads_(attention: nn.MultiheadAttention) -> None:
     """Change the class of `attention`, so that its hooks, weights and mode stay what they are."""
     attention.__class__ = FewerHeads
-    attention.num_heads = heads
     # torch's fused paths take the projections to be embed_dim wide; they look here.
     attention._qkv_same_embed_dim = False
 

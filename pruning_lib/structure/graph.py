@@ -1,5 +1,6 @@
 """The dependency graph: which slices of which tensors belong to one unit, and which units can go at all."""
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -24,7 +25,7 @@ class Slot:
 class Layer:
     """A module that makes units: the filters of a convolution, neurons of a linear layer, heads of an attention."""
 
-    kind: str  # filter, neuron or head
+    kind: str  # filter, neuron or head; projection: goes with the heads that read it
     weight: str  # the tensor whose index along `dim` is the unit
     dim: int
     ids: Tensor | None = None
@@ -53,6 +54,7 @@ class Graph:
         self.parent: list[int] = []
         self.reasons: dict[int, str] = {}
         self.slots: dict[tuple[str, int], Slot] = {}
+        self.sizes: dict[tuple[str, str], Tensor] = {}  # integer attributes (module, name) that count these units
         self.layers: dict[str, Layer] = {}
         self.blocks: dict[str, Block] = {}
 
@@ -95,6 +97,20 @@ class Graph:
             self.tie(seen.ids, ids, f"{tensor!r} is shared with a place where the channel has to stay")
             seen.zeroed |= zeroed
 
+    def size(self, module: str, **counts: Tensor) -> None:
+        """These attributes of `module` are the number of units that are left of those given."""
+        for name, ids in counts.items():
+            self.tie(self.sizes.setdefault((module, name), ids), ids, f"{name} of {module!r} is the size of two axes")
+
+    def members(self, ids: Tensor) -> Counter[int]:
+        """How often each tied set occurs."""
+        return Counter(unit if unit == FIXED else self.find(unit) for unit in ids.tolist())
+
+    def made(self, ids: Tensor) -> list[str]:
+        """The layers that make any of these units."""
+        units = self.members(ids).keys()
+        return [name for name, layer in self.layers.items() if not units.isdisjoint(self.members(layer.ids))]
+
     def layer(self, name: str, layer: Layer, count: int) -> Tensor:
         """Enter a layer and return its units' ids; the same ones when the layer runs again."""
         layer = self.layers.setdefault(name, layer)
@@ -105,7 +121,10 @@ class Graph:
         return layer.ids
 
     def close(self) -> None:
-        """Number the tied sets once all ties are known."""
+        """Number the tied sets once all ties are known; a block that owns heads is named as a block."""
+        for name in self.layers.keys() & self.blocks.keys():
+            if self.blocks[name].refusal is None:
+                del self.layers[name]
         self.table = torch.tensor([self.find(unit) for unit in range(len(self.parent))] + [FIXED])
 
     def roots(self, ids: Tensor) -> Tensor:
@@ -139,7 +158,7 @@ class Graph:
             else:
                 raise ValueError(
                     f"{name!r} has no units that can go: units are filters of a convolution, neurons of a linear "
-                    "layer, heads of an nn.MultiheadAttention, or a residual block"
+                    "layer, heads of an attention, or a residual block"
                 )
         for name, layer in self.layers.items():
             if dropped[self.roots(layer.ids)].all():

@@ -4,7 +4,9 @@ A rule gets the follower (see tracing), the function's name, the function and it
 output, or None if it cannot tell; then the follower keeps the units that went in.
 """
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import Any
 
 import torch
@@ -24,25 +26,69 @@ class Trail:
 
     ids: Tensor | None = None  # (size of the axis,), or None where no unit can be taken from this tensor
     axis: int = 0
-    offset: str | None = None  # set where a zeroed unit is not zero here any more, to the function that did it
+    value: float = 0.0  # what a zeroed unit is here, nan where that is unknown or not the same everywhere
+    offset: str | None = None  # the function that made it other than zero
     source: tuple[str, ...] = ()  # tensors that, zeroed, make this one zero altogether
 
+    def after(self, value: float, where: str) -> "Trail":
+        """What is left of the trail after a function that gives a zeroed unit this value."""
+        if value == 0:
+            return replace(self, value=0.0, offset=None)
+        return replace(self, value=value, offset=self.offset or where, source=())
 
-class AxisSize(int):
-    """The size of an axis that units run along: a reshape to such a size still fits once units are gone."""
+    def mixed(self) -> "Trail":
+        """After a function of several of a unit's entries that gives zero for zeros."""
+        return replace(self, value=math.nan if self.offset else 0.0)
 
-    ids: Tensor
+
+class Size(int):
+    """A size that knows what it comes from, so that a reshape to it still fits once units are gone.
+
+    `parts`: what it changes with, the units along an axis (their ids) or an integer attribute (module, name), and how
+    many times as large it is. No parts: it depends on such a number in another way.
+    """
+
+    parts: tuple[tuple[Any, Fraction], ...]
+
+    def __new__(cls, size: int, *parts: tuple[Any, Fraction]):
+        self = super().__new__(cls, size)
+        self.parts = parts
+        return self
+
+    def __mul__(self, other):
+        if not isinstance(other, int):
+            return int(self) * other
+        parts = [(base, times * int(other)) for base, times in self.parts]
+        if isinstance(other, Size):
+            parts += [(base, times * int(self)) for base, times in other.parts]
+        return Size(int(self) * int(other), *parts)
+
+    __rmul__ = __mul__
+
+    def __floordiv__(self, other):
+        size = int(self) // other
+        exact = type(other) is int and size * other == self
+        return (
+            Size(size, *[(base, times / other) for base, times in self.parts if exact]) if type(size) is int else size
+        )
+
+    def __rfloordiv__(self, other):
+        size = other // int(self)
+        return Size(size) if type(size) is int else size
+
+
+def given(args: tuple, kwargs: dict, position: int, name: str, default: Any = None) -> Any:
+    """An argument, wherever it was given."""
+    return args[position] if len(args) > position else kwargs.get(name, default)
 
 
 def weighted(f, name, func, args, kwargs, outputs):
     """Convolution or linear layer: y_k = Σ_c W[k, c] x_c + b_k reads the units c and makes the units k."""
     module, layer = f.frames[-1].module, f.frames[-1].name
-    if not isinstance(module, (*CONVOLUTIONS, nn.Linear)) or len(args) < 2:
+    if not isinstance(module, (*CONVOLUTIONS, nn.Linear)):
         return None
-    x, weight = args[0], module._parameters.get("weight")
-    if args[1] is not weight or (args[2] if len(args) > 2 else kwargs.get("bias")) is not module._parameters.get(
-        "bias"
-    ):
+    x, weight, bias = args[0], module._parameters.get("weight"), module._parameters.get("bias")
+    if given(args, kwargs, 1, "weight") is not weight or given(args, kwargs, 2, "bias") is not bias:
         return None
     groups = getattr(module, "groups", 1)
     axis = x.ndim - 1 - (weight.ndim - 2)
@@ -62,12 +108,16 @@ def weighted(f, name, func, args, kwargs, outputs):
     if groups == 1:
         read(f, x, f"{layer!r} would read it")
         f.graph.slot(w, 1 - dim, inputs, zeroed=False)
+        counted = {}
     else:  # only whole groups can go: their inputs and outputs are tied
         members = torch.cat([inputs.view(groups, -1), made.view(groups, -1)], 1)
         for column in members.T[:-1]:
             f.graph.tie(
                 column, members[:, -1], f"it goes through the grouped convolution {layer!r} with one that stays"
             )
+        counted = {"groups": members[:, -1]}
+    sizes = ("in_features", "out_features") if kind == "neuron" else ("in_channels", "out_channels")
+    f.graph.size(layer, **dict(zip(sizes, (inputs, made), strict=True)), **counted)
     for frame in f.frames:
         frame.weights.append(w)
     return [Trail(made, axis, source=source)]
@@ -75,10 +125,10 @@ def weighted(f, name, func, args, kwargs, outputs):
 
 def channel_norm(f, name, func, args, kwargs, outputs):
     """Batch, instance and group norm: one scale, shift, mean and variance per channel, zeroed with it."""
-    x, module = args[0], f.frames[-1].module
-    if not isinstance(module, CHANNEL_NORMS) or module._parameters.get("weight") is not args_weight(name, args, kwargs):
+    x, module, layer = args[0], f.frames[-1].module, f.frames[-1].name
+    weight = given(args, kwargs, 2 if name == "group_norm" else 3, "weight")
+    if not isinstance(module, CHANNEL_NORMS) or module._parameters.get("weight") is not weight:
         return None
-    affine = module.weight is not None
     axis = 1
     if isinstance(module, instancenorm._InstanceNorm) and x.ndim == module._get_no_batch_dim():
         return None
@@ -90,30 +140,27 @@ def channel_norm(f, name, func, args, kwargs, outputs):
             f.graph.slot(f.names[id(tensor)], 0, ids, zeroed)
             source += (f.names[id(tensor)],) * (key in ("weight", "bias"))
     if isinstance(module, nn.GroupNorm):
-        if not affine:
-            f.hold(f.trail(x), f"group norm {f.frames[-1].name!r} without scale cannot be made smaller")
         members = ids.view(module.num_groups, -1)
         for column in members.T[1:]:
-            f.graph.tie(members[:, 0], column, f"group norm {f.frames[-1].name!r} averages it with one that stays")
+            f.graph.tie(members[:, 0], column, f"group norm {layer!r} averages it with one that stays")
         if module.num_groups == 1:
-            f.graph.block(ids, f"group norm {f.frames[-1].name!r} averages over all channels")
-    offset = None if affine else f.trail(x).offset
-    return [Trail(ids if (ids != FIXED).any() else None, axis, offset, source)]
-
-
-def args_weight(name: str, args: tuple, kwargs: dict) -> Any:
-    """The scale a norm function was called with."""
-    position = {"batch_norm": 3, "instance_norm": 3, "group_norm": 2}[name]
-    return kwargs.get("weight", args[position] if len(args) > position else None)
+            f.graph.block(ids, f"group norm {layer!r} averages over all channels")
+        f.graph.size(layer, num_channels=ids, num_groups=members[:, 0])
+    else:
+        f.graph.size(layer, num_features=ids)
+    before = Trail() if weight is not None else f.trail(x).mixed()
+    return [replace(before, ids=ids if (ids != FIXED).any() else None, axis=axis, source=source)]
 
 
 def layer_norm(f, name, func, args, kwargs, outputs):
-    """Layer norm averages over its channels, so none can go without changing the others."""
-    for t in args[:1]:
-        f.hold(f.trail(t), f"layer norm {f.frames[-1].name!r} averages over all channels")
-    module = f.frames[-1].module
-    source = tuple(f.names[id(t)] for t in getattr(module, "_parameters", {}).values() if id(t) in f.names)
-    return [Trail(source=source if isinstance(module, nn.LayerNorm) else ())]
+    """Layer norm and RMS norm average over the last axes, so there no unit can go without changing the others."""
+    x, module = args[0], f.frames[-1].module
+    trail = f.trail(x)
+    if trail.ids is not None and trail.axis < x.ndim - len(given(args, kwargs, 1, "normalized_shape")):
+        return [trail.after(math.nan, f.where(name))]  # the shift is not zero
+    f.hold(trail, f"{name.replace('_', ' ')} {f.frames[-1].name!r} averages over all channels")
+    source = tuple(f.names[id(t)] for t in module._parameters.values() if id(t) in f.names)
+    return [Trail(source=source if isinstance(module, nn.LayerNorm | nn.RMSNorm) else ())]
 
 
 def attention(f, name, func, args, kwargs, outputs):
@@ -134,6 +181,8 @@ def attention(f, name, func, args, kwargs, outputs):
         return None
     heads = f.graph.layer(layer, Layer("head", names["out"], 1), module.num_heads)
     of_feature = heads.repeat_interleave(module.head_dim)
+    f.graph.size(layer, num_heads=heads)
+    f.graph.size(f"{layer}.out_proj" if layer else "out_proj", in_features=of_feature)
     if module.bias_k is not None or module.add_zero_attn:
         f.graph.block(heads, "attention with bias_k or add_zero_attn cannot be made smaller")
     for key, t in rows.items():
@@ -143,6 +192,41 @@ def attention(f, name, func, args, kwargs, outputs):
         frame.weights += [n for key, n in names.items() if key != "in_proj_bias"]
     source = tuple(f.names[id(t)] for t in (out.weight, out.bias) if t is not None)
     return [Trail(source=source)] + [Trail() for _ in outputs[1:]]
+
+
+def dot_product_attention(f, name, func, args, kwargs, outputs):
+    """softmax(QKᵀ/√d + mask) V of heads that a module has split off itself; several of Q may share one of K and V."""
+    tensors = [given(args, kwargs, i, key) for i, key in enumerate(("query", "key", "value"))]
+    trails = [f.trail(t) for t in tensors]
+    mask = given(args, kwargs, 3, "attn_mask")
+    if all(t.ids is None for t in trails):
+        return [Trail()]
+    if any(t.ids is None or t.axis != x.ndim - 3 for t, x in zip(trails, tensors, strict=True)):
+        return None
+    if mask is not None and (f.trail(mask).ids is not None or (mask.ndim > 2 and mask.shape[-3] > 1)):
+        return None
+    query, value = trails[0], trails[2]
+    for t in trails[1:]:
+        shared = t.ids.repeat_interleave(len(query.ids) // len(t.ids))
+        f.graph.tie(query.ids, shared, f"{f.where(name)} joins it with a head that stays")
+    name_heads(f, query.ids)
+    return [replace(value.mixed(), ids=query.ids, axis=query.axis, source=())]
+
+
+def name_heads(f, ids: Tensor) -> None:
+    """The module that runs attends with these units: what makes them are its projections, and they are its heads."""
+    units, name = f.graph.members(ids).keys(), f.frames[-1].name
+    layers = f.graph.layers
+    made = [key for key, m in layers.items() if m.kind != "head" and f.graph.members(m.ids).keys() <= units]
+    if not made or any(len(layers[key].ids) == len(f.graph.members(layers[key].ids)) for key in made):
+        return
+    for key in made:
+        layers[key].kind = "projection"
+    if name not in layers:  # before its projections, so that they are scored under its name
+        at = list(layers).index(made[0])
+        first = layers[made[0]]
+        items = list(layers.items())
+        f.graph.layers = dict([*items[:at], (name, Layer("head", first.weight, first.dim, ids)), *items[at:]])
 
 
 def along(f, x: Tensor, axis: int, name: str) -> Tensor:

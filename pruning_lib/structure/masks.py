@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor, nn
 
+from pruning_lib.checks import check_model
 from pruning_lib.structure.holding import Handle, held, release
 from pruning_lib.tensors import read_tensors, write_tensors
 
@@ -21,8 +22,10 @@ def prunable(model: nn.Module) -> dict[str, nn.Parameter]:
     Raises
     ------
     ValueError
-        If the model has no such weight, or one that is computed from others (torch.nn.utils.parametrize).
+        If the model has no such weight, or one that is computed from others (torch.nn.utils.parametrize), is complex or
+        not there yet, or if its layers cannot be seen (TorchScript, exported, quantized).
     """
+    check_model(model)
     taken = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
     weights = {}
     for path, module in model.named_modules():

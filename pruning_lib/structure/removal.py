@@ -1,27 +1,24 @@
 """Units are taken out of a model for real: smaller dense tensors, the same outputs (TAX-4)."""
 
 import copy
-import json
 import math
 import os
 from collections.abc import Callable
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from pruning_lib.files import written_whole
+from pruning_lib.checks import check_model
 from pruning_lib.inputs import call
-from pruning_lib.structure.attention import fewer_heads_
+from pruning_lib.structure.attention import FewerHeads, fewer_heads_
 from pruning_lib.structure.graph import Graph
 from pruning_lib.structure.holding import held
-from pruning_lib.structure.layer_rules import CHANNEL_NORMS, CONVOLUTIONS
-from pruning_lib.structure.tracing import map_tensors, tensors_in, trace
+from pruning_lib.structure.tracing import map_tensors, tensors_in, trace, uncompiled
 from pruning_lib.structure.zeroing import graph_slices, zero_slices_
+from pruning_lib.tensors import read_tensors, write_tensors
 
-FORMAT = "pruning_lib.structure.removal 1"
+FORMAT = "pruning_lib.structure.removal 2"
 
 
 class ClosedBlock(nn.Sequential):
@@ -33,7 +30,10 @@ def remove(model: nn.Module, example_inputs: Any, units: dict[str, Tensor]) -> n
 
     Whatever belongs to a unit goes with it: filter, bias, the norm's entries, the slices of the layers that read it,
     and all that an addition or a depthwise convolution ties to it. Of a residual block the shortcut and the activations
-    after the addition stay. Attention that has lost heads becomes a `FewerHeads`.
+    after the addition stay. nn.MultiheadAttention that has lost heads becomes a `FewerHeads`, and an
+    nn.TransformerEncoder around it no longer packs padded batches into nested tensors, which would not fit: at padded
+    positions it gives what `enable_nested_tensor=False` gives, not zeros. Integer attributes that a module's code takes
+    for the number of units (`self.heads` in a reshape) are made to fit.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ def remove(model: nn.Module, example_inputs: Any, units: dict[str, Tensor]) -> n
         Unchanged. The copy keeps its classes, hooks, mode, dtypes, devices and what requires a gradient.
     example_inputs : tensor, tuple of positional or dict of keyword arguments
         What the model's forward takes. The model is run on it to see what depends on what, and the smaller one is run
-        to check that it agrees.
+        to check that it agrees. Of a compiled model the original is taken, and a copy of that is returned.
     units : dict of str to Tensor
         Module name → indices, as `choose_units` returns them. Tied layers named with different indices: the union.
 
@@ -54,8 +54,10 @@ def remove(model: nn.Module, example_inputs: Any, units: dict[str, Tensor]) -> n
     ValueError
         Unknown name, index out of range or twice, all units of a layer, or a unit that cannot go, with the reason: it
         feeds the model's output, it cannot be followed through a named function, its zeros do not stay zeros, a block
-        without an identity shortcut, a weight that is held by a mask.
+        without an identity shortcut, a weight that is held by a mask. Or a model whose layers cannot be seen
+        (TorchScript, exported, quantized) or have no weights yet.
     """
+    model = check_model(model)
     graph = trace(model, example_inputs)
     dropped, closed = graph.resolve(model, units)
     kept = kept_tensors(model, graph, dropped)
@@ -64,11 +66,19 @@ def remove(model: nn.Module, example_inputs: Any, units: dict[str, Tensor]) -> n
         if name in parameters and held(parameters[name]):
             raise ValueError(f"{name!r} is held by a mask: take it off with release(model) before removing units")
     smaller = copy.deepcopy(model)
+    counts: dict[str, dict[str, int]] = {}
+    for (name, attribute), ids in graph.sizes.items():
+        left = ~dropped[graph.roots(ids)]
+        if not left.all():
+            counts.setdefault(name, {})[attribute] = int(left.sum())
+    fit_(smaller, kept, counts)
     close_blocks_(smaller, {name: graph.blocks[name].steps for name in closed})
-    fit_(smaller, kept)
     zeroed = copy.deepcopy(model)
     zero_slices_(zeroed, graph_slices(graph, dropped, closed))
-    check_agreement(smaller, zeroed, example_inputs)
+    for name, module in smaller.named_modules():
+        if isinstance(module, nn.TransformerEncoder):
+            zeroed.get_submodule(name).use_nested_tensor = module.use_nested_tensor
+    check_agreement(zeroed, smaller, example_inputs, "these units cannot be removed")
     return smaller
 
 
@@ -93,8 +103,8 @@ def close_blocks_(model: nn.Module, posts: dict[str, list[str]]) -> None:
         block._modules, block._parameters, block._buffers = steps, {}, {}
 
 
-def fit_(model: nn.Module, tensors: dict[str, Tensor]) -> None:
-    """Give `model` these tensors in place of its own, and its modules the attributes that fit their shapes."""
+def fit_(model: nn.Module, tensors: dict[str, Tensor], counts: dict[str, dict[str, int]]) -> None:
+    """Give `model` these tensors in place of its own, and its modules these integer attributes."""
     own = dict([*model.named_parameters(), *model.named_buffers()])
     new = {id(own[name]): tensor for name, tensor in tensors.items() if name in own}
     for module in model.modules():
@@ -106,67 +116,56 @@ def fit_(model: nn.Module, tensors: dict[str, Tensor]) -> None:
         for key, tensor in module._buffers.items():
             if id(tensor) in new:
                 module._buffers[key] = new[id(tensor)]
+    for name, attributes in counts.items():
+        vars(model.get_submodule(name)).update(attributes)
     for module in model.modules():
-        adjust_(module)
+        if isinstance(module, nn.MultiheadAttention) and module.num_heads * module.head_dim != module.embed_dim:
+            fewer_heads_(module)
+    for module in model.modules():
+        if isinstance(module, nn.TransformerEncoder) and any(isinstance(m, FewerHeads) for m in module.modules()):
+            module.enable_nested_tensor = module.use_nested_tensor = False
 
 
-def adjust_(module: nn.Module) -> None:
-    """Derive a module's counts from the shapes of its tensors."""
-    weight = module._parameters.get("weight")
-    if isinstance(module, CONVOLUTIONS) and weight is not None:
-        if module.transposed:
-            module.in_channels, module.out_channels = weight.shape[0], weight.shape[1] * module.groups
-        else:
-            if module.groups > 1:  # groups go whole, so each has as many outputs as before
-                module.groups = module.groups * weight.shape[0] // module.out_channels
-            module.in_channels, module.out_channels = weight.shape[1] * module.groups, weight.shape[0]
-    elif isinstance(module, nn.Linear) and weight is not None:
-        module.out_features, module.in_features = weight.shape
-    elif isinstance(module, nn.GroupNorm) and weight is not None:
-        module.num_groups = module.num_groups * len(weight) // module.num_channels
-        module.num_channels = len(weight)
-    elif isinstance(module, CHANNEL_NORMS):
-        entries = weight if weight is not None else module._buffers.get("running_mean")
-        module.num_features = module.num_features if entries is None else len(entries)
-    elif isinstance(module, nn.PReLU):
-        module.num_parameters = len(weight)
-    elif isinstance(module, nn.MultiheadAttention):
-        heads = module.out_proj.weight.shape[1] // module.head_dim
-        if heads != module.num_heads:
-            fewer_heads_(module, heads)
-
-
-def check_agreement(smaller: nn.Module, zeroed: nn.Module, inputs: Any) -> None:
+def check_agreement(before: nn.Module, after: nn.Module, inputs: Any, refusal: str) -> None:
     """ValueError unless both give the same outputs: catches what the graph cannot see, such as a size fixed in code."""
     outputs = []
-    for model in (zeroed, copy.deepcopy(smaller)):
+    for model in (copy.deepcopy(before), copy.deepcopy(after)):
         model.eval()
         try:
-            with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            with torch.no_grad(), uncompiled(model), torch.random.fork_rng(devices=[]):
                 torch.manual_seed(0)
                 outputs.append(list(tensors_in(call(model, map_tensors(torch.clone, inputs)))))
         except Exception as error:
-            raise ValueError(f"these units cannot be removed: without them the model does not run ({error})") from error
-    for full, small in zip(*outputs, strict=True):
-        tolerance = math.sqrt(torch.finfo(full.dtype).eps) if full.is_floating_point() else 0.0
-        scale = float(full.abs().max()) if full.numel() and tolerance else 0.0
-        if full.shape != small.shape or not torch.allclose(small, full, tolerance, tolerance * scale, equal_nan=True):
-            raise ValueError(
-                "these units cannot be removed: the smaller model's outputs differ from the zeroed model's, so it "
-                "depends on them in a way that its functions do not show"
-            )
+            raise ValueError(f"{refusal}: the model does not run then ({error})") from error
+    if len(outputs[0]) != len(outputs[1]) or not all(map(_same, *outputs)):
+        raise ValueError(
+            f"{refusal}: the outputs differ then, so the model depends on them in a way that its functions do not show"
+        )
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    """Whether two outputs differ by rounding only: finite entries by √ε of a usual one, inf and nan not at all."""
+    if one.shape != other.shape or one.dtype != other.dtype:
+        return False
+    if not (one.is_floating_point() or one.is_complex()):
+        return torch.equal(one, other)
+    tolerance = math.sqrt(torch.finfo(one.dtype).eps)
+    sizes = one[one.isfinite() & (one != 0)].abs().double().sort().values
+    # A fill of -1e9 must not make room for anything else: ten times the middle one is enough.
+    scale = min(float(sizes[-1]), 10 * float(sizes[len(sizes) // 2])) if len(sizes) else 0.0
+    return torch.allclose(other, one, tolerance, tolerance * scale, equal_nan=True)
 
 
 def save(model: nn.Module, path: str | os.PathLike) -> None:
     """Write the weights of a model that units were removed from, and which of its blocks are closed, to one file.
 
-    The file is safetensors, nothing is pickled. The shapes of the tensors tell the rest of the architecture, so `load`
-    needs only the code that builds the model before removal. Written whole or not at all.
+    The file is safetensors, nothing is pickled. The shapes of the tensors and the modules' integer attributes tell the
+    rest of the architecture, so `load` needs only the code that builds the model before removal.
+    Written whole or not at all.
     """
     closed = {name: list(m._modules) for name, m in model.named_modules() if isinstance(m, ClosedBlock)}
-    tensors = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in model.state_dict().items()}
-    with written_whole(path) as temporary:
-        save_file(tensors, temporary, {"format": FORMAT, "closed": json.dumps(closed)})
+    counts = {name: {k: v for k, v in vars(m).items() if type(v) is int} for name, m in model.named_modules()}
+    write_tensors(path, model.state_dict(), {"format": FORMAT, "closed": closed, "counts": counts})
 
 
 def load(path: str | os.PathLike, build: Callable[[], nn.Module]) -> nn.Module:
@@ -182,17 +181,12 @@ def load(path: str | os.PathLike, build: Callable[[], nn.Module]) -> nn.Module:
     ValueError
         The file is truncated or was not written by `save`, or does not fit what `build` makes.
     """
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, not a dict
-    except SafetensorError as error:
-        raise ValueError(f"{path} is not a whole model file: {error}") from error
-    if metadata.get("format") != FORMAT:
+    state, about = read_tensors(path)
+    if not isinstance(about, dict) or about.get("format") != FORMAT:
         raise ValueError(f"{path} was not written by pruning_lib.structure.removal.save")
     model = build()
-    posts = json.loads(metadata["closed"])
-    missing = [name for name in posts if name not in dict(model.named_modules())]
+    posts, counts = about["closed"], about["counts"]
+    missing = [name for name in (*posts, *counts) if name not in dict(model.named_modules())]
     if not missing:
         close_blocks_(model, posts)
         own = model.state_dict()
@@ -207,7 +201,8 @@ def load(path: str | os.PathLike, build: Callable[[], nn.Module]) -> nn.Module:
                 f"{path} does not fit the model built: {name!r} has shape {tuple(tensor.shape)}, "
                 f"must be at most {tuple(own[name].shape)}"
             )
-    fit_(model, {name: own[name].new_empty(t.shape) for name, t in state.items() if t.shape != own[name].shape})
+    smaller = {name: own[name].new_empty(t.shape) for name, t in state.items() if t.shape != own[name].shape}
+    fit_(model, smaller, counts)
     try:
         model.load_state_dict(state)
     except RuntimeError as error:

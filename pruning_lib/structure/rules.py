@@ -3,79 +3,126 @@
 `RULES` has one for each function through which units can be followed; what a rule is, layer_rules says.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pruning_lib.structure.graph import FIXED
-from pruning_lib.structure.layer_rules import AxisSize, Trail, attention, channel_norm, layer_norm, weighted
+from pruning_lib.structure.layer_rules import (
+    Size,
+    Trail,
+    attention,
+    channel_norm,
+    dot_product_attention,
+    given,
+    layer_norm,
+    name_heads,
+    weighted,
+)
 
 
 def elementwise(f, name, func, args, kwargs, outputs):
-    """f(x), element by element: a zeroed unit reads f(0), which is tried out."""
-    x = args[0] if args and isinstance(args[0], Tensor) else None
-    if x is None or flat([args[1:], kwargs]) or outputs[0].shape != x.shape:
-        return binary(f, name, func, args, kwargs, outputs) if name in BINARY else None
+    """f(x), element by element: what it makes of a zeroed unit is tried out."""
+    x, *rest = args
+    if not isinstance(x, Tensor) or flat([rest, kwargs]) or outputs[0].shape != x.shape:
+        return None
     trail = f.trail(x)
-    probe = func(torch.zeros((1,) * x.ndim, dtype=x.dtype, device=x.device), *args[1:], **kwargs)
-    if bool((probe == 0).all()):
+    if math.isnan(trail.value) or (trail.ids is None and not trail.source):
         return [trail]
-    return [replace(trail, offset=trail.offset or f.where(name), source=())]
+    probe = func(torch.full((1,) * x.ndim, trail.value, dtype=x.dtype, device=x.device), *rest, **kwargs)
+    # What is infinite or nan no norm can make zero again.
+    return [trail.after(float(probe), f.where(name))] if probe.isreal().all() and probe.isfinite().all() else None
 
 
 def binary(f, name, func, args, kwargs, outputs):
     """Addition ties the channels that meet. So does a product, which is zero where one factor is."""
     tensors = flat([args, kwargs])
-    if len(tensors) != 2:
+    if len(tensors) == 1:
         return elementwise(f, name, func, args, kwargs, outputs)
-    product = name in ("mul", "div", "prelu")
+    matrix = name in ("matmul", "bmm")
+    if len(tensors) != 2 or (matrix and min(x.ndim for x in tensors) < 2):
+        return None
     trails = [f.trail(t) for t in tensors]
     dims = outputs[0].ndim
     axes = [t.axis + dims - x.ndim for t, x in zip(trails, tensors, strict=True)]
-    if name == "prelu" and trails[1].ids is not None:
-        axes[1] = 1  # one slope per channel
-    offsets = [t.offset for t in trails]
     live = [i for i in (0, 1) if trails[i].ids is not None]
-    if not live:
-        offset, ids, axis = None, None, 0
-    elif len(live) == 2:
-        if axes[0] != axes[1] or len(trails[0].ids) != len(trails[1].ids):
+    if name == "prelu" and 1 in live:
+        axes[1] = 1  # one slope per channel
+        if isinstance(f.frames[-1].module, nn.PReLU):
+            f.graph.size(f.frames[-1].name, num_parameters=trails[1].ids)
+    if len(live) == 2 and axes[0] != axes[1]:  # a vector of the model's along another axis than a layer's units stays
+        stays = next((i for i in live if not f.graph.made(trails[i].ids)), None)
+        if stays is None:
             return None
-        ids, axis = trails[0].ids, axes[0]
-        f.graph.tie(ids, trails[1].ids, f"{f.where(name)} joins it with a channel that stays")
-        offset = (offsets[0] and offsets[1]) if product else (offsets[0] or offsets[1])
-        if name == "div":
-            offset = f.where(name)  # 0 / 0
-    else:
-        (i,) = live
-        ids, axis = trails[i].ids, axes[i]
-        other = tensors[1 - i]
-        size = other.shape[axis - dims] if dims - axis <= other.ndim else 1
-        offset = offsets[i]
-        if not product or size > 1:
-            f.graph.block(ids, f"{f.where(name)} joins it with something that stays")
-        if name == "div" and i == 1:
-            offset = f.where(name)
-    if product:
-        source = trails[0].source or (trails[1].source if name == "mul" else ())
+        f.hold(trails[stays], f"{f.where(name)} works along another axis")
+        live.remove(stays)
+    commutes = name == "mul" or matrix or (name == "masked_fill" and given(args, kwargs, 2, "value") == 0)
+    if commutes or name in ("div", "prelu"):
+        source = trails[0].source or (trails[1].source if commutes else ())
     else:
         source = trails[0].source + trails[1].source if trails[0].source and trails[1].source else ()
-    return [Trail(ids, axis, offset, source)]
+    if not live:
+        return [Trail(source=source)]
+    first = trails[live[0]]
+    ids, axis = first.ids, axes[live[0]]
+    if matrix and axis >= dims - 2:
+        return None  # rows or columns of the matrices themselves
+    if len(live) == 2:
+        if len(ids) != len(trails[1].ids):
+            return None
+        f.graph.tie(ids, trails[1].ids, f"{f.where(name)} joins it with a channel that stays")
+        if matrix and trails[0].offset:
+            name_heads(f, ids)  # softmax(scores) V
+    else:
+        other = tensors[1 - live[0]]
+        if dims - axis <= other.ndim and other.shape[axis - dims] > 1:
+            f.graph.block(ids, f"{f.where(name)} joins it with something that stays")
+    values = [trails[i].value if i in live else math.nan for i in (0, 1)]
+    if name == "div" and 1 in live and not abs(values[1]) > 0:
+        return None  # by zero, or by what may be
+    value = math.nan
+    if (values[0] == 0 and (commutes or name in ("div", "prelu"))) or (values[1] == 0 and commutes):
+        value = 0.0
+    elif name in BINARY and not any(map(math.isnan, values)):
+        scale = {key: kwargs[key] for key in ("alpha",) if key in kwargs}
+        value = func(*torch.tensor(values, dtype=torch.float64)[:, None], **scale).item()
+    offset = next((t.offset for t in trails if t.offset), None)
+    return [Trail(ids, axis, 0.0, offset, source).after(value, f.where(name))]
+
+
+def gated(f, name, func, args, kwargs, outputs):
+    """GLU: the first half times the sigmoid of the second; a unit and its gate go together."""
+    x = args[0]
+    trail = f.trail(x).mixed()
+    if trail.ids is None or trail.axis != given(args, kwargs, 1, "dim", -1) % x.ndim:
+        return [trail]
+    unit, gate = trail.ids.chunk(2)
+    f.graph.tie(unit, gate, f"{f.where(name)} joins it with a channel that stays")
+    return [replace(trail, ids=unit)]
+
+
+def softmax(f, name, func, args, kwargs, outputs):
+    """Shares along another axis than the units': those of a zeroed unit are equal, not zero."""
+    trail, dim = f.trail(args[0]), given(args, kwargs, 1, "dim")
+    if dim is None or (trail.ids is not None and trail.axis == dim % args[0].ndim):
+        return None
+    return [trail.after(math.nan, f.where(name))]
 
 
 def pooling(f, name, func, args, kwargs, outputs):
     """Pooling, interpolation and padding over the last axes leave the channels alone."""
-    x = args[0] if args else kwargs["input"]
-    trail = f.trail(x)
+    x = args[0]
+    trail = f.trail(x).mixed()
     spatial = int(name[-2]) if name[-2].isdigit() else x.ndim - 2
     if name == "pad":
-        pads = list(args[1] if len(args) > 1 else kwargs["pad"])
-        spatial = len(pads) // 2
-        value = kwargs.get("value", args[3] if len(args) > 3 else None)
-        trail = replace(trail, source=()) if not value else replace(trail, offset=f.where(name), source=())
+        spatial = len(given(args, kwargs, 1, "pad")) // 2
+        trail = replace(trail, source=())
+        if given(args, kwargs, 3, "value"):
+            trail = trail.after(math.nan, f.where(name))
     if trail.ids is not None and trail.axis >= x.ndim - spatial:
         return None
     return [trail] + [replace(trail, source=()) for _ in outputs[1:]]
@@ -84,8 +131,8 @@ def pooling(f, name, func, args, kwargs, outputs):
 def reduction(f, name, func, args, kwargs, outputs):
     """A mean or sum over other axes than the channels'."""
     x = args[0]
-    trail = f.trail(x)
-    dims = kwargs.get("dim", args[1] if len(args) > 1 else None)
+    trail = f.trail(x).mixed()
+    dims = given(args, kwargs, 1, "dim")
     dims = [dims] if isinstance(dims, int) else dims
     if not dims or len(outputs) != 1:
         return None
@@ -110,51 +157,75 @@ def moving(f, name, func, args, kwargs, outputs):
     trails = []
     for ids in flat([moved]):
         axes = [d for d in range(ids.ndim) if bool((ids != ids.narrow(d, 0, 1)).any())] if ids.numel() else []
-        if len(axes) != 1:
+        sizes = sizes_of(name, x, args, kwargs) if name in SIZED else []
+        if not axes or (len(axes) > 1 and len(sizes) != ids.ndim):
             return None
-        (axis,) = axes
-        line = ids.movedim(axis, 0).flatten(1)[:, 0] if ids.ndim > 1 else ids
-        if name in SIZED and not fits(f, trail.ids, sizes_of(args, kwargs), axis):
+        axis = min(axes, key=lambda d: _lasting(sizes[d])) if len(axes) > 1 else axes[0]
+        lines = ids.movedim(axis, 0).flatten(1)
+        line = lines[:, 0]
+        if len(axes) > 1:  # what a reshape puts side by side goes together, the axis `axis` gets shorter
+            for other in lines.T[1:]:
+                f.graph.tie(line, other, f"{f.where(name)} puts it beside a channel that stays")
+            if any(isinstance(size, Size) and not size.parts for d, size in enumerate(sizes) if d != axis):
+                return None
+        if name in SIZED and not (axis < len(sizes) and fits(f, name, line, sizes[axis])):
             return None
-        if name not in (*SIZED, "flatten") and not torch.equal(line, trail.ids):
+        if name not in (*SIZED, "flatten", "repeat_interleave") and not torch.equal(line, trail.ids):
             return None
         trails.append(replace(trail, ids=line, axis=axis, source=() if name == "getitem" else trail.source))
     return trails
 
 
-def fits(f, ids: Tensor, sizes: list[int], axis: int) -> bool:
-    """A reshape survives removal if the axis the units end on is -1 or the size of an axis with units."""
-    size = sizes[axis] if axis < len(sizes) else None
-    if isinstance(size, AxisSize) and len(size.ids) == len(ids):
-        f.graph.tie(ids, size.ids, f"{f.where('reshape')} takes its size from channels that stay")
-        return True
+def _lasting(size: int) -> int:
+    """Which axis of a reshape is to change with the units, least first: one that is computed from a number of units."""
+    if isinstance(size, Size) and any(isinstance(base, Tensor) for base, _ in size.parts):
+        return 0
+    return 1 if size == -1 or (isinstance(size, Size) and size.parts) else 2
+
+
+def fits(f, name: str, ids: Tensor, size: int) -> bool:
+    """A reshape survives removal if the axis the units end on is -1, or as large as a number that changes with them."""
+    for base, times in getattr(size, "parts", ()):
+        if isinstance(base, tuple):
+            if times == 1:  # the attribute follows the units from now on
+                f.graph.size(base[0], **{base[1]: ids})
+            base = f.graph.sizes.get(base)
+        if base is None:
+            continue
+        wanted = {unit: count * times for unit, count in f.graph.members(base).items()}
+        if f.graph.members(ids) == wanted:
+            return True
+        if times == 1 and len(base) == len(ids):
+            f.graph.tie(ids, base, f"{f.where(name)} takes its size from channels that stay")
+            return True
     return size == -1
 
 
-def sizes_of(args: tuple, kwargs: dict) -> list[int]:
+def sizes_of(name: str, x: Tensor, args: tuple, kwargs: dict) -> list[Any]:
+    """The sizes that a reshape asks for, as they were written."""
+    if name == "unflatten":
+        dim = given(args, kwargs, 1, "dim") % x.ndim
+        return [-1] * dim + [*given(args, kwargs, 2, "sizes")] + [-1] * (x.ndim - dim - 1)
     sizes = args[1:] or tuple(v for k, v in kwargs.items() if k in ("size", "shape"))
     return list(sizes[0] if sizes and isinstance(sizes[0], tuple | list) else sizes)
 
 
 def like(f, name, func, args, kwargs, outputs):
     """expand_as, view_as: to the size of another tensor."""
-    x, other = args
-    a, b = f.trail(x), f.trail(other)
-    if a.ids is None:
-        return None if b.ids is not None and x.numel() > 1 else [a]
-    if x.ndim != other.ndim or b.ids is None or (a.axis, len(a.ids)) != (b.axis, len(b.ids)):
-        f.hold(b, f"{f.where(name)} takes its size from it")
-        return None
-    f.graph.tie(a.ids, b.ids, f"{f.where(name)} takes its size from channels that stay")
-    return [a]
+    x, other = args[0], given(args, kwargs, 1, "other")
+    if f.trail(x).ids is None:
+        return None if f.trail(other).ids is not None and x.numel() > 1 else [f.trail(x)]
+    name = name.removesuffix("_as")
+    return moving(f, name, getattr(Tensor, name), (x, *f.sized(other, other.shape, ())), {}, outputs)
 
 
 def concatenation(f, name, func, args, kwargs, outputs):
     """Channels side by side: each keeps its own id."""
-    tensors = list(args[0] if args else kwargs["tensors"])
-    dim = kwargs.get("dim", args[1] if len(args) > 1 else 0) % outputs[0].ndim
+    tensors = list(args[0])
+    dim = given(args, kwargs, 1, "dim", 0) % outputs[0].ndim
     trails = [f.trail(t) for t in tensors]
     offset = next((t.offset for t in trails if t.offset), None)
+    value = math.nan if offset else 0.0
     axes = {t.axis for t in trails if t.ids is not None}
     if not axes:
         return [Trail()]
@@ -163,17 +234,17 @@ def concatenation(f, name, func, args, kwargs, outputs):
             return None
         for t in trails[1:]:
             f.graph.tie(trails[0].ids, t.ids, f"{f.where(name)} joins it with a channel that stays")
-        return [Trail(trails[0].ids, axes.pop(), offset)]
+        return [Trail(trails[0].ids, axes.pop(), value, offset)]
     parts = [
         torch.full((x.shape[dim],), FIXED) if t.ids is None else t.ids for x, t in zip(tensors, trails, strict=True)
     ]
-    return [Trail(torch.cat(parts), dim, offset)]
+    return [Trail(torch.cat(parts), dim, value, offset)]
 
 
 def chunks(f, name, func, args, kwargs, outputs):
     """Equal parts have to stay equal: the same index of every part is tied."""
     trail = f.trail(args[0])
-    dim = kwargs.get("dim", args[2] if len(args) > 2 else 0) % args[0].ndim
+    dim = given(args, kwargs, 2, "dim", 0) % args[0].ndim
     if trail.ids is None or trail.axis != dim:
         return [replace(trail, source=()) for _ in outputs]
     parts = trail.ids.chunk(len(outputs))
@@ -197,20 +268,23 @@ def names(text: str, rule: Callable) -> dict[str, Callable]:
 
 
 BINARY = ("add", "sub", "mul", "div", "maximum", "minimum", "prelu")
-SIZED = ("view", "reshape", "expand")
+SIZED = ("view", "reshape", "expand", "unflatten")
 POOLS = [f"{pool}{d}d" for pool in ("max_pool", "avg_pool", "lp_pool") for d in (1, 2, 3)]
 POOLS += [f"adaptive_{pool}{d}d" for pool in ("max_pool", "avg_pool") for d in (1, 2, 3)]
 RULES: dict[str, Callable] = (
     names("conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d linear", weighted)
     | names("batch_norm instance_norm group_norm", channel_norm)
-    | names("layer_norm", layer_norm)
+    | names("layer_norm rms_norm", layer_norm)
     | names("multi_head_attention_forward attend", attention)
-    | dict.fromkeys(BINARY, binary)
+    | names("scaled_dot_product_attention", dot_product_attention)
+    | dict.fromkeys((*BINARY, "matmul", "bmm", "masked_fill"), binary)
+    | names("glu", gated)
+    | names("softmax", softmax)
     | names(
         "relu relu6 leaky_relu rrelu elu selu celu gelu silu mish hardtanh hardswish hardsigmoid sigmoid", elementwise
     )
     | names("logsigmoid tanh softplus softsign tanhshrink softshrink hardshrink threshold", elementwise)
-    | names("exp expm1 log log1p sqrt rsqrt square pow rpow abs neg sin cos erf reciprocal rtruediv", elementwise)
+    | names("exp expm1 log log1p sqrt rsqrt square pow rpow abs neg sin cos erf reciprocal rdiv", elementwise)
     | names("sign round floor ceil clamp clamp_min clamp_max clip zeros_like ones_like", elementwise)
     | names("dropout dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout", elementwise)
     | names("contiguous clone detach to type float half double bfloat16", elementwise)
@@ -219,7 +293,7 @@ RULES: dict[str, Callable] = (
     | names("interpolate upsample pad", pooling)
     | names("mean sum amax amin", reduction)
     | names("flatten permute transpose swapaxes swapdims movedim moveaxis unsqueeze squeeze getitem unbind", moving)
-    | names("t T mT", moving)
+    | names("t T mT repeat_interleave", moving)
     | dict.fromkeys(SIZED, moving)
     | names("expand_as view_as reshape_as", like)
     | names("cat concat concatenate", concatenation)

@@ -2,7 +2,8 @@
 
 A unit is named by its module and an index: `{"conv1": tensor([0, 7])}` means filters 0 and 7 of `conv1`. What kind of
 unit it is follows from the module: an output filter of a convolution, an output neuron of a linear layer, a head of an
-`nn.MultiheadAttention`; a residual block is one unit, index 0, under the name of its module.
+`nn.MultiheadAttention` or of another module that splits its projections into heads; a residual block is one unit, index
+0, under the name of its module.
 """
 
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pruning_lib.checks import check_choice, check_scores, check_sparsity
+from pruning_lib.checks import check_choice, check_model, check_scores, check_sparsity
 from pruning_lib.structure.graph import Graph
 from pruning_lib.structure.layer_rules import CONVOLUTIONS, out_dim
 from pruning_lib.structure.selection import count_kept, largest
@@ -42,8 +43,8 @@ def score_units(model: nn.Module, unit: str = "filter", norm: str = "l1", exampl
         that would go with it: filters and biases, its norm's scale and shift, the slices W[:, k] of the layers that
         read it (a weight it both reads and makes counts twice); without `example_inputs` the filter alone.
         neuron: the row of a linear layer. head: its rows of the query, key and value projections and its columns of
-        the output projection. block: all weights of the convolutions and linear layers of the residual branch; needs
-        `example_inputs`.
+        the output projection; without `example_inputs` of `nn.MultiheadAttention` only. block: all weights of the
+        convolutions and linear layers of the residual branch; needs `example_inputs`.
     norm : "l1" | "l2"
     example_inputs : tensor, tuple of positional or dict of keyword arguments, optional
         What the model's forward takes. With it, layers that only go together (an addition, a depthwise convolution)
@@ -61,6 +62,7 @@ def score_units(model: nn.Module, unit: str = "filter", norm: str = "l1", exampl
     ValueError
         Unknown unit or norm, no such unit in the model, weights that are not finite, or blocks without inputs.
     """
+    model = check_model(model)
     return graph_scores(model, None if example_inputs is None else trace(model, example_inputs), unit, norm)
 
 
@@ -77,7 +79,9 @@ def graph_scores(model: nn.Module, graph: Graph | None, unit: str, norm: str = "
     else:
         scores = blocks(model, graph, power) if unit == "block" else grouped(model, graph, unit, power)
     if not scores:
-        raise ValueError(f"unit is {unit!r}, but the model has none that can go")
+        reasons = [graph.reason(layer.ids) or "" for layer in graph.layers.values()] if graph else []
+        why = next((f": {reason}" for reason in reasons if "followed" in reason), "")
+        raise ValueError(f"unit is {unit!r}, but the model has none that can go{why}")
     for name in scores if norm == "l2" else ():
         scores[name].sqrt_()
     return check_scores(scores)

@@ -7,22 +7,28 @@ followed keeps them in the model, with the reason.
 
 import copy
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from pruning_lib.checks import check_model
 from pruning_lib.inputs import call
 from pruning_lib.structure.graph import Block, Graph
 from pruning_lib.structure.holding import release
-from pruning_lib.structure.layer_rules import AxisSize, Trail
+from pruning_lib.structure.layer_rules import Size, Trail
 from pruning_lib.structure.rules import RULES
 
 # Operators and in-place functions come under names of their own.
 ALIASES = {"iadd": "add", "radd": "add", "isub": "sub", "rsub": "sub", "subtract": "sub", "imul": "mul", "rmul": "mul"}
 ALIASES |= {"multiply": "mul", "truediv": "div", "itruediv": "div", "divide": "div", "true_divide": "div"}
+# So do arguments, for the sake of numpy; and a function's first one has one of the names in FIRST.
+KEYWORDS = {"axis": "dim", "keepdims": "keepdim", "x2": "other", "x": "input", "x1": "input", "a": "input"}
+FIRST = ("input", "self", "tensors", "query")
 # These tell about a tensor, not what is in it.
 METADATA = {"dim", "ndim", "dtype", "device", "layout", "is_nested", "is_cuda", "is_sparse", "is_quantized", "assert"}
 METADATA |= {"is_contiguous", "is_floating_point", "is_complex", "requires_grad", "grad", "get_device", "stride"}
@@ -33,10 +39,20 @@ _NOT_IDENTITY = "its shortcut is not the identity, so the block cannot be taken 
 
 def trace(model: nn.Module, example_inputs: Any) -> Graph:
     """Run a copy of `model` in evaluation mode on `example_inputs` and return its dependency graph."""
-    model = copy.deepcopy(model).eval()
+    model = copy.deepcopy(check_model(model)).eval()
     release(model)  # masks act through functions of their own, which are no part of the model
-    with torch.no_grad():
+    for name, module in model.named_modules():
+        if not type(module).__module__.startswith("torch."):  # a size that the code reads off an attribute is known
+            own = {k: v for k, v in vars(module).items() if type(v) is int and not k.startswith("_")}
+            vars(module).update({k: Size(v, ((name, k), Fraction(1))) for k, v in own.items()})
+    with torch.no_grad(), uncompiled(model):
         return Follower(model).run(map_tensors(torch.clone, example_inputs))
+
+
+def uncompiled(model: nn.Module) -> AbstractContextManager:
+    """Layers that were compiled one by one run as they are written; without any, the compiler is not even loaded."""
+    compiled = any(hasattr(module, "_orig_mod") for module in model.modules())
+    return torch.compiler.set_stance("force_eager") if compiled else nullcontext()
 
 
 def map_tensors(function: Callable[[Tensor], Tensor], value: Any) -> Any:
@@ -186,17 +202,20 @@ class Follower(TorchFunctionMode):
         if name == "__get__":
             name = func.__self__.__name__
         name = ALIASES.get(name.strip("_"), name.strip("_"))
-        if name in ("shape", "size"):
-            return self.sized(args[0], func(*args, **kwargs), args[1:] or tuple(kwargs.values()))
         if name in METADATA:
             return func(*args, **kwargs)
-        tensors = list(tensors_in([args, kwargs]))
         result = func(*args, **kwargs)
+        # From here on the first argument is positional, and the others have one name each.
+        kwargs = {KEYWORDS.get(key, key): value for key, value in kwargs.items()}
+        args = args or tuple(kwargs.pop(key) for key in FIRST if key in kwargs)[:1]
+        if name in ("shape", "size"):
+            return self.sized(args[0], result, args[1:] or tuple(kwargs.values()))
+        tensors = list(tensors_in([args, kwargs]))
         outputs = list(tensors_in(result))
         if len(outputs) == 1:
             self.watch_blocks(name, tensors, outputs[0])
         rule = RULES.get(name)
-        trails = rule(self, name, func, args, kwargs, outputs) if rule and outputs and self.frames else None
+        trails = rule(self, name, func, args, kwargs, outputs) if rule and args and outputs else None
         if trails is None:
             trails = self.lose(name, tensors, outputs)
         for out, trail in zip(outputs, trails, strict=True):
@@ -211,12 +230,13 @@ class Follower(TorchFunctionMode):
         if "_trail" in t.__dict__:
             return t._trail
         name = self.names.get(id(t))
-        t._trail = Trail()
         if name is None:
             if id(t) not in self.constants:
                 everything = torch.arange(len(self.graph.parent))
                 self.graph.block(everything, self.where("a tensor of unknown origin appears"))
-        elif max(t.shape, default=1) == t.numel() > 1:
+            return Trail()  # not left on the tensor, which may not be the copy's own
+        t._trail = Trail()
+        if max(t.shape, default=1) == t.numel() > 1:
             axis = t.shape.index(t.numel())
             t._trail = Trail(self.graph.fresh(t.numel()), axis, source=(name,))
             self.graph.slot(name, axis, t._trail.ids, zeroed=True)
@@ -238,8 +258,7 @@ class Follower(TorchFunctionMode):
         trail = self.trail(x)
         if trail.ids is None:
             return sizes
-        marked = AxisSize(len(trail.ids))
-        marked.ids = trail.ids
+        marked = Size(len(trail.ids), (trail.ids, Fraction(1)))
         if isinstance(sizes, int):
             return marked if dims[0] % x.ndim == trail.axis else sizes
         return torch.Size([marked if d == trail.axis else size for d, size in enumerate(sizes)])

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pruning_lib.checks import check_model
 from pruning_lib.structure.calls import Calls
 from pruning_lib.structure.graph import Graph, check_index, check_names
 from pruning_lib.structure.layer_rules import CHANNEL_NORMS, CONVOLUTIONS, out_dim
@@ -33,6 +34,7 @@ def zero_units(model: nn.Module, units: dict[str, Tensor], example_inputs: Any =
         Unknown name, index out of range or twice, all units of a layer, a unit that cannot go (with the reason), or a
         model that needs `example_inputs` to be followed. The model is unchanged then.
     """
+    model = check_model(model)
     if example_inputs is None:
         slices = own_slices(model, units)
     else:

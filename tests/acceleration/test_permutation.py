@@ -274,3 +274,28 @@ def test_channels_that_cannot_move_are_errors():
             two_four.permute(model, x, "fc2", order)
     with pytest.raises(ValueError, match="no layer that could be reordered makes them"):
         two_four.permute(Residual(), torch.rand(2, 6), "enter", torch.arange(6))
+
+
+class Masked(nn.Module):
+    """Outputs that are infinite or nan in places, and wrong ones if a weight is read by its position."""
+
+    def __init__(self, fill, wrong):
+        super().__init__()
+        self.enter, self.leave, self.fill, self.wrong = nn.Linear(6, 8), nn.Linear(8, 3), fill, wrong
+
+    def forward(self, x):
+        y = self.leave(self.enter(x).relu())
+        if self.wrong:
+            with torch._C.DisableTorchFunction():  # what nobody can follow
+                y += self.enter.bias[0]
+        return y.masked_fill(torch.tensor([False, True, False]), self.fill)
+
+
+@pytest.mark.parametrize("fill", [-torch.inf, torch.inf, torch.nan, -1e9])
+def test_outputs_that_are_not_finite_are_compared(fill):
+    x, order = torch.rand(2, 6, dtype=torch.float64), torch.arange(8).flip(0)
+    model = randomized(Masked(fill, wrong=False))
+    permuted = two_four.permute(model, x, "leave", order)
+    torch.testing.assert_close(permuted(x), model(x), rtol=1e-12, atol=0, equal_nan=True)
+    with pytest.raises(ValueError, match=r"'leave' reads cannot be moved: the outputs differ"):
+        two_four.permute(randomized(Masked(fill, wrong=True)), x, "leave", order)

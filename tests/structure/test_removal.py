@@ -447,7 +447,7 @@ def test_bad_files_are_named(tmp_path):
     path = tmp_path / "a.safetensors"
     save(build("lenet5", (1, 16, 16), 4), path)
     cases = {
-        "not a whole model file": path.read_bytes()[:-100],
+        "not a whole file": path.read_bytes()[:-100],
         "not a whole": b"",
     }
     for message, content in cases.items():

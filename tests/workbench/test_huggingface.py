@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from pruning_lib.after_training import reconstruction, sparsegpt
-from pruning_lib.structure import Masks, prunable
+from pruning_lib.structure import Masks, choose_units, prunable, remove, score_units, zero_units
 from pruning_lib.workbench import huggingface
 
 transformers = pytest.importorskip("transformers", reason="transformers is not installed (extra llm)")
@@ -257,3 +257,24 @@ def test_sequential_pruning_equals_whole_passes_of_the_model_block_by_block(fami
     assert set(masks) == {f"{name}.weight" for name in names} and masks.sparsity == 0.5
     for name, value in expected.state_dict().items():
         torch.testing.assert_close(model.state_dict()[name], value, rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize("family", ["opt", "llama", "qwen2", "qwen3"])
+def test_heads_and_neurons_can_be_removed(family):
+    model, inputs = drawn(family).double(), {"input_ids": tokens(2, 6), "use_cache": False}
+    heads = choose_units(score_units(model, "head", example_inputs=inputs), 0.5)
+    units = heads | choose_units(score_units(model, "neuron", example_inputs=inputs), 0.5)
+    assert len(heads) == 2 and len(units) == 4  # in each block attention and a hidden layer
+    smaller, zeroed = remove(model, inputs, units), copy.deepcopy(model)
+    zero_units(zeroed, units, inputs)
+    with torch.no_grad():
+        expected = zeroed(**inputs).logits
+        torch.testing.assert_close(smaller(**inputs).logits, expected, rtol=1e-9, atol=1e-12)
+        assert (model(**inputs).logits - expected).abs().max() > 1e-3
+    for name in heads:
+        attention = smaller.get_submodule(name)
+        queries = model.get_submodule(name).q_proj.out_features // 2  # two of four heads, and what they read
+        assert (attention.q_proj.out_features, attention.k_proj.out_features) == (
+            queries,
+            queries // (2 - (family == "opt")),
+        )
