@@ -75,7 +75,9 @@ def draw_shared(ax: Axes, states: list[Step], inverses: list[Tensor]) -> None:
     for j, (state, inverse) in enumerate(zip(states, inverses, strict=True)):
         left = j * (COLUMNS + 1.2)
         ax.text(left + COLUMNS / 2, 3.9, f"column {j + 1}", ha="center", va="bottom", fontsize=style.SMALL)
-        _, bottom = place_step(ax, state, (left, 4.1))
+        gone, column = ~state.keep, torch.arange(COLUMNS)
+        masks = {"updated": state.compensated, "planned": gone & (column > j), "now": gone & (column == j)}
+        _, bottom = style.place_weights(ax, state.keep, (left, 4.1), **masks)
         rest = f"{j + 1}, …, {COLUMNS}" if j < COLUMNS - 1 else f"{COLUMNS}"
         place_inverse(ax, inverse, (left, bottom + 0.8), largest, "$(H_U)^{-1}$")
         ax.text(left + COLUMNS / 2, bottom + COLUMNS + 2.8, f"U = {{{rest}}}", ha="center", va="top")
@@ -90,15 +92,6 @@ def place_inverse(ax: Axes, inverse: Tensor, at: tuple[float, float], largest: f
     ax.add_patch(Rectangle(at, COLUMNS, COLUMNS, fill=False, edgecolor=PRUNED, linewidth=0.8))
     style.place_shades(ax, inverse, at, largest)
     ax.text(left + COLUMNS / 2, top + COLUMNS + 0.3, name, ha="center", va="top", fontsize=style.FONT_SIZE + 2)
-
-
-def place_step(ax: Axes, state: Step, at: tuple[float, float]) -> tuple[float, float]:
-    """The weights after one step: what goes in it, what makes up for it, what is chosen to go later."""
-    j, column = int(state.columns[0]), torch.arange(COLUMNS)
-    gone = ~state.keep
-    return style.place_weights(
-        ax, state.keep, at, updated=state.compensated, planned=gone & (column > j), now=gone & (column == j)
-    )
 
 
 def heading(ax: Axes, text: str, cost: str) -> None:
