@@ -2,8 +2,8 @@
 
 import statistics
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any, NamedTuple
 
 import torch
@@ -52,9 +52,12 @@ def time_in_turns(
         raise ValueError(f"device is {device}, must be a CPU or CUDA device")
     clock = on_cpu if device.type == "cpu" else on_cuda
     times: dict[str, list[float]] = {name: [] for name in runs}
-    # events are recorded on the current device, which need not be the one that computes
-    current = torch.cuda.device(device) if device.type == "cuda" else nullcontext()
-    with thread_count(threads) as used, current:
+    with ExitStack() as stack:
+        stack.callback(torch.set_num_threads, torch.get_num_threads())
+        torch.set_num_threads(threads or torch.get_num_threads())
+        used = torch.get_num_threads()
+        if device.type == "cuda":  # events are recorded on the current device, which need not be the one that computes
+            stack.enter_context(torch.cuda.device(device))
         for turn in range(warmup + repeats):
             for name, run in runs.items():
                 seconds = clock(run)
@@ -80,14 +83,3 @@ def on_cuda(run: Callable[[], Any]) -> float:
     end.record()
     end.synchronize()
     return start.elapsed_time(end) / 1000
-
-
-@contextmanager
-def thread_count(threads: int | None) -> Iterator[int]:
-    before = torch.get_num_threads()
-    if threads is not None:
-        torch.set_num_threads(threads)
-    try:
-        yield torch.get_num_threads()
-    finally:
-        torch.set_num_threads(before)

@@ -6,7 +6,7 @@ the two inside attention; hooks tell in which module. One MAC is two FLOP; produ
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from math import prod
 from typing import NamedTuple
 
@@ -80,15 +80,12 @@ class Counter(TorchDispatchMode):
     @contextmanager
     def named(self, model: nn.Module) -> Iterator[None]:
         """Know at each time which module runs."""
-        handles = []
-        for name, module in model.named_modules():
-            handles.append(module.register_forward_pre_hook(lambda m, args, name=name: self.stack.append((name, m))))
-            handles.append(module.register_forward_hook(lambda m, args, out: self.stack.pop() and None))
-        try:
+        with ExitStack() as hooks:
+            for name, module in model.named_modules():
+                before = module.register_forward_pre_hook(lambda m, args, name=name: self.stack.append((name, m)))
+                hooks.enter_context(before)
+                hooks.enter_context(module.register_forward_hook(lambda m, args, out: self.stack.pop() and None))
             yield
-        finally:
-            for handle in handles:
-                handle.remove()
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}

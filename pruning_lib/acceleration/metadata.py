@@ -32,18 +32,13 @@ def words(indices: Tensor, dtype: torch.dtype) -> Tensor:
     """
     word = word_of(dtype)
     size = 2 * word.itemsize * 2  # indices per word
-    if not isinstance(indices, Tensor) or indices.dtype != torch.uint8 or (indices > 3).any():
-        raise ValueError("indices must be a uint8 tensor of numbers 0 to 3, as pack returns it")
+    packed = pack_bits(indices, 2)
     if indices.ndim != 2 or indices.shape[1] % size:
         raise ValueError(
             f"indices has shape {tuple(indices.shape)}, must be (rows, columns/2) with columns a multiple of "
             f"{2 * size}: {size} indices fill one {word} word"
         )
-    places = 2 * torch.arange(size, device=indices.device)
-    # the shifted indices do not overlap, so their sum is their union
-    whole = (indices.view(len(indices), -1, size).long() << places).sum(-1)
-    bits = 8 * word.itemsize
-    return (whole - ((whole >> (bits - 1)) << bits)).to(word)  # the same bits, read as a signed number
+    return packed.view(word).view(len(indices), -1)  # bytes and words both begin with what is lowest
 
 
 def reorder(plain: Tensor) -> Tensor:
@@ -118,8 +113,7 @@ def decompress(values: Tensor, metadata: Tensor) -> Tensor:
     plain = plain_order(metadata)
     if metadata.dtype != word or len(metadata) != len(values):
         raise ValueError(f"metadata is {metadata.dtype} {tuple(metadata.shape)}, must be {word} with the values' rows")
-    places = 2 * torch.arange(4 * word.itemsize, device=values.device)
-    indices = ((plain.long().unsqueeze(-1) >> places) & 3).flatten(1).to(torch.uint8)
+    indices = (plain.view(torch.uint8).unsqueeze(-1) >> bit_places(2, values.device) & 3).flatten(1)
     if values.dtype == torch.float32:  # each value is two halves: unpack the halves, and both land together
         return unpack(values.view(torch.float16), indices, 2 * indices.shape[1]).view(torch.float32)
     return unpack(values, indices, 2 * indices.shape[1])
@@ -160,12 +154,15 @@ def pack_bits(codes: Tensor, bits: int) -> Tensor:
         raise ValueError(f"bits is {bits!r}, must be 2 or 4")
     if not isinstance(codes, Tensor) or codes.dtype != torch.uint8 or (codes >= 2**bits).any():
         raise ValueError(f"codes must be a uint8 tensor of numbers 0 to {2**bits - 1} to take {bits} bits each")
-    each = 8 // bits
-    flat = torch.nn.functional.pad(codes.flatten(), (0, -codes.numel() % each)).view(-1, each)
-    packed = flat[:, 0].clone()
-    for place in range(1, each):
-        packed |= flat[:, place] << (bits * place)
-    return packed
+    places = bit_places(bits, codes.device)
+    filled = torch.nn.functional.pad(codes.flatten(), (0, -codes.numel() % len(places)))
+    # what is shifted does not overlap, so the sum is the union
+    return (filled.view(-1, len(places)) << places).sum(-1, dtype=torch.uint8)
+
+
+def bit_places(bits: int, device: torch.device) -> Tensor:
+    """Where numbers of so many bits begin in a byte."""
+    return torch.arange(0, 8, bits, dtype=torch.uint8, device=device)
 
 
 def word_of(dtype: torch.dtype) -> torch.dtype:

@@ -99,7 +99,6 @@ def ridge(gpu: str, dtype: torch.dtype = torch.float16, sparse: bool = False) ->
 
 def card_of(gpu: str, dtype: torch.dtype) -> GPU:
     """The table's entry; ValueError if it has no such GPU, or no rate in `dtype`."""
-    check_choice("gpu", gpu, GPUS)
-    if dtype not in GPUS[gpu].dense:
-        raise ValueError(f"dtype is {dtype}, must be one of {', '.join(map(str, GPUS[gpu].dense))}")
-    return GPUS[gpu]
+    card = GPUS[check_choice("gpu", gpu, GPUS)]
+    check_choice("dtype", dtype, card.dense)
+    return card

@@ -35,11 +35,7 @@ def stored(model: nn.Module) -> dict[str, Stored]:
     sizes = {}
     for form in FORMS:
         tensors: dict[str, Tensor] = {}
-        seen: set[int] = set()
-        for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
-            if id(tensor) in seen:
-                continue
-            seen.add(id(tensor))
+        for name, tensor in [*model.named_parameters(), *model.named_buffers()]:  # a shared one under its first name
             tensors |= parts(name, tensor.detach().cpu(), form if name in weights else "dense")
         sizes[form] = Stored(sum(t.nbytes for t in tensors.values()), file_size(tensors))
     return sizes

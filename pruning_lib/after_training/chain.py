@@ -6,7 +6,7 @@ at its word: a chain has to reproduce the model's own outputs on a batch first.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,12 +92,10 @@ def find_chain(model: nn.Module, name: str, inputs: Inputs) -> Chain:
     if len(set(elements)) < len(elements):
         raise NotAChain("one of them is used twice")
     outputs: list[Any] = []
-    hooks = [element.register_forward_hook(lambda *given: outputs.append((given[0], given[2]))) for element in elements]
-    try:
+    with ExitStack() as hooks:
+        for element in elements:
+            hooks.enter_context(element.register_forward_hook(lambda *given: outputs.append((given[0], given[2]))))
         call(model, inputs)
-    finally:
-        for hook in hooks:
-            hook.remove()
     if [element for element, _ in outputs] != list(elements):
         raise NotAChain("they are not called once each, in order")
     chain = Chain(name, elements, tuple(form(output) for _, output in outputs))

@@ -10,14 +10,7 @@ import torch
 from torch import Tensor
 
 from pruning_lib.after_training.elimination import inverse
-from pruning_lib.after_training.reconstruction import (
-    CHUNK,
-    check_damping,
-    check_hessian,
-    check_target,
-    check_weight,
-    refit,
-)
+from pruning_lib.after_training.reconstruction import CHUNK, check_damping, check_problem, refit
 from pruning_lib.structure.selection import count_kept, first_to_go, largest
 
 
@@ -36,11 +29,10 @@ def prune_weight(
 
     Parameters and errors are those of `sparsegpt.prune_weight`.
     """
-    check_weight(weight), check_hessian(hessian, weight.shape[1])
-    check_target(sparsity, n_m, columns := weight.shape[1]), check_damping(damping)
+    check_problem(weight, hessian, sparsity, n_m), check_damping(damping)
     B, dead = inverse(hessian, damping)
     W = weight.detach().double().masked_fill(dead, 0)
-    chunks = W.split(max(1, CHUNK // (8 * columns**2)))
+    chunks = W.split(max(1, CHUNK // (8 * weight.shape[1] ** 2)))
     order, losses = (torch.cat(parts) for parts in zip(*(sequence(rows, B, n_m) for rows in chunks), strict=True))
     taken = torch.ones_like(losses, dtype=torch.bool)
     if n_m is None:

@@ -90,30 +90,28 @@ def jacobian_rows(
 def rows_of(model: nn.Module, inputs: Inputs, weights: dict[str, Tensor], block: int) -> Iterator[Tensor]:
     weights = {name: weight.detach() for name, weight in weights.items()}
     args, kwargs = as_arguments(model, inputs)
-    for value in (*args, *kwargs.values()):
+    values = *args, *kwargs.values()
+    for value in values:
         if not isinstance(value, Tensor) or not value.ndim:
             raise ValueError(
                 f"inputs hold {described(value)}, must be tensors with the samples along the first dimension"
             )
 
-    def taken(place: int | slice) -> tuple[tuple, dict]:
-        return tuple(value[place] for value in args), {name: value[place] for name, value in kwargs.items()}
-
-    def output(weights: dict[str, Tensor], args: tuple, kwargs: dict) -> Tensor:
+    def output(weights: dict[str, Tensor], *sample: Tensor) -> Tensor:
         """F of one sample, (n₀,)."""
-        args = tuple(value.unsqueeze(0) for value in args)
-        kwargs = {name: value.unsqueeze(0) for name, value in kwargs.items()}
-        return functional_call(model, weights, args, kwargs).flatten()
+        alone = [value.unsqueeze(0) for value in sample]
+        named = dict(zip(kwargs, alone[len(args) :], strict=True))
+        return functional_call(model, weights, tuple(alone[: len(args)]), named).flatten()
 
-    derivative = vmap(jacrev(output), in_dims=(None, 0, 0))
-    samples = len((args or tuple(kwargs.values()))[0])
+    derivative = vmap(jacrev(output), in_dims=(None, *[0] * len(values)))
+    samples = len(values[0])
     if not samples:
         return
     with torch.no_grad():
-        outputs = len(output(weights, *taken(0)))
+        outputs = len(output(weights, *(value[0] for value in values)))
     step = max(1, block // outputs)
     for start in range(0, samples, step):
-        found = derivative(weights, *taken(slice(start, start + step)))
+        found = derivative(weights, *(value[start : start + step] for value in values))
         # per weight (samples, n₀, *shape) → (samples·n₀, n)
         yield torch.cat([found[name].flatten(0, 1).flatten(1) for name in weights], dim=1)
 

@@ -158,6 +158,15 @@ def refit(weight: Tensor, hessian: Tensor, keep: Tensor, damping: float = 0.0) -
     return fitted.to(weight.dtype)
 
 
+def check_problem(
+    weight: Tensor, hessian: Tensor, sparsity: float | None, n_m: tuple[int, int] | None, or_diagonal: bool = False
+) -> None:
+    """Raise ValueError unless `weight` and `hessian` are those of one layer, and the target is one for it."""
+    check_weight(weight)
+    check_hessian(hessian, weight.shape[1], or_diagonal)
+    check_target(sparsity, n_m, weight.shape[1])
+
+
 def check_keep(keep: Tensor, weight: Tensor) -> Tensor:
     """Return `keep` if it is a mask of `weight`, else raise ValueError."""
     if keep.dtype != torch.bool or keep.shape != weight.shape:

@@ -11,14 +11,7 @@ from torch import Tensor, nn
 from pruning_lib.after_training.calibration import prune_in_order
 from pruning_lib.after_training.elimination import Choose, eliminate_, factor, inverse
 from pruning_lib.after_training.quantization import Grid
-from pruning_lib.after_training.reconstruction import (
-    Hessian,
-    check_damping,
-    check_hessian,
-    check_target,
-    check_weight,
-    error,
-)
+from pruning_lib.after_training.reconstruction import Hessian, check_damping, check_problem, check_target, error
 from pruning_lib.after_training.reconstruction import refit as refit_on
 from pruning_lib.after_training.stepping import Step, column_steps, exact_steps, factored, shrinking
 from pruning_lib.checks import check_choice
@@ -65,8 +58,7 @@ def prune_weight(
         If shapes do not fit, something is not finite, an option is out of range, or the Hessian has no Cholesky factor
         even with damping raised (which it is stepwise, with a warning that names the value used).
     """
-    check_weight(weight), check_hessian(hessian, weight.shape[1])
-    check_target(sparsity, n_m, weight.shape[1])
+    check_problem(weight, hessian, sparsity, n_m)
     check_options(block, damping, refit, bits)
     dtype = torch.promote_types(weight.dtype, torch.float32)
     T, pivots, dead = factor(hessian, damping, dtype)
@@ -149,13 +141,13 @@ def steps(
     ValueError
         As `prune_weight`, and if WX = 0, so that there is no relative error: at the call, not at the first step.
     """
-    check_weight(weight), check_hessian(hessian, weight.shape[1])
-    check_target(sparsity, n_m, columns := weight.shape[1])
+    check_problem(weight, hessian, sparsity, n_m)
     check_options(block, damping)
     check_choice("form", form, ("cholesky", "synchronized", "exact"))
     error(weight, weight, hessian)  # raises if WX = 0
     B, dead = inverse(hessian, damping)
     if form == "exact":
+        columns = weight.shape[1]
         kept = count_kept(columns, sparsity) if n_m is None else columns // n_m[1] * n_m[0]
         return exact_steps(weight, hessian, B, dead, columns - kept, n_m)
     first_rows = factored if form == "cholesky" else shrinking

@@ -9,7 +9,7 @@ from functools import partial
 from torch import Tensor, nn
 
 from pruning_lib.after_training.calibration import prune_in_order
-from pruning_lib.after_training.reconstruction import Hessian, check_hessian, check_target, check_weight
+from pruning_lib.after_training.reconstruction import Hessian, check_problem, check_target
 from pruning_lib.inputs import Inputs
 from pruning_lib.structure import Masks
 from pruning_lib.structure.selection import count_kept, largest
@@ -32,12 +32,11 @@ def prune_weight(
     ValueError
         If shapes do not fit, something is not finite, or not exactly one of `sparsity` and `n_m` is given and possible.
     """
-    check_weight(weight)
-    check_target(sparsity, n_m, columns := weight.shape[1])
-    check_hessian(hessian, columns, or_diagonal=True)
+    check_problem(weight, hessian, sparsity, n_m, or_diagonal=True)
     diagonal = hessian if hessian.ndim == 1 else hessian.diagonal()
     # |W_ij| · √mean(x_j²)
     scores = weight.detach().abs() * (diagonal / 2).sqrt()
+    columns = weight.shape[1]
     n, m = (count_kept(columns, sparsity), columns) if n_m is None else n_m
     keep = largest(scores.reshape(-1, m), n).view(scores.shape)
     return weight.detach().masked_fill(~keep, 0), keep

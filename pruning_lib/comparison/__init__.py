@@ -1,24 +1,8 @@
 """Which method to choose? All of them on one network, one data set and one training budget, seed by seed."""
 
+# ruff: noqa: F401 - what is imported here is what this package offers
+
 from pruning_lib.comparison.cell import run_cell
 from pruning_lib.comparison.protocol import Case, Protocol
 from pruning_lib.comparison.statistics import Difference, Spread, by_seed, difference, pareto, spread
 from pruning_lib.comparison.variants import GAMMAS, PATTERNS, SPARSITIES, VARIANTS, Variant, smaller
-
-__all__ = [
-    "GAMMAS",
-    "PATTERNS",
-    "SPARSITIES",
-    "VARIANTS",
-    "Case",
-    "Difference",
-    "Protocol",
-    "Spread",
-    "Variant",
-    "by_seed",
-    "difference",
-    "pareto",
-    "run_cell",
-    "smaller",
-    "spread",
-]

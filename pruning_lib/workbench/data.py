@@ -111,12 +111,8 @@ def load_digits() -> Data:
     inputs, targets = load_digits(return_X_y=True)
     parts = train_test_split(inputs, targets, test_size=0.2, stratify=targets, random_state=0)
     train_inputs, test_inputs, train_targets, test_targets = map(torch.as_tensor, parts)
-    return normalized(
-        "digits",
-        (train_inputs.view(-1, 1, 8, 8), train_targets),
-        (test_inputs.view(-1, 1, 8, 8), test_targets),
-        tuple(map(str, range(10))),
-    )
+    train, test = (train_inputs.view(-1, 1, 8, 8), train_targets), (test_inputs.view(-1, 1, 8, 8), test_targets)
+    return normalized("digits", train, test, tuple("0123456789"))
 
 
 def load_torchvision(name: str, root: Path, download: bool) -> Data:
@@ -153,19 +149,16 @@ def load_imagefolder(path: Path) -> Data:
             raise FileNotFoundError(
                 f"{path / part} is not there; imagefolder:PATH needs PATH/train/CLASS/*.jpg and PATH/test"
             )
-        files = ImageFolder(path / part)
-        images, targets = [], []
-        for image, target in tqdm(files, desc=f"reading {path.name}/{part}", leave=False):
-            images.append(pil_to_tensor(image))
-            targets.append(target)
-            if images[-1].shape != images[0].shape:
-                raise ValueError(
-                    f"{files.samples[len(images) - 1][0]} has shape {tuple(images[-1].shape)}, must be "
-                    f"{tuple(images[0].shape)} as the first image"
-                )
+        files = ImageFolder(path / part, pil_to_tensor)
+        images = []
+        for image, _ in tqdm(files, desc=f"reading {path.name}/{part}", leave=False):
+            images.append(image)
+            if image.shape != images[0].shape:
+                file, shape = files.samples[len(images) - 1][0], tuple(images[0].shape)
+                raise ValueError(f"{file} has shape {tuple(image.shape)}, must be {shape} as the first image")
         # ImageFolder reads class by class: the first thousand would hold one or two classes only.
         order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))
-        pairs.append((torch.stack(images)[order], torch.tensor(targets)[order]))
+        pairs.append((torch.stack(images)[order], torch.tensor(files.targets)[order]))
         classes.append(tuple(files.classes))
     if classes[0] != classes[1]:
         raise ValueError(
@@ -179,9 +172,5 @@ def normalized(name: str, train: Pair, test: Pair, classes: tuple[str, ...]) -> 
     mean = inputs.mean(dim=(0, 2, 3), keepdim=True)
     deviation = inputs.std(dim=(0, 2, 3), keepdim=True)
     deviation = torch.where(deviation > 0, deviation, 1)  # a channel that never changes becomes 0, not nan
-    return Data(
-        name,
-        ((inputs - mean) / deviation, train[1].long()),
-        ((test[0].float() - mean) / deviation, test[1].long()),
-        classes,
-    )
+    pairs = (((images.float() - mean) / deviation, targets.long()) for images, targets in (train, test))
+    return Data(name, *pairs, classes)

@@ -172,18 +172,16 @@ def calibration(
         while candidates:
             place = generator.randrange(len(candidates))
             chosen = candidates[place]
-            if chosen not in tokenized:
-                tokens = tokenize(tokenizer, documents[chosen])
-                if len(tokens) < length:  # never drawn again
-                    candidates[place] = candidates[-1]
-                    candidates.pop()
-                    continue
+            tokens = tokenized[chosen] if chosen in tokenized else tokenize(tokenizer, documents[chosen])
+            if len(tokens) >= length:
                 tokenized[chosen] = tokens
-            start = generator.randrange(len(tokenized[chosen]) - length + 1)
-            batches.append(tokenized[chosen][start : start + length].unsqueeze(0))
-            break
+                break
+            candidates[place] = candidates[-1]  # never drawn again
+            candidates.pop()
         else:
             raise ValueError(f"documents: none of {len(documents)} has length = {length} tokens, one must have")
+        start = generator.randrange(len(tokens) - length + 1)
+        batches.append(tokens[start : start + length].unsqueeze(0))
     return batches
 
 

@@ -91,14 +91,11 @@ def resnet(
         conv=nn.Conv2d(channels, width, 3, padding=1, bias=False), norm=nn.BatchNorm2d(width), relu=nn.ReLU()
     )
     inputs = width
-    for stage in range(3):
-        outputs = width * 2**stage
-        blocks = []
-        for index in range((depth - 2) // 6):
-            stride = 2 if stage > 0 and index == 0 else 1
-            blocks.append(ResidualBlock(inputs, outputs, stride))
-            inputs = outputs
-        layers[f"stage{stage + 1}"] = nn.Sequential(*blocks)
+    for stage, outputs in enumerate((width, 2 * width, 4 * width), start=1):
+        first = ResidualBlock(inputs, outputs, stride=1 if stage == 1 else 2)
+        others = [ResidualBlock(outputs, outputs, stride=1) for _ in range((depth - 8) // 6)]
+        layers[f"stage{stage}"] = nn.Sequential(first, *others)
+        inputs = outputs
     layers.update(pool=nn.AdaptiveAvgPool2d(1), flatten=nn.Flatten(), fc=nn.Linear(inputs, classes))
     return initialize_(nn.Sequential(layers), seed)
 

@@ -13,6 +13,7 @@ from numbers import Integral
 import torch
 from torch import Tensor, nn
 
+from pruning_lib.checks import check_choice
 from pruning_lib.workbench.data import Pair
 
 VALUES = (3, 3, 2, 3, 4, 2)
@@ -39,7 +40,7 @@ def load(problem: int, seed: int = 0) -> Problem:
     The training cases are drawn by `seed` from the 432, without repetition: they are not the published ones, only as
     many. In problem 3, 5 % of the training labels (6 of 122) are wrong, as published; the test labels are right.
     """
-    size, noise, hidden = PROBLEMS[check_problem(problem)]
+    size, noise, hidden = PROBLEMS[check_choice("problem", problem, PROBLEMS)]
     cases = torch.tensor(list(itertools.product(*(range(1, values + 1) for values in VALUES))))
     columns = zip(cases.T, VALUES, strict=True)
     inputs = torch.cat([nn.functional.one_hot(column - 1, values) for column, values in columns], dim=1).double()
@@ -51,15 +52,9 @@ def load(problem: int, seed: int = 0) -> Problem:
     return Problem(f"MONK{problem}", (inputs[chosen], labels), (inputs, targets), hidden)
 
 
-def check_problem(problem: int) -> int:
-    if problem not in PROBLEMS:
-        raise ValueError(f"problem is {problem!r}, must be one of {', '.join(map(str, PROBLEMS))}")
-    return problem
-
-
 def rule(problem: int, cases: Tensor) -> Tensor:
     """Which of `cases` (cases, 6), with attribute values from 1, are monks: (cases,) of bool."""
-    check_problem(problem)
+    check_choice("problem", problem, PROBLEMS)
     a1, a2, _, a4, a5, _ = cases.T
     if problem == 1:
         return (a1 == a2) | (a5 == 1)

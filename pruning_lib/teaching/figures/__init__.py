@@ -57,17 +57,4 @@ def draw_all(folder: str | os.PathLike) -> list[Path]:
     return paths
 
 
-__all__ = [
-    "FIGURES",
-    "OF_NOTEBOOK",
-    "draw_all",
-    "hessian_synchronization",
-    "obs_surgery",
-    "pipelines",
-    "scheme",
-    "snip_results",
-    "sparsegpt_algorithm",
-    "sss_gates",
-    "structures",
-    "two_four",
-]
+__all__ = ["FIGURES", "OF_NOTEBOOK", "draw_all", *FIGURES]

@@ -8,23 +8,14 @@ from torch import Tensor
 
 from pruning_lib.after_training import sparsegpt
 from pruning_lib.after_training.stepping import Step
-from pruning_lib.teaching.figures.style import (
-    FONT_SIZE,
-    INK,
-    SMALL,
-    TITLE,
-    WIDTH,
-    draw_legend,
-    new_figure,
-    place_shades,
-    place_weights,
-)
+from pruning_lib.teaching.figures import style
 from pruning_lib.teaching.palette import ACCENT, PRUNED
 
 ROWS, COLUMNS, SPARSITY = 4, 6, 0.5
 TOP, BOTTOM, ACROSS = 14.2, 18.2, 6 * 7.2  # heights of the two parts and their width, in squares
 
 
+@style.in_style
 def hessian_synchronization(seed: int = 4) -> Figure:
     """Above, what exact reconstruction inverts for each row; below, the states of `sparsegpt.steps` on the same layer.
 
@@ -32,13 +23,11 @@ def hessian_synchronization(seed: int = 4) -> Figure:
     """
     weight, hessian = small_layer(seed, ROWS, COLUMNS)
     states = list(sparsegpt.steps(weight, hessian, SPARSITY, block=COLUMNS, damping=0.0, form="synchronized"))
-    figure = new_figure(WIDTH, 6.2)
+    figure = style.new_figure(style.WIDTH, 6.2)
     top, bottom = figure.subplots(2, 1, height_ratios=[TOP, BOTTOM])
-    for ax in (top, bottom):
-        ax.axis("off")
     draw_own(top, states[0].keep, hessian)
     draw_shared(bottom, states, shared_inverses(hessian))
-    draw_legend(figure, "kept", "pruned", "updated", "pruned now", "pruned later")
+    style.draw_legend(figure, "kept", "pruned", "updated", "pruned now", "pruned later")
     return figure
 
 
@@ -67,62 +56,44 @@ def shared_inverses(hessian: Tensor) -> list[Tensor]:
 
 def draw_own(ax: Axes, keep: Tensor, hessian: Tensor) -> None:
     inverses = [own_inverse(hessian, row) for row in keep]
-    largest = max(inverse.nan_to_num().abs().max().item() for inverse in inverses)
+    largest = torch.stack(inverses).nan_to_num().abs().max().item()
     heading(ax, "Every row its own mask: every row its own inverse", "rows · columns³ operations")
     for row, inverse in enumerate(inverses):
         left = row * (COLUMNS + 2.2)
-        ax.text(left + COLUMNS / 2, 3.9, f"row {row + 1}", ha="center", va="bottom", fontsize=SMALL, color=INK)
-        place_weights(ax, keep[row : row + 1], (left, 4.1))
+        ax.text(left + COLUMNS / 2, 3.9, f"row {row + 1}", ha="center", va="bottom", fontsize=style.SMALL)
+        style.place_weights(ax, keep[row : row + 1], (left, 4.1))
         place_inverse(ax, inverse, (left, 5.7), largest, "$(H_M)^{-1}$")
     apart = "None is a part\nof another or of\nthe inverse of all:\n\n$(H_M)^{-1} \\neq (H^{-1})_M$"
-    ax.text(4 * (COLUMNS + 2.2), 8.7, apart, va="center", fontsize=FONT_SIZE + 2, color=INK)
-    ax.set(xlim=(-0.2, ACROSS), ylim=(TOP, 0), aspect="equal")
+    ax.text(4 * (COLUMNS + 2.2), 8.7, apart, va="center", fontsize=style.FONT_SIZE + 2)
+    style.as_drawing(ax, (-0.2, ACROSS), (TOP, 0))
 
 
 def draw_shared(ax: Axes, states: list[Step], inverses: list[Tensor]) -> None:
-    largest = max(inverse.nan_to_num().abs().max().item() for inverse in inverses)
-    heading(
-        ax,
-        "One order of the columns for all rows: one inverse, shared, that shrinks",
-        "columns³ + rows · columns² operations",
-    )
+    largest = torch.stack(inverses).nan_to_num().abs().max().item()
+    text = "One order of the columns for all rows: one inverse, shared, that shrinks"
+    heading(ax, text, "columns³ + rows · columns² operations")
     for j, (state, inverse) in enumerate(zip(states, inverses, strict=True)):
         left = j * (COLUMNS + 1.2)
-        ax.text(left + COLUMNS / 2, 3.9, f"column {j + 1}", ha="center", va="bottom", fontsize=SMALL, color=INK)
-        _, bottom = place_step(ax, state, (left, 4.1))
+        ax.text(left + COLUMNS / 2, 3.9, f"column {j + 1}", ha="center", va="bottom", fontsize=style.SMALL)
+        gone, column = ~state.keep, torch.arange(COLUMNS)
+        masks = {"updated": state.compensated, "planned": gone & (column > j), "now": gone & (column == j)}
+        _, bottom = style.place_weights(ax, state.keep, (left, 4.1), **masks)
         rest = f"{j + 1}, …, {COLUMNS}" if j < COLUMNS - 1 else f"{COLUMNS}"
         place_inverse(ax, inverse, (left, bottom + 0.8), largest, "$(H_U)^{-1}$")
-        ax.text(
-            left + COLUMNS / 2,
-            bottom + COLUMNS + 2.8,
-            f"U = {{{rest}}}",
-            ha="center",
-            va="top",
-            fontsize=FONT_SIZE,
-            color=INK,
-        )
+        ax.text(left + COLUMNS / 2, bottom + COLUMNS + 2.8, f"U = {{{rest}}}", ha="center", va="top")
         used = (left + j, bottom + 0.8 + j), COLUMNS - j, 1
         ax.add_patch(Rectangle(*used, fill=False, edgecolor=ACCENT, linewidth=1.8, zorder=3))
-    ax.set(xlim=(-0.2, ACROSS), ylim=(BOTTOM, 0), aspect="equal")
+    style.as_drawing(ax, (-0.2, ACROSS), (BOTTOM, 0))
 
 
 def place_inverse(ax: Axes, inverse: Tensor, at: tuple[float, float], largest: float, name: str) -> None:
     """A square of shades in a frame, with its name below."""
     left, top = at
     ax.add_patch(Rectangle(at, COLUMNS, COLUMNS, fill=False, edgecolor=PRUNED, linewidth=0.8))
-    place_shades(ax, inverse, at, largest)
-    ax.text(left + COLUMNS / 2, top + COLUMNS + 0.3, name, ha="center", va="top", fontsize=FONT_SIZE + 2, color=INK)
-
-
-def place_step(ax: Axes, state: Step, at: tuple[float, float]) -> tuple[float, float]:
-    """The weights after one step: what goes in it, what makes up for it, what is chosen to go later."""
-    j, column = int(state.columns[0]), torch.arange(COLUMNS)
-    gone = ~state.keep
-    return place_weights(
-        ax, state.keep, at, updated=state.compensated, planned=gone & (column > j), now=gone & (column == j)
-    )
+    style.place_shades(ax, inverse, at, largest)
+    ax.text(left + COLUMNS / 2, top + COLUMNS + 0.3, name, ha="center", va="top", fontsize=style.FONT_SIZE + 2)
 
 
 def heading(ax: Axes, text: str, cost: str) -> None:
-    ax.text(0, 1.1, text, fontsize=TITLE, fontweight="bold", va="bottom", color=INK)
-    ax.text(0, 1.3, cost, fontsize=SMALL, va="top", color=INK)
+    ax.text(0, 1.1, text, fontsize=style.TITLE, fontweight="bold", va="bottom")
+    ax.text(0, 1.3, cost, fontsize=style.SMALL, va="top")

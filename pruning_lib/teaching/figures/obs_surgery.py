@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from pruning_lib.after_training import obs
-from pruning_lib.teaching.figures.style import FONT_SIZE, INK, SMALL, WIDTH, arrow, new_figure, plain_axes
+from pruning_lib.teaching.figures import style
 from pruning_lib.teaching.palette import GOOD, KEPT, MUTED, PRUNED, SERIES
 from pruning_lib.workbench import data
 
@@ -18,23 +18,17 @@ STYLES = {  # color, marker, line, name
 DIGIT = 3
 
 
+@style.in_style
 def obs_surgery() -> Figure:
     """Left, a unit with two weights and one deletion by each method; right, one deletion after the other on real scans.
 
     Both units are linear: least squares trains them exactly, and their error E (OBS-6) is the parabola of the theory.
     """
-    figure = new_figure(WIDTH, 4.1)
+    figure = style.new_figure(style.WIDTH, 4.1)
     left, right = figure.subplots(1, 2, width_ratios=[1.1, 1])
     draw_plane(left, *two_weights())
     draw_deletions(right, *pixels_of_digits())
-    figure.legend(
-        *right.get_legend_handles_labels(),
-        loc="outside lower center",
-        ncols=3,
-        frameon=False,
-        fontsize=FONT_SIZE,
-        labelcolor=INK,
-    )
+    figure.legend(*right.get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure
 
 
@@ -71,20 +65,20 @@ def draw_plane(ax: Axes, unit: nn.Linear, X: Tensor, t: Tensor) -> None:
     from_w = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1) - w
     E = base + torch.einsum("...i,ij,...j->...", from_w, H, from_w) / 2  # OBS-1, exact here
     ax.contour(x, y, E, levels=[base + rise for rise in (0.05, 0.2, 0.45, 0.8, 1.25, 1.8, 2.45)], colors=PRUNED)
-    for place in (ax.axhline, ax.axvline):
-        place(0, color=MUTED, linewidth=1)
+    ax.axhline(0, color=MUTED, linewidth=1)
+    ax.axvline(0, color=MUTED, linewidth=1)
     for method, (color, marker, line, _) in STYLES.items():
         _, pruned = next(obs.steps(unit, [(X, t)], method=method))
         end = pruned.weight.detach()[0]
         rise = obs.squared_error(pruned, [(X, t)]).item() - base
-        arrow(ax, tuple(w), tuple(end), color, linewidth=2, linestyle=line, shrinkA=5, shrinkB=5)
+        style.arrow(ax, tuple(w), tuple(end), color, linewidth=2, linestyle=line, shrinkA=5, shrinkB=5)
         ax.plot(*end, marker, color=color, markersize=8, zorder=4)
         beside = (9, 7) if method == "obs" else (-6, 10) if method == "magnitude" else (-8, 8)
         align = "left" if beside[0] > 0 else "right"
-        ax.annotate(f"+{rise:.2f}", end, beside, textcoords="offset points", ha=align, fontsize=FONT_SIZE, color=INK)
-    ax.plot(*w, "*", color=INK, markersize=13, zorder=4)
-    ax.annotate("trained", w, (8, 6), textcoords="offset points", fontsize=SMALL, color=INK)
-    plain_axes(ax, "w₁", "w₂", "one of two weights goes: rise of the error E")
+        ax.annotate(f"+{rise:.2f}", end, beside, textcoords="offset points", ha=align)
+    ax.plot(*w, "*", color=style.INK, markersize=13, zorder=4)
+    ax.annotate("trained", w, (8, 6), textcoords="offset points", fontsize=style.SMALL)
+    style.plain_axes(ax, "w₁", "w₂", "one of two weights goes: rise of the error E")
 
 
 def draw_deletions(ax: Axes, unit: nn.Linear, X: Tensor, t: Tensor) -> None:
@@ -94,4 +88,4 @@ def draw_deletions(ax: Axes, unit: nn.Linear, X: Tensor, t: Tensor) -> None:
         left, errors = [d.left for d in history], [d.error for d in history]
         ax.plot(left, errors, line, color=color, linewidth=2, label=name)
     ax.set_xlim(X.shape[1], 0)
-    plain_axes(ax, "weights left", "error E", f"is it a {DIGIT}? {X.shape[1]} pixels of real digits")
+    style.plain_axes(ax, "weights left", "error E", f"is it a {DIGIT}? {X.shape[1]} pixels of real digits")

@@ -12,19 +12,7 @@ from pruning_lib.after_training.retraining import schedule
 from pruning_lib.checks import check_choice
 from pruning_lib.structure import keep_largest
 from pruning_lib.taxonomy import TIMES
-from pruning_lib.teaching.figures.style import (
-    FONT_SIZE,
-    INK,
-    SMALL,
-    TIME_COLORS,
-    TITLE,
-    WIDTH,
-    arrow,
-    draw_legend,
-    new_figure,
-    place_weights,
-    plain_axes,
-)
+from pruning_lib.teaching.figures import style
 from pruning_lib.teaching.palette import MUTED
 
 SIZE, STEP, SPARSITY = 6, 9.4, 0.75
@@ -32,18 +20,19 @@ SUBSCRIPTS = "₀₁₂₃"
 Stage = tuple[str, Tensor, bool]  # what is done, the mask after it, whether it changed the weights
 
 
+@style.in_style
 def pipelines(times: Sequence[str] = TIMES) -> Figure:
     """A row of small layers for each of `times`: what is there at first, and after each stage.
 
     The layer is linear and really trained, to compute what another with random weights does; masks are by magnitude.
     """
-    figure = new_figure(WIDTH, 0.5 + 1.5 * len(times))
+    figure = style.new_figure(style.WIDTH, 0.5 + 1.5 * len(times))
     axes = figure.subplots(len(times), 2, width_ratios=[5, 1], squeeze=False)
     for time, (layers, curve) in zip(times, axes, strict=True):
         draw_stages(layers, time, STAGES[check_choice("time", time, TIMES)]())
         draw_sparsity(curve, time)
-    axes[-1, 1].set_xlabel("training", fontsize=FONT_SIZE, color=INK)
-    draw_legend(figure, "kept", "pruned", "updated")
+    axes[-1, 1].set_xlabel("training")
+    style.draw_legend(figure, "kept", "pruned", "updated")
     return figure
 
 
@@ -100,32 +89,31 @@ def largest(W: Tensor, sparsity: float) -> Tensor:
 
 
 def draw_stages(ax: Axes, time: str, stages: list[Stage]) -> None:
-    ax.set(xlim=(-8.2, 3 * STEP + SIZE + 1.2), ylim=(SIZE + 3.4, -2.6), aspect="equal")
-    ax.axis("off")
-    ax.plot([-8.1, -8.1], [0, SIZE], color=TIME_COLORS[time], linewidth=4, solid_capstyle="butt")
-    ax.text(-7.4, SIZE / 2, f"{time}\ntraining", fontsize=TITLE, fontweight="bold", va="center", color=INK)
+    style.as_drawing(ax, (-8.2, 3 * STEP + SIZE + 1.2), (SIZE + 3.4, -2.6))
+    ax.plot([-8.1, -8.1], [0, SIZE], color=style.TIME_COLORS[time], linewidth=4, solid_capstyle="butt")
+    ax.text(-7.4, SIZE / 2, f"{time}\ntraining", fontsize=style.TITLE, fontweight="bold", va="center")
     for index, (text, keep, changed) in enumerate(stages):
         left = index * STEP
-        place_weights(ax, keep, (left, 0), updated=keep if changed else None)
-        ax.text(left + SIZE / 2, SIZE + 0.6, text, ha="center", va="top", fontsize=SMALL, color=INK)
+        style.place_weights(ax, keep, (left, 0), updated=keep if changed else None)
+        ax.text(left + SIZE / 2, SIZE + 0.6, text, ha="center", va="top", fontsize=style.SMALL)
         if index:
-            arrow(ax, (left - STEP + SIZE + 0.3, SIZE / 2), (left - 0.3, SIZE / 2))
+            style.arrow(ax, (left - STEP + SIZE + 0.3, SIZE / 2), (left - 0.3, SIZE / 2))
     if time == "after":
         ends = (3 * STEP + SIZE / 2, -0.2), (2 * STEP + SIZE / 2, -0.2)
-        arrow(ax, *ends, MUTED, connectionstyle="arc3,rad=0.25", linestyle="--")
-        ax.text(2.5 * STEP + SIZE / 2, -1.75, "iterative", ha="center", va="bottom", fontsize=SMALL, color=INK)
+        style.arrow(ax, *ends, MUTED, connectionstyle="arc3,rad=0.25", linestyle="--")
+        ax.text(2.5 * STEP + SIZE / 2, -1.75, "iterative", ha="center", va="bottom", fontsize=style.SMALL)
 
 
 def draw_sparsity(ax: Axes, time: str) -> None:
     """The schedules of `after_training.retraining`, as they are used at this time."""
     if time == "before":
-        ax.plot([0, 1], [SPARSITY, SPARSITY], color=TIME_COLORS[time], linewidth=2)
+        ax.plot([0, 1], [SPARSITY, SPARSITY], color=style.TIME_COLORS[time], linewidth=2)
     elif time == "during":
         sparsities = [0, *schedule("gradual", SPARSITY, 40), SPARSITY]
-        ax.plot([*np.linspace(0, 0.8, 41), 1], sparsities, color=TIME_COLORS[time], linewidth=2)
+        ax.plot([*np.linspace(0, 0.8, 41), 1], sparsities, color=style.TIME_COLORS[time], linewidth=2)
     else:
-        ax.plot([0, 0.5, 0.5, 1], [0, 0, SPARSITY, SPARSITY], color=TIME_COLORS[time], linewidth=2)
+        ax.plot([0, 0.5, 0.5, 1], [0, 0, SPARSITY, SPARSITY], color=style.TIME_COLORS[time], linewidth=2)
         rounds = schedule("iterative", SPARSITY, 3)
         ax.step([0.5, 0.65, 0.8, 1], [*rounds, SPARSITY], "--", where="post", color=MUTED, linewidth=1.6)
     ax.set(xlim=(0, 1.02), ylim=(-0.06, 1.05), xticks=[], yticks=[0, 1])
-    plain_axes(ax, "", "sparsity")
+    style.plain_axes(ax, "", "sparsity")

@@ -3,56 +3,43 @@
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
+from matplotlib.patches import FancyBboxPatch, Rectangle
 
 from pruning_lib.structure import keep_largest, keep_n_of_m
 from pruning_lib.taxonomy import STRUCTURES, TIMES, Method, methods_of
+from pruning_lib.teaching.figures import style
 from pruning_lib.teaching.figures.structures import keep_rows
-from pruning_lib.teaching.figures.style import (
-    FONT_SIZE,
-    INK,
-    PANEL,
-    SMALL,
-    TIME_COLORS,
-    TITLE,
-    WIDTH,
-    draw_box,
-    draw_legend,
-    draw_weights,
-    new_figure,
-)
 
 COLUMN, LINE = 3.6, 0.78  # width of a column and height of a method's box, in units of the drawing
 LEFT, TOP = -1.35, 1.75
-INCH = WIDTH / (COLUMN * len(STRUCTURES) - LEFT)  # inches per unit
+INCH = style.WIDTH / (COLUMN * len(STRUCTURES) - LEFT)  # inches per unit
 
 
+@style.in_style
 def scheme() -> Figure:
     """Columns: what is removed. Rows: when. A box names the method, its notebook, and the data it needs to choose."""
     rows = {time: max(1, *(len(methods_of(structure, time)) for structure in STRUCTURES)) for time in TIMES}
     height = TOP + sum(rows.values()) * LINE + len(TIMES) * 0.35
-    figure = new_figure(WIDTH, height * INCH + 0.4)
+    figure = style.new_figure(style.WIDTH, height * INCH + 0.4)
     ax = figure.subplots()
     ax.set(xlim=(LEFT, COLUMN * len(STRUCTURES)), ylim=(height, 0))
     ax.axis("off")
     for column, (structure, keep) in enumerate(examples().items()):
         center = (column + 0.5) * COLUMN
-        ax.text(center, 0.3, structure, ha="center", va="center", fontsize=TITLE + 1, fontweight="bold", color=INK)
-        place = (center - 1.1 - LEFT) * INCH / WIDTH, 1 - 1.6 / height, 2.2 * INCH / WIDTH, 1.0 / height
-        draw_weights(ax.inset_axes(place), keep)
-    ax.text(LEFT, 1.05, "02: notebook\nthat shows it", va="center", fontsize=SMALL, color=INK)
+        ax.text(center, 0.3, structure, ha="center", va="center", fontsize=style.TITLE + 1, fontweight="bold")
+        place = (center - 1.1 - LEFT) * INCH / style.WIDTH, 1 - 1.6 / height, 2.2 * INCH / style.WIDTH, 1.0 / height
+        style.draw_weights(ax.inset_axes(place), keep)
+    ax.text(LEFT, 1.05, "02: notebook\nthat shows it", va="center", fontsize=style.SMALL)
     top = TOP
     for time in TIMES:
         size = rows[time] * LINE + 0.25
-        ax.text(
-            LEFT + 0.25, top + size / 2, f"{time}\ntraining", va="center", fontsize=TITLE, fontweight="bold", color=INK
-        )
-        ax.add_patch(Rectangle((LEFT, top), 0.1, size, color=TIME_COLORS[time]))
+        ax.text(LEFT + 0.25, top + size / 2, f"{time}\ntraining", va="center", fontsize=style.TITLE, fontweight="bold")
+        ax.add_patch(Rectangle((LEFT, top), 0.1, size, color=style.TIME_COLORS[time]))
         for column, structure in enumerate(STRUCTURES):
-            ax.add_patch(Rectangle((column * COLUMN + 0.05, top), COLUMN - 0.1, size, facecolor=PANEL))
-            draw_methods(ax, methods_of(structure, time), column * COLUMN + COLUMN / 2, top, TIME_COLORS[time])
+            ax.add_patch(Rectangle((column * COLUMN + 0.05, top), COLUMN - 0.1, size, facecolor=style.PANEL))
+            draw_methods(ax, methods_of(structure, time), column * COLUMN + COLUMN / 2, top, style.TIME_COLORS[time])
         top += size + 0.1
-    draw_legend(figure, "kept", "pruned")
+    style.draw_legend(figure, "kept", "pruned")
     return figure
 
 
@@ -65,11 +52,13 @@ def examples() -> dict[str, torch.Tensor]:
 
 def draw_methods(ax: Axes, methods: list[Method], center: float, top: float, color: str) -> None:
     if not methods:
-        ax.text(center, top + 0.5, "none in the source", ha="center", va="center", fontsize=SMALL, color=INK)
+        ax.text(center, top + 0.5, "none in the source", ha="center", va="center", fontsize=style.SMALL)
     for index, method in enumerate(methods):
         y = top + 0.125 + (index + 0.5) * LINE
-        draw_box(ax, (center, y), (COLUMN - 0.3, LINE - 0.12), color)
+        place = (center - COLUMN / 2 + 0.15, y - LINE / 2 + 0.06), COLUMN - 0.3, LINE - 0.12
+        shape = {"boxstyle": "round,pad=0,rounding_size=0.08", "linewidth": 1.8}
+        ax.add_patch(FancyBboxPatch(*place, facecolor=style.PAPER, edgecolor=color, **shape))
         left, right = center - COLUMN / 2 + 0.3, center + COLUMN / 2 - 0.3
-        ax.text(left, y - 0.13, method.name, va="center", fontsize=FONT_SIZE, fontweight="bold", color=INK)
-        ax.text(right, y - 0.13, method.notebook[:2], va="center", ha="right", fontsize=FONT_SIZE, color=INK)
-        ax.text(left, y + 0.16, f"data: {method.data}", va="center", fontsize=SMALL, color=INK)
+        ax.text(left, y - 0.13, method.name, va="center", fontweight="bold")
+        ax.text(right, y - 0.13, method.notebook[:2], va="center", ha="right")
+        ax.text(left, y + 0.16, f"data: {method.data}", va="center", fontsize=style.SMALL)

@@ -8,11 +8,10 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import NullLocator
 
 from pruning_lib.files import CHECKOUT
 from pruning_lib.reproduction import gather
-from pruning_lib.teaching.figures.style import FONT_SIZE, INK, WIDTH, new_figure, plain_axes
+from pruning_lib.teaching.figures import style
 from pruning_lib.teaching.palette import ACCENT, GOOD, KEPT, MUTED, SERIES
 
 MEASURED = CHECKOUT / "figures" / "measured"
@@ -34,6 +33,7 @@ PAPER = {"marker": "D", "markerfacecolor": "white", "markeredgecolor": ACCENT, "
 PERCENT = [0.5, 0.7, 1, 1.5, 2, 3, 5, 10, 20, 30, 50, 90]
 
 
+@style.in_style
 def snip_results(folder: Path = MEASURED) -> Figure:
     """Test errors of each recorded run or sweep of notebook 02, and what the number of samples scored does to them.
 
@@ -48,22 +48,14 @@ def snip_results(folder: Path = MEASURED) -> Figure:
     records = [middle_run(folder / name) for name in RECORDS if (folder / name).exists()]
     if not records:
         raise ValueError(f"folder is {folder}, must hold one of {', '.join(RECORDS)}: runs of notebook 02")
-    figure = new_figure(WIDTH, 0.7 + 2.6 * len(records))
+    figure = style.new_figure(style.WIDTH, 0.7 + 2.6 * len(records))
     parts = figure.subfigures(len(records), 1, squeeze=False)[:, 0]
     for part, record in zip(parts, records, strict=True):
         draw_record(part, record)
     handles = [Line2D([], [], color=c, marker=m, linestyle="", label=f"{name}, ours") for name, (c, m) in OURS.items()]
     handles.append(Line2D([], [], label="paper", **PAPER))
-    figure.legend(
-        handles=handles,
-        loc="outside lower center",
-        ncols=len(handles),
-        frameon=False,
-        fontsize=FONT_SIZE,
-        labelcolor=INK,
-        handletextpad=0.2,
-        columnspacing=1.4,
-    )
+    spacing = {"ncols": len(handles), "handletextpad": 0.2, "columnspacing": 1.4}
+    figure.legend(handles=handles, loc="outside lower center", **spacing)
     return figure
 
 
@@ -87,9 +79,7 @@ def draw_record(part: SubFigure, record: dict[str, Any]) -> None:
     setting = f"ours: {used['epochs']} epochs, {over}{shifted}, run on {record['date'][:10]}"
     part.suptitle(
         f"SNIP on {used['data'].upper()}, {NETS[used['model_name']]}, by our own runs\n"
-        f"{setting}; paper: 250 epochs, 20 runs",
-        fontsize=FONT_SIZE,
-        color=INK,
+        f"{setting}; paper: 250 epochs, 20 runs"
     )
     sizes = [(int(found[1]), entry) for entry in headline if (found := re.search(r"scored on (\d+)$", entry["name"]))]
     left, *right = part.subplots(1, 1 + bool(sizes), width_ratios=[1.7, 1][: 1 + bool(sizes)], squeeze=False)[0]
@@ -102,24 +92,29 @@ def draw_errors(ax: Axes, headline: list[dict[str, Any]]) -> None:
     """One line for each sparsity, the dense net first."""
     rows = {"dense": []}
     for entry in headline:
-        found = re.fullmatch(r"test error, (\w+)(?: at (\S+) ?%)?", entry["name"])
-        if found:
-            method, sparsity = found[1], found[2]
+        if found := re.fullmatch(r"test error, (\w+)(?: at (\S+) ?%)?", entry["name"]):
+            method, sparsity = found.groups()
             rows.setdefault("dense" if sparsity is None else f"{sparsity} % gone", []).append((method, entry))
+    shown = []
     for y, entries in enumerate(rows.values()):
         for method, entry in entries:
             color, marker = OURS[method]
             ax.plot(entry["value"], y, marker, color=color, markersize=8, zorder=3)
             ax.hlines(y, min(entry["seeds"]), max(entry["seeds"]), color=color, linewidth=2)
+            shown.append(entry["value"])
             if entry["paper"] is not None:
                 ax.plot(entry["paper"], y, markersize=7, zorder=4, **PAPER)
+                shown.append(entry["paper"])
     ax.set_yticks(range(len(rows)), list(rows))
     ax.set_ylim(len(rows) - 0.5, -0.5)
     ax.grid(axis="y", color="#E3E6E9")
     ax.set_axisbelow(True)
-    ax.set_xscale("log")
-    ticks_between(ax.xaxis, [value for entries in rows.values() for _, e in entries for value in values(e)])
-    plain_axes(ax, "test error, % (log scale)", "")
+    low, high = min(shown) / 1.2, max(shown) * 1.2
+    ax.set(xscale="log", xlim=(low, high))
+    ticks = [tick for tick in PERCENT if low <= tick <= high]
+    ax.set_xticks(ticks, map(str, ticks))  # plain numbers
+    ax.minorticks_off()
+    style.plain_axes(ax, "test error, % (log scale)", "")
 
 
 def draw_sizes(ax: Axes, sizes: list[tuple[int, dict[str, Any]]]) -> None:
@@ -134,19 +129,6 @@ def draw_sizes(ax: Axes, sizes: list[tuple[int, dict[str, Any]]]) -> None:
     ax.set_xscale("log")
     ax.set_xticks([n for n, _ in sizes], [f"{n:,}" for n, _ in sizes])
     ax.set_xlim(sizes[0][0] / 2, sizes[-1][0] * 2)
-    ax.xaxis.set_minor_locator(NullLocator())
+    ax.minorticks_off()
     sparsity = re.search(r"at (\S+) ?%", sizes[0][1]["name"])[1]
-    plain_axes(ax, "samples scored", f"test error, %\n({sparsity} % gone)")
-
-
-def values(entry: dict[str, Any]) -> list[float]:
-    return [entry[key] for key in ("value", "paper") if entry[key] is not None]
-
-
-def ticks_between(axis, shown: list[float]) -> None:
-    """Plain numbers on a logarithmic axis, as far as it reaches."""
-    low, high = min(shown) / 1.2, max(shown) * 1.2
-    ticks = [tick for tick in PERCENT if low <= tick <= high]
-    axis.axes.set_xlim(low, high)
-    axis.set_ticks(ticks, [str(tick) for tick in ticks])
-    axis.set_minor_locator(NullLocator())
+    style.plain_axes(ax, "samples scored", f"test error, %\n({sparsity} % gone)")

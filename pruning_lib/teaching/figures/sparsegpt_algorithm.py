@@ -1,5 +1,6 @@
 """Picture of GPT-8: SparseGPT as a whole, one block of columns after the other."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -10,17 +11,8 @@ from torch import Tensor
 
 from pruning_lib.after_training import sparsegpt
 from pruning_lib.after_training.stepping import Step
+from pruning_lib.teaching.figures import style
 from pruning_lib.teaching.figures.hessian_synchronization import small_layer
-from pruning_lib.teaching.figures.style import (
-    FONT_SIZE,
-    INK,
-    SMALL,
-    WIDTH,
-    draw_legend,
-    new_figure,
-    place_shades,
-    place_weights,
-)
 from pruning_lib.teaching.palette import ACCENT, MUTED
 
 ROWS, COLUMNS, BLOCK, SPARSITY = 6, 12, 4, 0.5
@@ -31,13 +23,14 @@ class Moment(NamedTuple):
 
     title: str
     keep: Tensor
-    updated: Tensor
-    planned: Tensor
-    now: Tensor
     block: int
-    used: list[tuple[int, int, int, int]]  # row and column in U, height, width
+    used: Sequence[tuple[int, int, int, int]] = ()  # row and column in U, height, width
+    updated: Tensor | None = None
+    planned: Tensor | None = None
+    now: Tensor | None = None
 
 
+@style.in_style
 def sparsegpt_algorithm(seed: int = 3) -> Figure:
     """Six moments of one small layer, from the states of `sparsegpt.steps`; below each, the rows of U in use.
 
@@ -53,12 +46,12 @@ def sparsegpt_algorithm(seed: int = 3) -> Figure:
         lazy("3  block done: update all\ncolumns to its right, once", states, 0),
         chosen("4  choose the mask of block 2\nby the updated weights", states, 1),
         within("5  column by column again,\nwith the next rows of U", states, 5),
-        finished(f"6  all blocks done: error\n{states[-1].error:.1%} of ‖WX‖²", states),
+        Moment(f"6  all blocks done: error\n{states[-1].error:.1%} of ‖WX‖²", states[-1].keep, COLUMNS // BLOCK - 1),
     ]
-    figure = new_figure(WIDTH, 5.9)
+    figure = style.new_figure(style.WIDTH, 5.9)
     for ax, moment in zip(figure.subplots(2, 3).flat, moments, strict=True):
         draw_moment(ax, moment, U)
-    draw_legend(figure, "kept", "pruned", "updated", "pruned now", "pruned later")
+    style.draw_legend(figure, "kept", "pruned", "updated", "pruned now", "pruned later")
     return figure
 
 
@@ -72,44 +65,30 @@ def chosen(title: str, states: list[Step], block: int) -> Moment:
     """The mask of a block is chosen, nothing of it pruned yet."""
     start = block * BLOCK
     gone = ~states[start].keep
-    here, none = places(start, start + BLOCK), torch.zeros_like(gone)
     diagonal = [(j, j, 1, 1) for j in range(start, start + BLOCK)]
-    return Moment(title, ~gone, none, gone & here, none, block, diagonal)
+    return Moment(title, ~gone, block, diagonal, planned=gone & places(start, start + BLOCK))
 
 
 def within(title: str, states: list[Step], j: int) -> Moment:
     """Column j goes; the rest of its block makes up for it."""
     end = (j // BLOCK + 1) * BLOCK
     gone, later = ~states[j].keep, places(j + 1, end)
-    updated = states[j].compensated & later
-    return Moment(title, ~gone, updated, gone & later, gone & places(j, j + 1), j // BLOCK, [(j, j, 1, end - j)])
+    changes = {"updated": states[j].compensated & later, "planned": gone & later, "now": gone & places(j, j + 1)}
+    return Moment(title, ~gone, j // BLOCK, [(j, j, 1, end - j)], **changes)
 
 
 def lazy(title: str, states: list[Step], block: int) -> Moment:
     """All columns right of a block make up for what went in it, in the rows where something did."""
     start, end = block * BLOCK, (block + 1) * BLOCK
     moved = torch.stack([state.compensated for state in states[start:end]]).any(dim=0) & places(end, COLUMNS)
-    keep, none = states[end - 1].keep, torch.zeros_like(moved)
-    return Moment(title, keep, moved, none, none, block, [(start, end, BLOCK, COLUMNS - end)])
-
-
-def finished(title: str, states: list[Step]) -> Moment:
-    none = torch.zeros_like(states[-1].keep)
-    return Moment(title, states[-1].keep, none, none, none, COLUMNS // BLOCK - 1, [])
+    return Moment(title, states[end - 1].keep, block, [(start, end, BLOCK, COLUMNS - end)], updated=moved)
 
 
 def draw_moment(ax: Axes, moment: Moment, U: Tensor) -> None:
     """The weights, the block in a frame; below, the rows of U that belong to the block, what is used outlined."""
-    gap, start = 0.45, moment.block * BLOCK
-    place_weights(
-        ax,
-        moment.keep,
-        block=(ROWS, BLOCK),
-        updated=moment.updated,
-        planned=moment.planned,
-        now=moment.now,
-    )
-    left = start + gap * moment.block
+    start = moment.block * BLOCK
+    style.place_weights(ax, moment.keep, (0, 0), (ROWS, BLOCK), moment.updated, moment.planned, moment.now)
+    left = start + style.GAP * moment.block
     if moment.used:
         frame = (left - 0.15, -0.15), BLOCK + 0.3, ROWS + 0.3
         ax.add_patch(Rectangle(*frame, fill=False, edgecolor=MUTED, linewidth=1.6))
@@ -117,14 +96,13 @@ def draw_moment(ax: Axes, moment: Moment, U: Tensor) -> None:
         rows = torch.where(torch.triu(torch.ones_like(U)) > 0, U, torch.nan)[start : start + BLOCK]
         for part in range(COLUMNS // BLOCK):
             columns = slice(part * BLOCK, (part + 1) * BLOCK)
-            place_shades(ax, rows[:, columns], (part * (BLOCK + gap), below), float(U.abs().max()))
+            style.place_shades(ax, rows[:, columns], (part * (BLOCK + style.GAP), below), float(U.abs().max()))
         for row, column, height, width in moment.used:
-            x = column + gap * (column // BLOCK)
-            wide = width + gap * ((column + width - 1) // BLOCK - column // BLOCK)
+            x = column + style.GAP * (column // BLOCK)
+            wide = width + style.GAP * ((column + width - 1) // BLOCK - column // BLOCK)
             corner = x, below + row - start
             ax.add_patch(Rectangle(corner, wide, height, fill=False, edgecolor=ACCENT, linewidth=1.8, zorder=3))
         name = f"rows {start + 1} to {start + BLOCK} of U"
-        ax.text(0, below - 0.2, name, va="bottom", fontsize=SMALL, color=INK)
-    ax.set(xlim=(-0.4, COLUMNS + 1.4), ylim=(ROWS + BLOCK + 2.1, -0.4), aspect="equal")
-    ax.axis("off")
-    ax.set_title(moment.title, fontsize=FONT_SIZE, color=INK, loc="left")
+        ax.text(0, below - 0.2, name, va="bottom", fontsize=style.SMALL)
+    style.as_drawing(ax, (-0.4, COLUMNS + 1.4), (ROWS + BLOCK + 2.1, -0.4))
+    ax.set_title(moment.title, loc="left")

@@ -9,32 +9,24 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pruning_lib.files import CHECKOUT
-from pruning_lib.teaching.figures.style import (
-    FONT_SIZE,
-    INK,
-    SMALL,
-    WIDTH,
-    draw_legend,
-    new_figure,
-    place_weights,
-    plain_axes,
-)
+from pruning_lib.teaching.figures import style
 from pruning_lib.teaching.palette import ACCENT, KEPT, MUTED
 
 SWEEP = CHECKOUT / "figures" / "measured" / "03_sss_sweep.json"
 GAMMA, SEED = 0.2, 0  # the run whose gates are followed
 
 
+@style.in_style
 def sss_gates(path: Path = SWEEP) -> Figure:
     """Recorded runs of sparse structure selection on digits, λ on blocks: one followed, and one for each γ."""
     record = json.loads(path.read_text(encoding="utf-8"))
     runs = [run for run in record["runs"] if run["level"] == "block" and run["seed"] == SEED]
-    figure = new_figure(WIDTH, 3.7)
+    figure = style.new_figure(style.WIDTH, 3.7)
     left, right = figure.subplots(1, 2, width_ratios=[1, 1.25])
     (followed,) = (run for run in runs if run["gamma"] == GAMMA)
     draw_gates(left, followed)
     draw_blocks(right, runs)
-    draw_legend(figure, "kept", "pruned")
+    style.draw_legend(figure, "kept", "pruned")
     return figure
 
 
@@ -44,12 +36,13 @@ def draw_gates(ax: Axes, run: dict[str, Any]) -> None:
     for block, values in run["scales"].items():
         closed = block in run["closed"]
         scales = [value for (value,) in values]
-        style = {"color": ACCENT, "linestyle": "--"} if closed else {"color": KEPT}
-        ax.plot(scales, linewidth=1.8, label="closes" if closed else "stays open", **style)
+        line = {"color": ACCENT, "linestyle": "--"} if closed else {"color": KEPT}
+        ax.plot(scales, linewidth=1.8, label="closes" if closed else "stays open", **line)
     by_name = dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))  # one entry for all that close
-    ax.legend(by_name.values(), by_name, frameon=False, fontsize=SMALL, labelcolor=INK, loc="upper right")
+    ax.legend(by_name.values(), by_name, fontsize=style.SMALL, loc="upper right")
     ax.set_xlim(0, len(scales) - 1)
-    plain_axes(ax, "epoch", "λ of a block", f"γ = {run['gamma']}: {len(run['closed'])} of {len(run['scales'])} close")
+    title = f"γ = {run['gamma']}: {len(run['closed'])} of {len(run['scales'])} close"
+    style.plain_axes(ax, "epoch", "λ of a block", title)
 
 
 def draw_blocks(ax: Axes, runs: list[dict[str, Any]]) -> None:
@@ -61,15 +54,14 @@ def draw_blocks(ax: Axes, runs: list[dict[str, Any]]) -> None:
     for line, run in enumerate(runs):
         y = 1.3 * line
         keep = torch.tensor([[name not in run["closed"] for name in names]])
-        right, _ = place_weights(ax, keep, (0, y), block=(1, size))
-        ax.text(-0.5, y + 0.5, f"{run['gamma']:g}", ha="right", va="center", fontsize=FONT_SIZE, color=INK)
+        right, _ = style.place_weights(ax, keep, (0, y), block=(1, size))
+        ax.text(-0.5, y + 0.5, f"{run['gamma']:g}", ha="right", va="center")
         for x, value in ((right + 2.2, run["accuracy_removed"]), (right + 4.7, run["macs"] / dense)):
-            ax.text(x, y + 0.5, f"{value:.0%}", ha="right", va="center", fontsize=FONT_SIZE, color=INK)
+            ax.text(x, y + 0.5, f"{value:.0%}", ha="right", va="center")
     for x, text in ((-0.5, "γ"), (right + 2.2, "test\nacc."), (right + 4.7, "MACs\nleft")):
-        ax.text(x, -0.35, text, ha="right", va="bottom", fontsize=SMALL, color=INK)
+        ax.text(x, -0.35, text, ha="right", va="bottom", fontsize=style.SMALL)
     for index in range(len(stages)):
-        center = index * (size + 0.45) + size / 2
-        ax.text(center, -0.35, f"stage {index + 1}", ha="center", va="bottom", fontsize=SMALL, color=INK)
-    ax.set(xlim=(-2, right + 4.9), ylim=(y + 1.2, -1.7), aspect="equal")
-    ax.axis("off")
-    ax.set_title("blocks that stay, a run for every γ", fontsize=FONT_SIZE, color=INK)
+        center = index * (size + style.GAP) + size / 2
+        ax.text(center, -0.35, f"stage {index + 1}", ha="center", va="bottom", fontsize=style.SMALL)
+    style.as_drawing(ax, (-2, right + 4.9), (y + 1.2, -1.7))
+    ax.set_title("blocks that stay, a run for every γ")

@@ -5,19 +5,12 @@ from matplotlib.figure import Figure, SubFigure
 from torch import Tensor
 
 from pruning_lib.structure import keep_largest, keep_n_of_m, keep_patterns, keep_stripes
-from pruning_lib.teaching.figures.style import (
-    FONT_SIZE,
-    INK,
-    TITLE,
-    WIDTH,
-    draw_legend,
-    draw_weights,
-    new_figure,
-)
+from pruning_lib.teaching.figures import style
 
 TITLES = ("Unstructured", "Semi-structured", "Semi-structured", "Structured")
 
 
+@style.in_style
 def structures(seed: int = 0) -> Figure:
     """Two layers with random weights, pruned to a half by each rule of `pruning_lib.structure`, as computed by it."""
     generator = torch.Generator().manual_seed(seed)
@@ -35,26 +28,26 @@ def structures(seed: int = 0) -> Figure:
         "kernel patterns": keep_patterns(conv, entries=4, patterns=3)["w"],
         "whole filters": keep_rows(conv["w"]),
     }
-    figure = new_figure(WIDTH, 4.85)
+    figure = style.new_figure(style.WIDTH, 4.85)
     heads, top, bottom = figure.subfigures(3, 1, height_ratios=[0.3, 1.35, 2.2])
     for ax, title in zip(heads.subplots(1, 4), TITLES, strict=True):
         ax.axis("off")
-        ax.text(0.5, 0.2, title, ha="center", fontsize=TITLE + 1, fontweight="bold", color=INK)
+        ax.text(0.5, 0.2, title, ha="center", fontsize=style.TITLE + 1, fontweight="bold")
     draw_row(top, "linear layer: 8 neurons × 16 inputs", of_linear)
     draw_row(bottom, "convolution: 4 filters × 4 channels of 3×3 kernels", of_conv)
-    draw_legend(figure, "kept", "pruned")
+    style.draw_legend(figure, "kept", "pruned")
     return figure
 
 
 def draw_row(part: SubFigure, heading: str, masks: dict[str, Tensor]) -> None:
-    part.suptitle(heading, fontsize=FONT_SIZE, fontstyle="italic", color=INK)
+    part.suptitle(heading, fontstyle="italic")
     for ax, (rule, keep) in zip(part.subplots(1, len(masks)), masks.items(), strict=True):
         if keep.ndim == 4:
-            draw_weights(ax, as_kernels(keep), block=(3, 3))
+            style.draw_weights(ax, as_kernels(keep), block=(3, 3))
         else:
-            draw_weights(ax, keep, block=(8, {"2 of every 4": 4, "4 of every 8": 8}.get(rule, 16)))
+            style.draw_weights(ax, keep, block=(8, {"2 of every 4": 4, "4 of every 8": 8}.get(rule, 16)))
             ax.set_xlim(-0.8, 18.2)  # as wide as the picture with the most gaps, so that all squares are of one size
-        ax.set_title(rule, fontsize=FONT_SIZE, color=INK)
+        ax.set_title(rule)
 
 
 def keep_rows(weight: Tensor) -> Tensor:

@@ -1,10 +1,11 @@
 """What all figures share: one palette, one symbol for kept, pruned and updated, a background that any page bears."""
 
 import matplotlib.pyplot as plt
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import FancyBboxPatch, Rectangle
+from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from pruning_lib.teaching.palette import ACCENT, GOOD, KEPT, MUTED, PRUNED, SERIES, UPDATED
@@ -13,16 +14,33 @@ INK = "#22282E"
 PAPER = "white"  # figures carry their own background, so they read the same on light and dark pages
 PANEL = "#F1F3F5"
 WIDTH = 8.2  # inches: on a page 800 pixels wide, text of SMALL points is still text of 8 points
-FONT_SIZE = 10
-SMALL = 9
-TITLE = 11
+SMALL, FONT_SIZE, TITLE = 9, 10, 11  # points
+GAP = 0.45  # between blocks of squares
+SYMBOLS = {
+    "kept": {"facecolor": KEPT, "edgecolor": "none"},
+    "pruned": {"facecolor": PAPER, "edgecolor": PRUNED, "linewidth": 0.9},
+    "updated": {"facecolor": UPDATED, "edgecolor": "none"},  # and has a dot
+    "pruned later": {"facecolor": "#CFE3F1", "edgecolor": ACCENT, "linewidth": 1.2, "linestyle": ":"},
+    "pruned now": {"facecolor": PAPER, "edgecolor": ACCENT, "linewidth": 1.8},
+}
 TIME_COLORS = {"before": SERIES[3], "during": GOOD, "after": SERIES[5]}  # none of them is a weight's color
+# Decorates a function that draws: text is of this size and color where nothing else is said.
+in_style = rc_context(
+    dict.fromkeys(["font.size", "axes.labelsize", "axes.titlesize", "figure.titlesize", "legend.fontsize"], FONT_SIZE)
+    | dict.fromkeys(["text.color", "axes.labelcolor", "legend.labelcolor"], INK)
+    | {"legend.frameon": False}
+)
 
 
 def draw_weights(ax: Axes, keep: Tensor, block: tuple[int, int] | None = None) -> None:
     """Fill `ax` with a boolean matrix as squares: kept filled, pruned empty; gaps after each `block`."""
     right, bottom = place_weights(ax, keep, block=block)
-    ax.set(xlim=(-0.1, right + 0.1), ylim=(bottom + 0.1, -0.1), aspect="equal")
+    as_drawing(ax, (-0.1, right + 0.1), (bottom + 0.1, -0.1))
+
+
+def as_drawing(ax: Axes, x: tuple[float, float], y: tuple[float, float]) -> None:
+    """No axes are shown, and a unit is as wide as high; limits of `x`, and of `y` from bottom to top."""
+    ax.set(xlim=x, ylim=y, aspect="equal")
     ax.axis("off")
 
 
@@ -43,21 +61,13 @@ def place_weights(
     """
     rows, columns = keep.shape
     height, width = block or (rows, columns)
-    gap = 0.45
+    masks = {"pruned now": now, "pruned later": planned, "updated": updated, "kept": keep}  # the first that holds
     for row in range(rows):
         for column in range(columns):
-            x, y = at[0] + column + gap * (column // width), at[1] + row + gap * (row // height)
-            has_dot = updated is not None and bool(updated[row, column])
-            if now is not None and now[row, column]:
-                style = NOW
-            elif planned is not None and planned[row, column]:
-                style = PLANNED
-            elif has_dot:
-                style = MOVED
-            else:
-                style = FILLED if keep[row, column] else EMPTY
-            ax.add_patch(Rectangle((x + 0.07, y + 0.07), 0.86, 0.86, **style))
-            if has_dot:
+            x, y = at[0] + column + GAP * (column // width), at[1] + row + GAP * (row // height)
+            symbol = next((s for s, mask in masks.items() if mask is not None and mask[row, column]), "pruned")
+            ax.add_patch(Rectangle((x + 0.07, y + 0.07), 0.86, 0.86, **SYMBOLS[symbol]))
+            if updated is not None and updated[row, column]:
                 ax.plot(x + 0.5, y + 0.5, "o", color=INK, markersize=2.6, markeredgewidth=0)
     return x + 1, y + 1
 
@@ -72,37 +82,12 @@ def place_shades(ax: Axes, matrix: Tensor, at: tuple[float, float], largest: flo
                 ax.add_patch(Rectangle(corner, 0.88, 0.88, facecolor=MUTED, alpha=0.08 + 0.92 * share, linewidth=0))
 
 
-FILLED = {"facecolor": KEPT, "edgecolor": "none"}
-EMPTY = {"facecolor": PAPER, "edgecolor": PRUNED, "linewidth": 0.9}
-MOVED = {"facecolor": UPDATED, "edgecolor": "none"}
-PLANNED = {"facecolor": "#CFE3F1", "edgecolor": ACCENT, "linewidth": 1.2, "linestyle": ":"}
-NOW = {"facecolor": PAPER, "edgecolor": ACCENT, "linewidth": 1.8}
-SYMBOLS = {"kept": FILLED, "pruned": EMPTY, "updated": MOVED, "pruned later": PLANNED, "pruned now": NOW}
-
-
 def draw_legend(figure: Figure, *names: str) -> None:
     """One line under the whole figure that explains the symbols of those `names`."""
     squares = [Rectangle((0, 0), 1, 1, **SYMBOLS[name]) for name in names]
     dot = Line2D([], [], marker="o", color=INK, markersize=3.5, linestyle="", markeredgewidth=0)
     handles = [(square, dot) if name == "updated" else square for name, square in zip(names, squares, strict=True)]
-    figure.legend(
-        handles,
-        names,
-        loc="outside lower center",
-        ncols=len(names),
-        frameon=False,
-        fontsize=FONT_SIZE,
-        labelcolor=INK,
-        handlelength=1,
-        handleheight=1,
-    )
-
-
-def draw_box(ax: Axes, center: tuple[float, float], size: tuple[float, float], color: str) -> None:
-    """A rounded box in data coordinates."""
-    (x, y), (width, height) = center, size
-    corner, shape = (x - width / 2, y - height / 2), "round,pad=0,rounding_size=0.08"
-    ax.add_patch(FancyBboxPatch(corner, width, height, shape, facecolor=PAPER, edgecolor=color, linewidth=1.8))
+    figure.legend(handles, names, loc="outside lower center", ncols=len(names), handlelength=1, handleheight=1)
 
 
 def arrow(ax: Axes, start: tuple[float, float], end: tuple[float, float], color: str = INK, **options) -> None:
@@ -112,9 +97,7 @@ def arrow(ax: Axes, start: tuple[float, float], end: tuple[float, float], color:
 
 def plain_axes(ax: Axes, x: str, y: str, title: str = "") -> None:
     """Axes for curves: named, no frame above and to the right."""
-    ax.set_xlabel(x, fontsize=FONT_SIZE, color=INK)
-    ax.set_ylabel(y, fontsize=FONT_SIZE, color=INK)
-    ax.set_title(title, fontsize=FONT_SIZE, color=INK)
+    ax.set(xlabel=x, ylabel=y, title=title)
     ax.tick_params(labelsize=SMALL, colors=INK)
     ax.spines[["top", "right"]].set_visible(False)
 

@@ -26,8 +26,7 @@ def handout(notebook: NotebookNode) -> str:
     """
     from nbconvert import HTMLExporter
 
-    notebook = without_places(live(notebook))
-    return export(HTMLExporter, "handout", notebook, {"css": own("handout/handout.css")})
+    return export(HTMLExporter, "handout", without_places(live(notebook)))
 
 
 def deck(notebook: NotebookNode) -> str:
@@ -50,19 +49,16 @@ def deck(notebook: NotebookNode) -> str:
     for cell in notebook.cells:
         if cell.cell_type == "code" and "slide-code" not in cell.metadata.get("tags", []):
             cell.metadata.setdefault("transient", {})["remove_source"] = True
-    parts = {"css": own("deck/deck.css"), "script": own("deck/deck.js"), "reveal_css": vendored("reveal.css")}
-    parts |= {"reveal": vendored("reveal.js"), "notes": vendored("reveal-notes.js")}
-    return export(SlidesExporter, "deck", notebook, parts)
+    return export(SlidesExporter, "deck", notebook)
 
 
-def export(exporter: type, template: str, notebook: NotebookNode, parts: dict[str, str]) -> str:
-    """Fill `template` with the notebook and the texts that it wants as ``resources.publishing``."""
+def export(exporter: type, template: str, notebook: NotebookNode) -> str:
+    """Fill `template` with the notebook; it takes in shipped files by ``resources.vendored``."""
     logging.getLogger("traitlets").setLevel(logging.ERROR)  # a warning per image without alternative text
     notebook.metadata.title = title(notebook)
     where = {"extra_template_basedirs": [str(TEMPLATES)], "extra_template_paths": [str(TEMPLATES)]}
     page = exporter(template_name=template, exclude_anchor_links=True, **where)
-    parts = {"mathjax": vendored("mathjax-tex-svg.js")} | parts
-    return page.from_notebook_node(notebook, resources={"publishing": parts})[0]
+    return page.from_notebook_node(notebook, resources={"vendored": vendored})[0]
 
 
 def title(notebook: NotebookNode) -> str:
@@ -88,10 +84,6 @@ def without_places(notebook: NotebookNode) -> NotebookNode:
     return notebook
 
 
-def own(name: str) -> str:
-    return (TEMPLATES / name).read_text(encoding="utf-8")
-
-
 def vendored(name: str) -> str:
     """A shipped file as text that may stand inside a page: nothing in a script may look like the end of it."""
     text = (VENDOR / name).read_text(encoding="utf-8")
@@ -103,4 +95,5 @@ def vendored(name: str) -> str:
 def index(heading: str, pages: dict[str, str], note: str) -> str:
     """A page that links to others: file name → title."""
     links = "\n".join(f'<li><a href="{html.escape(file)}">{html.escape(name)}</a></li>' for file, name in pages.items())
-    return own("index.html").format(title=html.escape(heading), links=links, note=html.escape(note))
+    page = (TEMPLATES / "index.html").read_text(encoding="utf-8")
+    return page.format(title=html.escape(heading), links=links, note=html.escape(note))
