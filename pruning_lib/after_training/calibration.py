@@ -2,8 +2,9 @@
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -19,8 +20,8 @@ from pruning_lib.precision import autocast_off
 from pruning_lib.structure import Masks, prunable
 from pruning_lib.structure.holding import held
 
-# (weight (rows, columns), what was gathered of its inputs) -> (weight, keep)
-PruneLayer = Callable[[Tensor, Hessian], tuple[Tensor, Tensor]]
+# (weight (rows, columns), Hessian of its inputs or the diagonal) -> (weight, keep)
+PruneLayer = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 class Unfinished(ValueError):
@@ -70,8 +71,8 @@ def prune_in_order(
     ----------
     batches : calibration inputs as the model's forward takes them, targets beside them left out; all are held. Padding
         that an `attention_mask` or a `key_padding_mask` leaves out does not count (`inputs.without_padding`)
-    prune_layer : gets a matrix (a convolution's: (out, in·kh·kw), one per group) and the statistic of its inputs
-    statistic : makes one that is still empty, from columns, dtype and device: `Hessian`, of all or its diagonal
+    prune_layer : gets a matrix (a convolution's: (out, in·kh·kw), one per group) and H of its inputs
+    statistic : makes what gathers H, still empty, from columns, dtype and device: `Hessian`, of all or its diagonal
     layers : module names; left out, all prunable ones
     multiple_of : what the columns of every layer must be a multiple of
 
@@ -247,7 +248,7 @@ def prune_unit(
             matrices = as_matrices(target.users[0], target.weight.detach())
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
-                pairs = [prune_layer(matrix, found) for matrix, found in zip(matrices, statistics, strict=True)]
+                pairs = [prune_layer(matrix, found.matrix) for matrix, found in zip(matrices, statistics, strict=True)]
         except ValueError as error:
             raise ValueError(f"{shown(target.layer)}: {error}") from error
         # Once more, with the name of the layer.
@@ -276,19 +277,12 @@ def write(model: nn.Module, pruned: dict[str, tuple[Tensor, Tensor]], done: dict
 @contextmanager
 def hooked(targets: list[Target], see: Callable[[Target, nn.Module, Tensor], Any]) -> Iterator[None]:
     """Call `see` with each target, the module that uses it and that module's inputs, whenever it is called."""
-    handles = []
 
-    def watch(target: Target, user: nn.Module) -> None:
-        def hook(module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
-            see(target, user, args[0] if args else kwargs["input"])
+    def hook(target: Target, module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
+        see(target, module, args[0] if args else kwargs["input"])
 
-        handles.append(user.register_forward_pre_hook(hook, with_kwargs=True))
-
-    try:
+    with ExitStack() as hooks:
         for target in targets:
             for user in target.users:
-                watch(target, user)
+                hooks.enter_context(user.register_forward_pre_hook(partial(hook, target), with_kwargs=True))
         yield
-    finally:
-        for handle in handles:
-            handle.remove()

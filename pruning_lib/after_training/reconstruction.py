@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pruning_lib.after_training.elimination import cholesky_, revive_
-from pruning_lib.checks import check_sparsity
+from pruning_lib.checks import check_at_least, check_sparsity
 from pruning_lib.precision import without_autocast
 
 CHUNK = 2**28  # bytes of the small systems that are solved together
@@ -41,8 +41,7 @@ class Hessian:
         device: torch.device | str = "cpu",
         diagonal: bool = False,
     ):
-        if columns < 1:
-            raise ValueError(f"columns is {columns}, must be at least 1")
+        check_at_least(1, columns=columns)
         if dtype not in (torch.float32, torch.float64):
             raise ValueError(f"dtype is {dtype}, must be torch.float32 or torch.float64")
         self.sum = torch.zeros((columns,) * (2 - diagonal), dtype=dtype, device=device)
