@@ -144,7 +144,10 @@ def in_order(
     units: list[tuple[Chain | None, list[Target]]] = []
     # Which containers are walked does not depend on the layers chosen: what is left after an error is walked alike.
     free = {target.name for target in every}
-    found = [(name, split(container, every)) for name, container in containers(model)]
+    found = [
+        (name, [part for element in container if (part := inside(element, every))])
+        for name, container in containers(model)
+    ]
     for name, parts in sorted(found, key=lambda pair: -len(pair[1])):
         members = {target.name for part in parts for target in part}
         chosen = [target for target in targets if target.name in members]
@@ -167,13 +170,10 @@ def in_order(
     return sorted(units, key=lambda unit: min(order.index(target.name) for target in unit[1]))
 
 
-def split(container: nn.Module, targets: list[Target]) -> list[list[Target]]:
-    """The targets that lie wholly in one element of `container`, element by element; elements without are left out."""
-    parts = []
-    for element in container:
-        modules = set(element.modules())
-        parts.append([target for target in targets if modules.issuperset(target.users)])
-    return [part for part in parts if part]
+def inside(element: nn.Module, targets: list[Target]) -> list[Target]:
+    """Those of `targets` that lie wholly in `element`."""
+    modules = set(element.modules())
+    return [target for target in targets if modules.issuperset(target.users)]
 
 
 def order_of_calls(model: nn.Module, targets: list[Target], batches: list[Inputs]) -> list[str]:
@@ -210,8 +210,7 @@ def walk(
                 f"the elements of {shown(chain.name)} run otherwise in a later batch: {reason}"
             ) from reason
         for place, element in enumerate(chain.elements):
-            modules = set(element.modules())
-            if here := [target for target in targets if modules.issuperset(target.users)]:
+            if here := inside(element, targets):
                 # Clones, since an element may work on its input in place.
                 passes = lambda: (c[place].run(element, h.clone()) for h, c in zip(hidden, calls, strict=True))  # noqa: B023, E731
                 yield prune_unit(here, passes, prune_layer, statistic)

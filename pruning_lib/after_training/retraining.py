@@ -149,7 +149,6 @@ def run(
                     chosen = check_nested(choose(model, sparsity), masks, number)
                     if handle is not None:
                         handle.remove()
-                        handle = None
                     handle = chosen.hold(model)
                     warn_empty(chosen, masks, number)
                     masks, pruned = chosen, measured(measure, model)
