@@ -2,12 +2,13 @@
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 from tqdm.auto import tqdm
 
 from pruning_lib.after_training.chain import Chain, NotAChain, containers, find_chain, shown
@@ -276,19 +277,15 @@ def write(model: nn.Module, pruned: dict[str, tuple[Tensor, Tensor]], done: dict
 @contextmanager
 def hooked(targets: list[Target], see: Callable[[Target, nn.Module, Tensor], Any]) -> Iterator[None]:
     """Call `see` with each target, the module that uses it and that module's inputs, whenever it is called."""
-    handles = []
 
-    def watch(target: Target, user: nn.Module) -> None:
+    def watch(target: Target, user: nn.Module) -> RemovableHandle:
         def hook(module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
             see(target, user, args[0] if args else kwargs["input"])
 
-        handles.append(user.register_forward_pre_hook(hook, with_kwargs=True))
+        return user.register_forward_pre_hook(hook, with_kwargs=True)
 
-    try:
+    with ExitStack() as hooks:
         for target in targets:
             for user in target.users:
-                watch(target, user)
+                hooks.enter_context(watch(target, user))
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
