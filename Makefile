@@ -13,6 +13,9 @@ PYTORCH := ^(torch|torchvision)==
 CUDA := ^(triton|cuda-|nvidia-)
 # One thread where results must not depend on the machine's number of processors.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
+# uv compiles what it installs, once: else, where Python must not write bytecode, every kernel and every test process
+# compiles torch's imports again, which takes longer than most of them need for their work.
+export UV_COMPILE_BYTECODE := 1
 
 .PHONY: help run test lab notebooks figures handouts slides site homework bench bench-gpu check clean
 
@@ -21,7 +24,7 @@ help:
 	@echo "make test       all tests and all notebooks"
 	@echo "make lab        JupyterLab on notebooks/"
 	@echo "make notebooks  run the committed notebooks again and save them in place"
-	@echo "make figures    draw figures/ again"
+	@echo "make figures    draw figures/ again, the stills of the widgets in Chromium"
 	@echo "make handouts   run the notebooks, then a page of each that needs no network, in build/handouts"
 	@echo "make slides     the same as slides, in build/slides"
 	@echo "make site       the notebooks and all documents as a site with search that opens from disk, in build/site"
@@ -63,10 +66,11 @@ $(HOMEWORK_READY): requirements-homework.txt $(READY)
 run: $(READY)
 	$(ONE_THREAD) $(BIN)/python -m pruning_lib run all --profile smoke --out runs
 
-# The notebooks first, then the rest: nbval wants its files whole per worker, which --dist loadfile sees to.
+# nbval wants its files whole per worker, which --dist loadfile sees to; tests/conftest.py puts the longest first.
 test: $(READY) $(HOMEWORK_READY) check
-	$(ONE_THREAD) $(BIN)/python -m pytest -n 2 --dist loadfile --durations 5 \
-		--nbval-lax --nbval-current-env --nbval-cell-timeout=300 notebooks tests
+	$(ONE_THREAD) $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 5 \
+		--nbval-lax --nbval-current-env --nbval-cell-timeout=1800 --nbval-kernel-startup-timeout=600 \
+		notebooks tests
 
 lab: $(READY)
 	$(BIN)/jupyter lab --notebook-dir notebooks

@@ -70,11 +70,11 @@ def main() -> None:
     sizes = {"train_samples": len(images.train[1]), "test_samples": len(images.test[1])}
     settings = {"data": given.data} | sizes | asdict(PROTOCOL)
     if given.list:
-        runs = records.finished(given.out, settings)
+        runs = records.runs_in(given.out, settings)
         missing = still_missing(runs, given.seeds)
         print(f"{len(runs)} cells done, {len(missing)} missing", *missing, sep="\n")
         return
-    with records.held(given.out):
+    with records.locked(given.out):
         make(given.out, images, settings, given.seeds, given.again)
 
 
@@ -86,7 +86,7 @@ def still_missing(runs: list[dict], seeds: list[int]) -> list[tuple]:
 
 def make(out: Path, images: data.Data, settings: dict, seeds: list[int], again: list[str]) -> None:
     """Add the missing cells to the file, those of the variants `again` too, in the order of the grid."""
-    runs = [r for r in records.finished(out, settings) if r["variant"] not in again or r["seed"] not in seeds]
+    runs = [r for r in records.runs_in(out, settings) if r["variant"] not in again or r["seed"] not in seeds]
     place = list(comparison.VARIANTS).index
     missing = still_missing(runs, seeds)
     dense: tuple[int, nn.Module] | None = None
@@ -97,7 +97,7 @@ def make(out: Path, images: data.Data, settings: dict, seeds: list[int], again: 
             runs.append(cell(name, setting, seed, images, dense[1]))
             shown = runs[-1].get("failed") or f"{runs[-1]['accuracy']:.4f} at {runs[-1]['sparsity']:.4f}"
             runs.sort(key=lambda run: (run["seed"], place(run["variant"])))
-            records.save(out, __doc__.split("\n")[0], settings, runs)
+            records.write_runs(out, __doc__.split("\n")[0], settings, runs)
             bar.set_postfix_str(f"{name} {setting} seed {seed}: {shown}")
 
 

@@ -83,7 +83,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=200)
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 64])
     given = parser.parse_args()
-    records.origin()  # now, before the first run
+    records.commit_at_start()  # now, before the first run
     record = json.loads(given.runs.read_text(encoding="utf-8"))
     name = record["settings"]["data"]
     shape = SHAPES[name]
@@ -101,7 +101,7 @@ def main() -> None:
         for form, (_, fastest) in seconds.items():
             print(f"batch {batch:3}  {form:16} {1000 * fastest:8.3f} ms  {seconds['dense'][1] / fastest:6.2f} ×")
     settings = {"data": name, "threads": given.threads, "repeats": given.repeats}
-    records.save(given.out, __doc__.split("\n")[0], settings, runs)
+    records.write_runs(given.out, __doc__.split("\n")[0], settings, runs)
 
 
 if __name__ == "__main__":

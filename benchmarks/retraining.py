@@ -142,7 +142,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="one gives the same numbers on every run")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    with records.held(given.out):
+    with records.locked(given.out):
         runs = make(given)
     print(table(runs))
 
@@ -150,7 +150,7 @@ def main() -> None:
 def make(given: argparse.Namespace) -> list[dict]:
     """Add the missing runs to the file; return all."""
     images = data.load(SETTINGS["data"])
-    runs = records.finished(given.out, SETTINGS)
+    runs = records.runs_in(given.out, SETTINGS)
     done = set(map(key, runs))
     wanted = {
         seed: [w for s in given.sparsities for v in VARIANTS if (w := (*v, s, seed)) not in done]
@@ -164,7 +164,7 @@ def make(given: argparse.Namespace) -> list[dict]:
                 runs.append(run | measure(dense, images))
             for kind, after, sparsity, _ in wanted[seed]:
                 runs.append(pruned_run(images, dense, early, kind, after, sparsity, seed))
-                records.save(given.out, __doc__.split("\n")[0], SETTINGS, runs)
+                records.write_runs(given.out, __doc__.split("\n")[0], SETTINGS, runs)
                 bar.set_postfix_str(f"{kind}, {after}, {sparsity:.0%}: {runs[-1]['accuracy']:.4f}")
                 bar.update()
     return runs

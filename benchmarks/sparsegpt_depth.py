@@ -7,7 +7,6 @@ needs beside weights and calibration data should not grow with them.
 """
 
 import argparse
-import json
 import multiprocessing
 import resource
 import sys
@@ -18,8 +17,8 @@ from pathlib import Path
 import torch
 
 from pruning_lib.after_training import sparsegpt
-from pruning_lib.files import CHECKOUT, written_whole
-from pruning_lib.reproduction.results import provenance
+from pruning_lib.files import CHECKOUT
+from pruning_lib.reproduction.results import provenance, write_json
 from pruning_lib.workbench import text
 from pruning_lib.workbench.gpt import GPT, Config
 
@@ -76,8 +75,7 @@ def main() -> None:
     torch.set_num_threads(given.threads)
     settings = {key: getattr(given, key) for key in ("width", "segments", "length", "threads")}
     record = {"about": __doc__.split("\n")[0]} | provenance() | {"settings": settings, "runs": runs}
-    with written_whole(given.out) as temporary:
-        temporary.write_text(json.dumps(record, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    write_json(given.out, record)
 
 
 if __name__ == "__main__":

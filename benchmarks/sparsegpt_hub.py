@@ -108,7 +108,7 @@ def make(given: argparse.Namespace) -> None:
         "magnitude": "per layer",
         "transformers": sys.modules["transformers"].__version__,
     }
-    runs = records.finished(given.out, settings)
+    runs = records.runs_in(given.out, settings)
     found = {(run["pattern"], run["method"]): run for run in runs}
     # Another text or fewer segments are another setting than the paper's.
     as_in_paper = not given.text and given.segments == PAPER_SEGMENTS
@@ -123,7 +123,7 @@ def make(given: argparse.Namespace) -> None:
             run["seconds"] = time.perf_counter() - start
             found[pattern, method] = run
             runs.append(run)
-            records.save(given.out, __doc__.split("\n")[0], settings, runs)
+            records.write_runs(given.out, __doc__.split("\n")[0], settings, runs)
         run = found[pattern, method]
         paper = run["paper"]
         beside = f", paper {paper['value']:g} [{paper['mark']}]" if paper else ""
@@ -145,7 +145,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         for package in ("transformers",) if given.text else ("transformers", "datasets"):
             importlib.import_module(package)
-        with records.held(given.out):
+        with records.locked(given.out):
             make(given)
     except ModuleNotFoundError as error:
         sys.exit(f"{error.name} is not installed; to install the extra llm: python -m pip install -e .[llm]")

@@ -57,7 +57,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="one gives the same numbers on every run")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    with records.held(given.out):
+    with records.locked(given.out):
         make(given)
 
 
@@ -74,13 +74,13 @@ def make(given: argparse.Namespace) -> None:
         "calibration": CALIBRATION,
         "magnitude": "per layer",
     }
-    runs = records.finished(given.out, settings)
+    runs = records.runs_in(given.out, settings)
     if not runs:
         start = time.perf_counter()
         perplexity = language.perplexity(dense, source.held_out)
         runs.append({"pattern": "dense", "method": "dense", "sparsity": 0.0, "perplexity": perplexity})
         runs[0]["seconds"] = time.perf_counter() - start
-        records.save(given.out, __doc__.split("\n")[0], settings, runs)
+        records.write_runs(given.out, __doc__.split("\n")[0], settings, runs)
     base = runs[0]["perplexity"]
     print(f"dense: perplexity {base:.3f} per byte")
     found = {(run["pattern"], run["method"]): run["perplexity"] for run in runs}
@@ -94,7 +94,7 @@ def make(given: argparse.Namespace) -> None:
                 found[pattern, method] = perplexity
                 run = {"pattern": pattern, "method": method, "sparsity": masks.sparsity, "perplexity": perplexity}
                 runs.append(run | {"seconds": seconds})
-                records.save(given.out, __doc__.split("\n")[0], settings, runs)
+                records.write_runs(given.out, __doc__.split("\n")[0], settings, runs)
             # (perplexity − dense) / (magnitude's − dense)
             ratio = (found[pattern, method] - base) / (found[pattern, "magnitude"] - base)
             bound = f" (at most {AT_MOST[pattern]})" if pattern in AT_MOST and method.startswith("sparsegpt") else ""

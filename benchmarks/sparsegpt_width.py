@@ -6,7 +6,6 @@ Both in float64, as a fair match. Of the separate inverses `ROWS` rows are measu
 """
 
 import argparse
-import json
 import math
 import time
 from collections.abc import Callable
@@ -16,8 +15,8 @@ import torch
 from torch import Tensor
 
 from pruning_lib.after_training import reconstruction, sparsegpt
-from pruning_lib.files import CHECKOUT, written_whole
-from pruning_lib.reproduction.results import provenance
+from pruning_lib.files import CHECKOUT
+from pruning_lib.reproduction.results import provenance, write_json
 from pruning_lib.structure import keep_largest
 
 WIDTHS = [192, 384, 768, 1536, 2304, 3072, 4096]
@@ -63,8 +62,7 @@ def main() -> None:
     settings = {"dtype": "float64", "sparsity": 0.5, "rows measured": ROWS, "rounds": ROUNDS}
     record = {"about": __doc__.split("\n")[0]} | provenance()
     record |= {"seconds": time.perf_counter() - start, "settings": settings, "runs": runs}
-    with written_whole(given.out) as temporary:
-        temporary.write_text(json.dumps(record, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    write_json(given.out, record)
 
 
 if __name__ == "__main__":

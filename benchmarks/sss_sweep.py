@@ -120,14 +120,14 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="one gives the same numbers on every run")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    with records.held(given.out):
+    with records.locked(given.out):
         make(given)
 
 
 def make(given: argparse.Namespace) -> None:
     """Add the missing runs to the file, and print them."""
     images = data.load(SETTINGS["data"])
-    runs = records.finished(given.out, SETTINGS)
+    runs = records.runs_in(given.out, SETTINGS)
     done = {(run["level"], run["gamma"], run["seed"]) for run in runs}
     wanted = [("dense", None, seed) for seed in given.seeds]
     wanted += [(level, gamma, seed) for level in GAMMAS for gamma in GAMMAS[level] for seed in given.seeds]
@@ -137,7 +137,7 @@ def make(given: argparse.Namespace) -> None:
         else:
             run = gated_run(images, level, gamma, seed, paths=level == "block" or seed == given.seeds[0])
         runs.append(run)
-        records.save(given.out, __doc__.split("\n")[0], SETTINGS, runs)
+        records.write_runs(given.out, __doc__.split("\n")[0], SETTINGS, runs)
         closed = sum(map(len, run.get("closed", {}).values()))
         print(f"{level} γ={gamma} seed {seed}: {closed} closed, accuracy {run['accuracy']:.4f}, {run['seconds']:.1f} s")
 

@@ -29,8 +29,8 @@ from torch.nn import functional as F
 
 from pruning_lib.acceleration.gpu import RULES, convert_, require_gpu, size_rules, sparse_weight
 from pruning_lib.acceleration.latency import time_in_turns
-from pruning_lib.files import CHECKOUT, written_whole
-from pruning_lib.reproduction.results import provenance
+from pruning_lib.files import CHECKOUT
+from pruning_lib.reproduction.results import provenance, write_json
 
 SHAPES = {  # name → (rows, columns) of the weight
     "1024²": (1024, 1024),
@@ -294,10 +294,7 @@ def case_of(run: dict) -> Case:
 def save(path: Path, gpu: dict, runs: list[dict]) -> None:
     record = {"about": __doc__.split("\n")[0]} | provenance() | {"device": gpu["name"], "gpu": gpu}
     record |= {"times": "seconds per call, median", "conditions": conditions(gpu)}
-    lines = json.dumps(record | {"runs": []}, ensure_ascii=False, indent=1, allow_nan=False)[: -len("[]\n}")]
-    body = ",\n".join(json.dumps(run, ensure_ascii=False, separators=(",", ":"), allow_nan=False) for run in runs)
-    with written_whole(path) as temporary:
-        temporary.write_text(f"{lines}[\n{body}\n]\n}}\n", encoding="utf-8")
+    write_json(path, record | {"runs": runs})
 
 
 def options(arguments: list[str] | None) -> argparse.Namespace:

@@ -10,9 +10,11 @@ from typing import Any
 import click
 
 from pruning_lib import __version__
-from pruning_lib.reproduction import CHECKOUT, NOTEBOOKS
+from pruning_lib.files import CHECKOUT
+from pruning_lib.reproduction import NOTEBOOKS
 
 FOLDER = click.Path(file_okay=False, path_type=Path)
+of_notebooks = click.option("--notebooks", "folder", default=NOTEBOOKS, type=FOLDER, help="Folder with the notebooks.")
 
 
 class Refused(click.ClickException):
@@ -21,10 +23,10 @@ class Refused(click.ClickException):
     exit_code = 2
 
 
-def refusing(function: Callable, *arguments: Any, **keywords: Any) -> Any:
-    """Call `function`, its ValueError shown as a refusal."""
+def refusing(function: Callable, *arguments: Any) -> Any:
+    """Call `function`, its ValueError, which is wrong input everywhere here, shown as a refusal."""
     try:
-        return function(*arguments, **keywords)
+        return function(*arguments)
     except ValueError as error:
         raise Refused(str(error)) from None
 
@@ -50,39 +52,6 @@ def main() -> None:
     os.environ["PRUNING_LIB_DATA"] = os.path.abspath(os.environ.get("PRUNING_LIB_DATA") or CHECKOUT / "data")
 
 
-@main.command()
-@click.argument("names", metavar="NOTEBOOK...", nargs=-1, required=True)
-@click.option("--profile", default="smoke", show_default=True, help="Parameters from notebooks/profiles.yaml.")
-@click.option(
-    "-p", "given", nargs=2, multiple=True, metavar="NAME VALUE", help="One parameter; lists as '[0.9, 0.95]'."
-)
-@click.option("--out", default="runs", show_default=True, type=FOLDER, help="Folder for copies and results.")
-@click.option("--notebooks", "folder", default=NOTEBOOKS, type=FOLDER, help="Folder with the notebooks.")
-def run(names: tuple[str, ...], profile: str, given: tuple[tuple[str, str], ...], out: Path, folder: Path) -> None:
-    """Run notebooks (02_snip, or all) and print their headline numbers beside the papers'."""
-    from pruning_lib.reproduction.run import execute, plan, table
-
-    for name, _ in given:
-        if [other for other, _ in given].count(name) > 1:
-            raise Refused(f"-p {name} is given twice, must be given once")
-    runs = refusing(plan, names, profile, dict(given), out, folder)
-    outcomes = []
-    for number, each in enumerate(runs, 1):
-        values = ", ".join(f"{name}={value}" for name, value in each.parameters.items()) or "defaults"
-        click.echo(f"{each.name} ({number} of {len(runs)}), profile {profile}: {values}", err=True)
-        outcomes.append(execute(each, None if sys.stderr.isatty() else progress))
-        if outcomes[-1].failure:
-            click.echo(outcomes[-1].failure, err=True)
-        if outcomes[-1].interrupted:
-            break
-    click.echo(f"\n{table(outcomes)}\n")
-    for outcome in outcomes:
-        click.echo(f"{outcome.run.name}: {outcome.seconds:.0f} s, {outcome.run.folder}")
-    if outcomes[-1].interrupted:
-        sys.exit(130)
-    report([outcome.failure for outcome in outcomes if outcome.failure], len(runs))
-
-
 def progress(line: str) -> None:
     """Print where a run is, apart from its results."""
     click.echo(line, err=True)
@@ -91,10 +60,42 @@ def progress(line: str) -> None:
 def report(failures: list[str], total: int) -> None:
     """Name the failures, if any, and end with exit code 1."""
     if failures:
-        click.echo(f"\n{len(failures)} of {total} failed:", err=True)
-        for failure in failures:
-            click.echo(f"  {failure}", err=True)
+        progress("\n  ".join([f"\n{len(failures)} of {total} failed:", *failures]))
         sys.exit(1)
+
+
+@main.command()
+@click.argument("names", metavar="NOTEBOOK...", nargs=-1, required=True)
+@click.option("--profile", default="smoke", show_default=True, help="Parameters from notebooks/profiles.yaml.")
+@click.option(
+    "-p", "given", nargs=2, multiple=True, metavar="NAME VALUE", help="One parameter; lists as '[0.9, 0.95]'."
+)
+@click.option("--out", default="runs", show_default=True, type=FOLDER, help="Folder for copies and results.")
+@of_notebooks
+def run(names: tuple[str, ...], profile: str, given: tuple[tuple[str, str], ...], out: Path, folder: Path) -> None:
+    """Run notebooks (02_snip, or all) and print their headline numbers beside the papers'."""
+    from pruning_lib.reproduction.run import execute, headline_table, plan
+    from pruning_lib.teaching.publishing.pages import handout
+
+    for name, _ in given:
+        if [other for other, _ in given].count(name) > 1:
+            raise Refused(f"-p {name} is given twice, must be given once")
+    runs = refusing(plan, names, profile, dict(given), out, folder)
+    outcomes = []
+    for number, each in enumerate(runs, 1):
+        values = ", ".join(f"{name}={value}" for name, value in each.parameters.items()) or "defaults"
+        progress(f"{each.name} ({number} of {len(runs)}), profile {profile}: {values}")
+        outcomes.append(execute(each, None if sys.stderr.isatty() else progress, page=handout))
+        if outcomes[-1].failure:
+            click.echo(outcomes[-1].failure, err=True)
+        if outcomes[-1].interrupted:
+            break
+    click.echo(f"\n{headline_table(outcomes)}\n")
+    for outcome in outcomes:
+        click.echo(f"{outcome.run.name}: {outcome.seconds:.0f} s, {outcome.run.folder}")
+    if outcomes[-1].interrupted:
+        sys.exit(130)
+    report([outcome.failure for outcome in outcomes if outcome.failure], len(runs))
 
 
 @main.command()
@@ -104,30 +105,32 @@ def report(failures: list[str], total: int) -> None:
 @click.option("--scheduler", metavar="ADDRESS", help="A dask scheduler to use instead: tcp://HOST:8786.")
 @click.option("--threads", default=1, show_default=True, type=click.IntRange(min=1), help="Threads of each run.")
 @click.option("--mix", is_flag=True, help="Go on though notebook, library or versions have changed since.")
-@click.option("--notebooks", "folder", default=NOTEBOOKS, type=FOLDER, help="Folder with the notebooks.")
+@of_notebooks
 def sweep(
     file: Path, out: Path | None, workers: int | None, scheduler: str | None, threads: int, mix: bool, folder: Path
 ) -> None:
     """Run one notebook over a grid of parameters and seeds; started again, do what is not done yet."""
     from pruning_lib.reproduction.sweep import carry_out, ready, recorded
     from pruning_lib.reproduction.sweep_file import read_sweep
+    from pruning_lib.teaching.publishing.pages import handout
 
     if workers and scheduler:
         raise Refused(f"--workers is {workers}, must be left out with --scheduler, which has workers of its own")
     wanted = refusing(read_sweep, file, out, folder)
+    again = "the same command goes on where it stopped"
     try:
         with ExitStack() as stack:
             client, state = refusing(ready, stack, wanted, workers or 2, scheduler, threads, mix)
-            failures = carry_out(wanted, client, state, mix) if client else []
+            failures = carry_out(wanted, client, state, mix, handout) if client else []
             record = recorded(wanted)
     except KeyboardInterrupt:
-        click.echo("\nstopped; the same command goes on where it stopped", err=True)
+        progress(f"\nstopped; {again}")
         sys.exit(130)
     except ConnectionError as error:
-        raise click.ClickException(f"{error}; the same command goes on where it stopped") from None
+        raise click.ClickException(f"{error}; {again}") from None
     except OSError as error:  # a full disk
         where = f"{error.filename or wanted.folder}: {error.strerror or error}"
-        raise click.ClickException(f"{where}; the same command goes on where it stopped") from None
+        raise click.ClickException(f"{where}; {again}") from None
     click.echo(f"{wanted.folder}: {record.name} holds all results" if record else str(wanted.folder))
     report(failures, len(wanted.runs))
 
@@ -141,8 +144,7 @@ def table(paths: tuple[Path, ...], form: str | None, out: Path | None, readme: b
     """Set the papers' numbers beside ours, mean and spread over seeds, with a verdict and links to the runs."""
     from pruning_lib.files import written_whole
     from pruning_lib.reproduction.gather import read_records, rows_of
-    from pruning_lib.reproduction.readme import renew
-    from pruning_lib.reproduction.table import render
+    from pruning_lib.reproduction.table import render, renew
 
     if readme:
         if paths or form or out:
@@ -164,7 +166,7 @@ def table(paths: tuple[Path, ...], form: str | None, out: Path | None, readme: b
 
 @main.command()
 @click.argument("names", metavar="[NOTEBOOK]...", nargs=-1)
-@click.option("--notebooks", "folder", default=NOTEBOOKS, type=FOLDER, help="Folder with the notebooks.")
+@of_notebooks
 def notebooks(names: tuple[str, ...], folder: Path) -> None:
     """Run the committed notebooks in place, with their own defaults, and save them cleaned."""
     from pruning_lib.reproduction.committed import refresh
@@ -183,11 +185,17 @@ def notebooks(names: tuple[str, ...], folder: Path) -> None:
 @main.command()
 @click.option("--out", default=CHECKOUT / "figures", type=FOLDER, help="Folder for the figures.")
 def figures(out: Path) -> None:
-    """Draw the figures and print their paths."""
+    """Draw the figures, take the stills of the widgets in Chromium, and print their paths."""
     from pruning_lib.teaching.figures import draw_all
+    from pruning_lib.teaching.stills import take_all
 
     for path in draw_all(out):
         click.echo(path)
+    try:
+        for path in take_all(out / "widgets"):
+            click.echo(path)
+    except FileNotFoundError as error:
+        raise click.ClickException(str(error)) from None
 
 
 @main.command()
@@ -214,13 +222,12 @@ def publish(kind: str, names: tuple[str, ...], profile: str, runs: Path, out: Pa
 @main.command()
 @click.argument("names", metavar="[NOTEBOOK]...", nargs=-1)
 @click.option("--out", default="build/homework", show_default=True, type=FOLDER, help="Folder of the nbgrader course.")
-@click.option("--notebooks", "folder", default=NOTEBOOKS, type=FOLDER, help="Folder with the notebooks.")
+@of_notebooks
 def homework(names: tuple[str, ...], out: Path, folder: Path) -> None:
     """Make homework of the exercises: an nbgrader course, student versions, solutions."""
     from pruning_lib.teaching.homework import build, next_steps
 
-    released = refusing(build, names, folder, out)
-    for path in released:
+    for path in refusing(build, names, folder, out):
         click.echo(path)
     click.echo(next_steps(out))
 

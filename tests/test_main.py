@@ -4,9 +4,9 @@ import sys
 import pytest
 from click.testing import CliRunner
 
-import pruning_lib.teaching.figures
 from pruning_lib.__main__ import main
 from pruning_lib.files import CHECKOUT
+from pruning_lib.teaching import figures, stills
 from pruning_lib.workbench import data
 
 HEAVY = ("torchvision", "matplotlib", "ipywidgets", "papermill", "sklearn", "anywidget")
@@ -64,8 +64,18 @@ def test_a_failed_download_names_folder_and_command_in_one_line(monkeypatch, tmp
 
 
 def test_figures_prints_what_was_drawn(monkeypatch, tmp_path):
-    monkeypatch.setattr(pruning_lib.teaching.figures, "draw_all", lambda folder: [folder / "a.svg"], raising=False)
-    assert CliRunner().invoke(main, ["figures", "--out", str(tmp_path)]).stdout == f"{tmp_path / 'a.svg'}\n"
+    monkeypatch.setattr(figures, "draw_all", lambda folder: [folder / "a.svg"])
+    monkeypatch.setattr(stills, "take_all", lambda folder: [folder / "b.png"])
+    answer = CliRunner().invoke(main, ["figures", "--out", str(tmp_path)])
+    assert answer.stdout == f"{tmp_path / 'a.svg'}\n{tmp_path / 'widgets' / 'b.png'}\n"
+
+
+def test_figures_without_chromium_says_in_one_line_what_is_missing(monkeypatch, tmp_path):
+    monkeypatch.setattr(figures, "draw_all", lambda folder: [folder / "a.svg"])
+    monkeypatch.setenv("PATH", "")
+    answer = CliRunner().invoke(main, ["figures", "--out", str(tmp_path)])
+    assert (answer.exit_code, answer.stdout) == (1, f"{tmp_path / 'a.svg'}\n")
+    assert answer.stderr.startswith("Error: no Chromium on PATH") and answer.stderr.count("\n") == 1
 
 
 def test_a_package_that_is_not_installed_is_named_in_one_line(monkeypatch, tmp_path):

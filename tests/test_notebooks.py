@@ -10,7 +10,7 @@ import widgets_used
 import yaml
 
 from pruning_lib.files import CHECKOUT
-from pruning_lib.reproduction.parameters import check as check_types
+from pruning_lib.reproduction.parameters import check_parameters as check_types
 from pruning_lib.reproduction.parameters import declared
 
 PATHS = sorted((CHECKOUT / "notebooks").glob("*.ipynb"))

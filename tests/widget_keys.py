@@ -7,6 +7,8 @@ but what the page shows.
 import statistics
 from dataclasses import dataclass
 
+import pytest
+
 # What the page remembers of the last key: when it was pressed, when its own events had been handled, when the widget
 # was last drawn (a canvas, or a change of the page's elements) and when the frame after that came; 0: not yet.
 WATCH = """(root) => {
@@ -34,15 +36,20 @@ WATCH = """(root) => {
   for (const name of ["input", "change", "click"])
     window.addEventListener(name, () => (window.watched.handled = performance.now()));
 }"""
-# Waits until something is drawn and then nothing for `quiet` ms; after two seconds gives up.
-SETTLED = """async (quiet) => {
-  const watch = window.watched;
-  const pause = () => new Promise((resolve) => setTimeout(resolve, 5));
-  const over = () => performance.now() - watch.pressed > 2000;
-  const shown = () => watch.drawn && watch.frame >= watch.drawn && performance.now() - watch.drawn > quiet;
-  while (!over() && !shown()) await pause();
-  const after = (time) => (watch.drawn ? time - watch.pressed : null);
-  return { redraw: after(watch.drawn), frame: after(watch.frame), later: watch.drawn > watch.handled };
+# Of the last key, once what it drew is shown and nothing more was drawn for `quiet` ms; else false.
+SHOWN = """(quiet) => {
+  const { pressed, handled, drawn, frame } = window.watched;
+  if (!drawn || frame < drawn || performance.now() - drawn < quiet) return false;
+  return { redraw: drawn - pressed, frame: frame - pressed, later: drawn > handled };
+}"""
+# Whether a widget has been drawn and the page is at rest: same place, same size, same text for ten frames.
+AT_REST = """(root) => {
+  const { top, left, width, height } = root.getBoundingClientRect();
+  const canvases = [...root.querySelectorAll("canvas")].map((canvas) => canvas.width);
+  const now = [top, left, width, height, ...canvases, root.innerHTML].join();
+  const before = window.beforeRest;
+  window.beforeRest = { now, frames: before?.now === now ? before.frames + 1 : 0 };
+  return width && canvases.every(Boolean) && window.beforeRest.frames >= 10;
 }"""
 # Pictures, and all else that is shown without the controls and the values beside them.
 DRAWING = """(root) => {
@@ -52,6 +59,10 @@ DRAWING = """(root) => {
   pictures.push(...[...root.querySelectorAll("svg")].map((svg) => svg.outerHTML));
   return { pictures, rest: rest.innerHTML };
 }"""
+DIFFERS = f"""([root, before, parts]) => {{
+  const now = ({DRAWING})(root);
+  return parts.some((part) => String(now[part]) !== String(before[part]));
+}}"""
 CONTROL = """(control) => {
   const label = [...(control.labels ?? [])].map((one) => one.firstChild?.textContent.trim() || one.textContent.trim());
   const group = control.type === "radio" ? control.closest("[role=radiogroup]") : null;
@@ -78,14 +89,15 @@ class Control:
 
     def keys(self) -> tuple[str, str]:
         """The key that moves it, away from the end where it is at one, and the key that moves it back."""
-        keys = KEYS[self.kind]
         value, _, high = self.details["numbers"]
-        last = self.kind == "range" and value == high
-        if self.kind == "select":
-            last = self.element.evaluate(
-                "(list) => ![...list.options].slice(list.selectedIndex + 1).some((one) => !one.disabled)"
-            )
-        return keys[::-1] if last else keys
+        last = {"select": not self.choices_after(), "range": value == high}.get(self.kind, False)
+        return KEYS[self.kind][::-1] if last else KEYS[self.kind]
+
+    def choices_after(self) -> int:
+        """How many choices of a list come after the one that is chosen."""
+        return self.element.evaluate(
+            "(list) => [...(list.options ?? [])].slice(list.selectedIndex + 1).filter((one) => !one.disabled).length"
+        )
 
     def fixed(self) -> bool:
         """Whether there is nothing to choose: a list of one, a slider without length."""
@@ -123,21 +135,32 @@ def check_tab(page, root) -> None:
         page.keyboard.press("Tab")
 
 
-def press(page, key: str, quiet: float) -> dict:
+def press(page, control: Control, key: str, quiet: float = 0) -> dict:
     """Press a key and wait for the drawing: ms to the last of it and to the next frame, whether it came later."""
     page.keyboard.press(key)
-    return page.evaluate(SETTLED, quiet)
+    return wait_for(page, SHOWN, quiet, f"{control.name}: nothing is drawn after {key}").json_value()
 
 
-def differ(before: dict, after: dict, parts: list[str]) -> bool:
-    return any(before[part] != after[part] for part in parts)
+def wait_for(page, state: str, arg, otherwise: str):
+    """What `state` of `arg` gives once it is true; fails with the words `otherwise` if it never is."""
+    from playwright.sync_api import TimeoutError
+
+    try:
+        return page.wait_for_function(state, arg=arg)
+    except TimeoutError:
+        pytest.fail(otherwise)
 
 
-def move(page, root, control: Control, presses: int) -> dict | None:
-    """Move a control, see the drawing follow, and measure: medians in ms of `presses` and one.
+def wait_for_rest(page, root) -> None:
+    """Wait until a widget has been drawn for the first time and nothing moves."""
+    wait_for(page, AT_REST, root, "the page does not come to rest")
+
+
+def move(page, root, control: Control, presses: int, measured: bool) -> dict | None:
+    """Move a control there and back, `presses` times and one, see the drawing follow, and tell the medians in ms.
 
     None for a button, and for a control without a choice. "computed" says where: JavaScript draws in the key's own
-    event, Python later.
+    event, Python later. What is `measured` waits after each key whether an answer from Python comes.
     """
     if control.fixed():
         return None
@@ -145,25 +168,21 @@ def move(page, root, control: Control, presses: int) -> dict | None:
     forward, back = control.keys()
     before = root.evaluate(DRAWING)
     parts = ["pictures"] if control.kind == "range" and before["pictures"] else ["pictures", "rest"]
-    times = [press(page, forward, 400)]  # long enough for an answer from Python, if there is one
+    choices = control.choices_after() or control.details["options"] - 1
+    times = [press(page, control, forward, 400 if measured else 0)]
     away = 1
-    # Two choices of a list may look alike; a button may start a film.
-    while not (changed := differ(before, root.evaluate(DRAWING), parts)) and away < max(8, control.details["options"]):
-        if control.kind == "select":
-            press(page, forward, 100)
-        page.wait_for_timeout(200)
+    while away < choices and not page.evaluate(DIFFERS, [root, before, parts]):  # two of a list may look alike
+        press(page, control, forward)
         away += 1
-    assert changed, f"{control.name}: {forward} changes nothing"
+    wait_for(page, DIFFERS, [root, before, parts], f"{control.name}: {forward} changes nothing")
     if control.kind == "button":
         if control.element.get_attribute("aria-pressed") == "true":
-            press(page, forward, 100)  # ends the film
+            press(page, control, forward)  # ends the film
         return None
-    quiet = 300 if times[0]["later"] else 30
-    times += [press(page, key, quiet) for key in (back, forward) * (presses // 2)]
-    for _ in range(away if control.kind == "select" else 1):
-        press(page, back, quiet)  # as it was: what comes next may depend on it
-    lost = sum(one["redraw"] is None for one in times)
-    assert not lost, f"{control.name}: nothing was drawn after {lost} of {len(times)} keys"
+    quiet = 0 if not measured else 300 if times[0]["later"] else 30
+    times += [press(page, control, key, quiet) for key in (back, forward) * (presses // 2)]
+    for _ in range(away):
+        press(page, control, back, quiet)  # as it was: what comes next may depend on it
     redraws = [one["redraw"] for one in times]
     return {
         "control": control.name,
@@ -176,7 +195,7 @@ def move(page, root, control: Control, presses: int) -> dict | None:
     }
 
 
-def move_all(page, root, presses: int) -> list[dict]:
+def move_all(page, root, presses: int, measured: bool) -> list[dict]:
     """`move` every control of a widget, and those that were locked once others have moved; none may stay locked."""
     moved = {}
     page.evaluate(WATCH, root)
@@ -184,7 +203,7 @@ def move_all(page, root, presses: int) -> list[dict]:
         for _ in range(3):
             for place, control in enumerate(controls(root)):
                 if control.kind in kinds and place not in moved and control.element.is_enabled():
-                    moved[place] = move(page, root, control, presses)
+                    moved[place] = move(page, root, control, presses, measured)
     missed = [control.name for place, control in enumerate(controls(root)) if place not in moved]
     assert not missed, f"never moved: {missed}"
     return [one for _, one in sorted(moved.items()) if one]

@@ -11,6 +11,8 @@ const state = STATE;
 for (const name of BYTES) state[name] = new DataView(Uint8Array.from(atob(state[name]), (c) => c.charCodeAt(0)).buffer);
 const model = { get: (name) => state[name], set: (name, value) => (state[name] = value), on() {}, save_changes() {} };
 """
+LIMIT = 300_000  # ms that a page may take for anything: a busy machine is no failure
+TWO_FRAMES = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done())))"
 PIXELS = "[...document.querySelectorAll('canvas')].map((canvas) => canvas.toDataURL())"
 
 
@@ -40,7 +42,7 @@ def check_page(page, page_errors: list[str], widths: tuple[int, ...] = (1100, 70
     for width in widths:
         page.set_viewport_size({"width": width, "height": 900})
         assert page.evaluate("document.documentElement.scrollWidth") <= width
-    page.wait_for_timeout(100)  # drawn at the last width
+    page.evaluate(TWO_FRAMES)  # drawn at the last width: the first tells the widget of it
     light = page.evaluate(PIXELS)
     page.emulate_media(color_scheme="dark")
     page.wait_for_function(f"(light) => {PIXELS}.every((url, i) => url !== light[i])", arg=light)
@@ -50,3 +52,13 @@ def check_page(page, page_errors: list[str], widths: tuple[int, ...] = (1100, 70
 def all_drawn_anew(page, before: list[str]) -> bool:
     """Whether every picture differs from what it was."""
     return all(old != new for old, new in zip(before, page.evaluate(PIXELS), strict=True))
+
+
+def heard(page, selector: str):
+    """A function that gives every text an element has had since: short-lived ones are not missed on a busy machine."""
+    page.locator(selector).evaluate("""(element) => {
+      window.heard = [];
+      const hear = () => window.heard.push(element.textContent);
+      new MutationObserver(hear).observe(element, { childList: true, characterData: true, subtree: true });
+    }""")
+    return lambda: page.evaluate("window.heard")

@@ -5,24 +5,36 @@ import pkgutil
 import re
 from pathlib import Path
 
-import anywidget
 import nbformat
 
 from pruning_lib.files import CHECKOUT
 from pruning_lib.teaching import widgets
+from pruning_lib.teaching.needed_cells import needed
+from pruning_lib.teaching.widgets.javascript import Drawn
 
 NOTEBOOKS = sorted((CHECKOUT / "notebooks").glob("*.ipynb"))
 
 
-def every() -> dict[str, type[anywidget.AnyWidget]]:
+def every() -> dict[str, type[Drawn]]:
     """All widget classes of the package by name."""
     names = [f"{widgets.__name__}.{one.name}" for one in pkgutil.iter_modules(widgets.__path__)]
     things = [thing for name in names for thing in vars(importlib.import_module(name)).values()]
-    kind = anywidget.AnyWidget
-    return {one.__name__: one for one in things if isinstance(one, type) and issubclass(one, kind) and one is not kind}
+    found = [one for one in things if isinstance(one, type) and issubclass(one, Drawn) and one is not Drawn]
+    return {one.__name__: one for one in found}
 
 
-def used(notebook: Path) -> set[str]:
+def cells(notebook: nbformat.NotebookNode) -> dict[int, set[str]]:
+    """Index of each code cell that makes a widget -> names of the widget classes that it calls."""
+    calls = re.compile(rf"\b({'|'.join(every())})\(")
+    code = {index: cell.source for index, cell in enumerate(notebook.cells) if cell.cell_type == "code"}
+    return {index: set(found) for index, source in code.items() if (found := calls.findall(source))}
+
+
+def used(path: Path) -> set[str]:
     """Names of the widget classes that code cells of a notebook call."""
-    code = [cell.source for cell in nbformat.read(notebook, as_version=4).cells if cell.cell_type == "code"]
-    return {name for name in every() if re.search(rf"\b{name}\(", "\n".join(code))}
+    return set().union(*cells(nbformat.read(path, as_version=4)).values())
+
+
+def needed_cells(notebook: nbformat.NotebookNode) -> list[int]:
+    """Indices of the code cells that make a widget, and of those that they need."""
+    return needed(notebook, cells(notebook))

@@ -4,9 +4,11 @@ import os
 import shutil
 import socket
 import uuid
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from pruning_lib.reproduction import results
 from pruning_lib.reproduction.run import Run, execute
@@ -15,7 +17,14 @@ from pruning_lib.reproduction.state import differences, state_of
 LOG, PARAMETERS = "log.txt", "parameters.json"
 
 
-def attempt(run: Run, state: dict[str, str], environment: dict[str, str], topic: str = "", check: bool = True) -> str:
+def attempt(
+    run: Run,
+    state: dict[str, str],
+    environment: dict[str, str],
+    topic: str = "",
+    check: bool = True,
+    page: Callable[[Any], str] | None = None,
+) -> str:
     """Do `run` unless it is complete, and leave its folder: executed notebook, page, parameters, results and log.
 
     The folder appears under its name as a whole: whoever is killed on the way leaves a hidden one, which the
@@ -33,6 +42,8 @@ def attempt(run: Run, state: dict[str, str], environment: dict[str, str], topic:
         Of the dask events that tell what runs where.
     check
         Whether to refuse to run, and in the end to count, if the state is another one here and now.
+    page
+        As `execute` takes it.
 
     Returns
     -------
@@ -43,73 +54,58 @@ def attempt(run: Run, state: dict[str, str], environment: dict[str, str], topic:
 
     try:
         with FileLock(run.folder.parent / f".{run.folder.name}.lock"):
-            return "" if complete(run.folder) else once(run, state, environment, topic, check)
+            if complete(run.folder):
+                return ""
+            for killed in run.folder.parent.glob(f".{run.folder.name}.*/"):
+                shutil.rmtree(killed, ignore_errors=True)
+            part = run.folder.with_name(f".{run.folder.name}.{uuid.uuid4().hex[:8]}")
+            part.mkdir()
+            try:
+                failure = _logged(replace(run, folder=part), run.folder.name, state, environment, topic, check, page)
+                shutil.rmtree(run.folder, ignore_errors=True)  # of an attempt that failed
+                part.rename(run.folder)
+            finally:
+                shutil.rmtree(part, ignore_errors=True)
+            return failure
     except Exception as error:  # a full disk, a folder that is gone: this run fails, the others go on
         return f"{run.name} failed: {' '.join(f'{type(error).__name__}: {error}'.split())}"
-
-
-def once(run: Run, state: dict[str, str], environment: dict[str, str], topic: str, check: bool) -> str:
-    """Do `run` in a hidden folder, then give that its name; return the failure."""
-    remove_parts(run.folder)
-    part = run.folder.with_name(f".{run.folder.name}.{uuid.uuid4().hex[:8]}")
-    part.mkdir()
-    try:
-        failure = logged(replace(run, folder=part), run.folder.name, state, environment, topic, check)
-    except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
-        raise
-    shutil.rmtree(run.folder, ignore_errors=True)  # of an attempt that failed
-    part.rename(run.folder)
-    return failure
-
-
-def logged(run: Run, name: str, state: dict[str, str], environment: dict[str, str], topic: str, check: bool) -> str:
-    """Run in the folder that `run` has, cell by cell into its log; return the failure."""
-    results.save(run.folder / PARAMETERS, {"notebook": run.name, "profile": run.profile, "parameters": run.parameters})
-    with open(run.folder / LOG, "w", encoding="utf-8", buffering=1) as log:
-
-        def say(line: str) -> None:
-            log.write(f"{datetime.now(UTC).isoformat(timespec='seconds')} {line}\n")
-            tell(topic, name, line)
-
-        say(f"{run.name} starts on {socket.gethostname()}, process {os.getpid()}")
-        failure, seconds = "", 0.0
-        if changed := check and changes(run, state):
-            failure = f"{run.name} did not start: since the sweep began, {changed}"
-        else:
-            outcome = execute(run, say, environment)
-            failure, seconds = outcome.failure, outcome.seconds
-            # The kernel has imported what was there when it came to it.
-            if not failure and (changed := check and changes(run, state)):
-                run.results.unlink()
-                failure = f"{run.name} does not count: while it ran, {changed}"
-        say(failure or f"done in {seconds:.1f} s")
-    return failure
-
-
-def changes(run: Run, state: dict[str, str]) -> str:
-    """Return in words what is not as `state` has it, here and now."""
-    return differences(state, state_of(run.source, int(state["threads"])))
-
-
-def tell(topic: str, name: str, line: str) -> None:
-    """Let the sweep know where run `name` is."""
-    if topic:
-        from distributed import get_worker
-
-        get_worker().log_event(topic, {"run": name, "line": line})
 
 
 def complete(folder: Path) -> bool:
     """Whether `folder` holds the results of a run that came to its end: the seconds are filled in last."""
     try:
-        return results.read(folder / "results.json")["seconds"] is not None
+        return results.read_results(folder / "results.json")["seconds"] is not None
     except (OSError, ValueError):
         return False
 
 
-def remove_parts(folder: Path) -> None:
-    """Remove what attempts that were killed left beside `folder`."""
-    for part in folder.parent.glob(f".{folder.name}.*"):
-        if part.is_dir():
-            shutil.rmtree(part, ignore_errors=True)
+def _logged(
+    run: Run, name: str, state: dict[str, str], environment: dict[str, str], topic: str, check: bool, page: Any
+) -> str:
+    """Run in the folder that `run` has, cell by cell into its log; return the failure."""
+    given = {"notebook": run.name, "profile": run.profile, "parameters": run.parameters}
+    results.write_json(run.folder / PARAMETERS, given)
+    with open(run.folder / LOG, "w", encoding="utf-8", buffering=1) as log:
+
+        def say(line: str) -> None:
+            log.write(f"{datetime.now(UTC).isoformat(timespec='seconds')} {line}\n")
+            if topic:  # let the sweep know
+                from distributed import get_worker
+
+                get_worker().log_event(topic, {"run": name, "line": line})
+
+        def changed() -> str:
+            return differences(state, state_of(run.source, int(state["threads"]))) if check else ""
+
+        say(f"{run.name} starts on {socket.gethostname()}, process {os.getpid()}")
+        if change := changed():
+            failure = f"{run.name} did not start: since the sweep began, {change}"
+        else:
+            outcome = execute(run, say, environment, page)
+            failure = outcome.failure
+            # The kernel has imported what was there when it came to it.
+            if not failure and (change := changed()):
+                run.results.unlink()
+                failure = f"{run.name} does not count: while it ran, {change}"
+        say(failure or f"done in {outcome.seconds:.1f} s")
+    return failure

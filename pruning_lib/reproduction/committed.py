@@ -6,19 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pruning_lib.files import written_whole
-from pruning_lib.reproduction.kernel import KERNELSPEC, SameInterpreter, error_of, first_line
+from pruning_lib.reproduction.parameters import INJECTED
 
-LANGUAGE = {  # without Python's version, which differs from one machine to the next
-    "codemirror_mode": {"name": "ipython", "version": 3},
-    "file_extension": ".py",
-    "mimetype": "text/x-python",
-    "name": "python",
-    "nbconvert_exporter": "python",
-    "pygments_lexer": "ipython3",
-}
 OF_A_RUN = ("execution", "papermill", "widgets", "ExecuteTime", "collapsed", "scrolled", "trusted")
-BY_PAPERMILL = ("injected-parameters", "papermill-error-cell-tag")
+BY_PAPERMILL = (INJECTED, "papermill-error-cell-tag")
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
@@ -30,45 +21,24 @@ def refresh(path: Path, say: Callable[[str], None]) -> str:
     str
         Empty, or the failure in one line; the file is then as it was.
     """
-    from nbclient import NotebookClient
-    from nbclient.exceptions import CellExecutionError
+    from pruning_lib.reproduction.execution import execute_cells, write_notebook
 
-    notebook = without_traces(read(path))
-    total = len(notebook.cells)
-    client = NotebookClient(
-        notebook,
-        kernel_manager_class=SameInterpreter,
-        resources={"metadata": {"path": str(path.parent)}},
-        shutdown_kernel="immediate",
-        coalesce_streams=True,
-        record_timing=False,
-        store_widget_state=False,
-    )
-    client.reset_execution_trackers()
-    with client.setup_kernel():
-        for index, cell in enumerate(notebook.cells):
-            if cell.cell_type != "code":
-                continue
-            where = f"cell {index + 1} of {total}"
-            say(f"{path.stem}: {where}  {first_line(cell.source)}")
-            try:
-                client.execute_cell(cell, index)
-            except CellExecutionError:
-                return f"{path.stem} failed in {where} ({first_line(cell.source)}): {error_of(cell)}"
-            except Exception as error:  # the kernel died
-                return f"{path.stem} failed in {where} ({first_line(cell.source)}): {type(error).__name__}: {error}"
-    write(path, cleaned(notebook))
-    return ""
+    notebook = read_with_ids(path)
+    notebook.cells = [cell for cell in notebook.cells if not set(cell.metadata.get("tags", [])) & set(BY_PAPERMILL)]
+    failure, interrupted = execute_cells(notebook, path, say, keep_widgets=False)
+    if interrupted:
+        raise KeyboardInterrupt
+    if not failure:
+        write_notebook(path, cleaned(notebook))
+    return failure
 
 
-def read(path: Path) -> Any:
+def read_with_ids(path: Path) -> Any:
     """Return the notebook at `path`, cells without an id given one that is the same every time."""
     import nbformat
 
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
-        if raw["nbformat"] != 4:
-            raise ValueError(f"nbformat is {raw['nbformat']}, must be 4")
         taken = {cell.get("id") for cell in raw["cells"]}
         for index, cell in enumerate(raw["cells"]):
             new = f"cell-{index}"
@@ -82,15 +52,6 @@ def read(path: Path) -> Any:
     return nbformat.reads(json.dumps(raw), as_version=4)
 
 
-def without_traces(notebook: Any) -> Any:
-    """Drop what an earlier run left: papermill's cells, outputs, counts."""
-    notebook.cells = [cell for cell in notebook.cells if not set(cell.metadata.get("tags", [])) & set(BY_PAPERMILL)]
-    for cell in notebook.cells:
-        if cell.cell_type == "code":
-            cell.outputs, cell.execution_count = [], None
-    return notebook
-
-
 def cleaned(notebook: Any) -> Any:
     """Keep outputs, drop what differs from run to run without a reader seeing it.
 
@@ -100,10 +61,9 @@ def cleaned(notebook: Any) -> Any:
     for metadata in (notebook.metadata, *(cell.metadata for cell in notebook.cells)):
         for key in OF_A_RUN:
             metadata.pop(key, None)
-    notebook.metadata |= {"kernelspec": KERNELSPEC, "language_info": LANGUAGE}
     for cell in notebook.cells:
         if cell.cell_type == "code":
-            cell.outputs = [output for output in cell.outputs if not only_widget(output)]
+            cell.outputs = [output for output in cell.outputs if not _only_widget(output)]
         for output in cell.get("outputs", []):
             data = output.get("data", {})
             data.pop(WIDGET, None)
@@ -112,15 +72,7 @@ def cleaned(notebook: Any) -> Any:
     return notebook
 
 
-def only_widget(output: Any) -> bool:
+def _only_widget(output: Any) -> bool:
     """Whether `output` is a widget and the text that stands for it."""
     data = output.get("data", {})
     return WIDGET in data and set(data) <= {WIDGET, "text/plain"}
-
-
-def write(path: Path, notebook: Any) -> None:
-    """Write `notebook` to `path`, whole or not at all."""
-    import nbformat
-
-    with written_whole(path) as temporary:
-        nbformat.write(notebook, temporary)

@@ -2,15 +2,15 @@
 
 import json
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pruning_lib.reproduction import results
 from pruning_lib.reproduction.attempt import PARAMETERS, complete
-from pruning_lib.reproduction.sweep import PLAN, read_plan
-from pruning_lib.reproduction.sweep_file import matches
+from pruning_lib.reproduction.results import checked_results, read_results
+from pruning_lib.reproduction.sweep import PLAN, Plan, read_plan
+from pruning_lib.reproduction.sweep_file import Expected, matches
 
 SEEDS = ("seeds", "seed")  # parameters that tell repetitions from settings, where no sweep says which
 
@@ -23,15 +23,10 @@ class Record:
     link: Path
     parameters: dict[str, Any]  # apart from the seed
     seed: Any
-    expected: dict[str, dict[str, Any]]
-    late: bool = False  # whether what is expected was changed after runs were complete
-    missing: tuple[str, ...] = ()  # the sweep's runs that are not complete
-    planned: int = 1  # how many runs the sweep has in this setting, whatever their device
-
-    @property
-    def label(self) -> str:
-        """The seed, where the run had a single one, by which its link is known."""
-        return "run" if self.seed is None else f"seed {self.seed}"
+    expected: dict[str, Expected]  # by quantity
+    late: bool  # whether what is expected was changed after runs were complete
+    missing: tuple[str, ...]  # the sweep's runs that are not complete
+    planned: int  # how many runs the sweep has in this setting, whatever their device
 
 
 @dataclass(frozen=True)
@@ -98,56 +93,11 @@ def read_records(paths: Sequence[str | Path]) -> list[Record]:
     """
     found = []
     for path in map(Path, paths):
-        records = of_folder(path) if path.is_dir() else of_file(path)
+        records = _of_folder(path) if path.is_dir() else _of_file(path)
         if not records:
             raise ValueError(f"{path} holds no complete results")
         found += records
     return found
-
-
-def of_folder(folder: Path) -> list[Record]:
-    """Return the records below `folder`, those of a sweep as its plan says."""
-    if (folder / PLAN).exists():
-        return of_sweep(folder)
-    if (folder / "results.json").exists():
-        return of_file(folder / "results.json")
-    return [record for below in sorted(folder.iterdir()) if below.is_dir() for record in of_folder(below)]
-
-
-def of_sweep(folder: Path) -> list[Record]:
-    """Return the records of a sweep's complete runs, which link to their pages."""
-    plan = read_plan(folder / PLAN)
-    made = [name for name in plan["runs"] if complete(folder / name)]
-    missing = tuple(f"{folder.name}/{name}" for name in plan["runs"] if name not in made)
-    runs = []
-    for name in made:
-        result = results.read(folder / name / "results.json")
-        given = plan["runs"][name]
-        runs.append(record_of(result, page_in(folder / name), given, plan, list(plan["runs"].values()), missing))
-    return all_met(runs, plan["expected"], folder)
-
-
-def of_file(path: Path) -> list[Record]:
-    """Return the records in a JSON file: one run's results, or all of a sweep's."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if is_sweep(content):
-            settings = content["settings"]
-            every = [run["given"] for run in content["runs"]]
-            runs = [record_of(results.checked(run), path, run["given"], settings, every) for run in content["runs"]]
-            return all_met(runs, settings["expected"], path)
-        result, beside = results.checked(content), path.parent / PARAMETERS
-        given = {}
-        if path.name == "results.json" and beside.exists():  # a sweep's run: all that it was given
-            given = json.loads(beside.read_text(encoding="utf-8"))["parameters"]
-        parameters = result["parameters"] | given
-    except OSError as error:
-        raise ValueError(f"{path} can't be read: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path} holds no complete results: {error}") from None
-    seed = next((name for name in SEEDS if name in parameters), "")
-    page = page_in(path.parent) if path.name == "results.json" else path
-    return [record_of(result, page, given, {"seed_parameter": seed, "expected": []}, [given])]
 
 
 def is_sweep(content: Any) -> bool:
@@ -156,50 +106,72 @@ def is_sweep(content: Any) -> bool:
 
 
 def is_results(path: Path) -> bool:
-    """Whether the JSON file at `path` is for `of_file`; other recorded experiments are not."""
+    """Whether `read_records` takes the JSON file at `path`; other recorded experiments are not for it."""
     content = json.loads(path.read_text(encoding="utf-8"))
     return is_sweep(content) or "headline" in content
 
 
-def page_in(folder: Path) -> Path:
+def _of_folder(folder: Path) -> list[Record]:
+    """Return the records below `folder`, those of a sweep as its plan says."""
+    if (folder / PLAN).exists():
+        plan = read_plan(folder / PLAN)
+        made = {name: read_results(folder / name / "results.json") for name in plan.runs if complete(folder / name)}
+        return _of_plan(plan, made, folder, lambda name: _page_in(folder / name))
+    if (folder / "results.json").exists():
+        return _of_file(folder / "results.json")
+    return [record for below in sorted(folder.iterdir()) if below.is_dir() for record in _of_folder(below)]
+
+
+def _of_file(path: Path) -> list[Record]:
+    """Return the records in a JSON file: one run's results, or all of a sweep's."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if is_sweep(content):
+            given = {run["run"]: run["given"] for run in content["runs"]}
+            made = {run["run"]: checked_results(run) for run in content["runs"]}
+            return _of_plan(Plan(runs=given, **content["settings"]), made, path, lambda name: path)
+        result, link, given = checked_results(content), path, {}
+        if path.name == "results.json":  # of a run, beside a sweep's file with all that it was given
+            link, beside = _page_in(path.parent), path.parent / PARAMETERS
+            given = json.loads(beside.read_text(encoding="utf-8"))["parameters"] if beside.exists() else {}
+        seed = next((name for name in SEEDS if name in result["parameters"] | given), "")
+        plan = Plan(notebook=result["notebook"], seed_parameter=seed, runs={"": given}, expected=[])
+        return _of_plan(plan, {"": result}, path, lambda name: link)
+    except OSError as error:
+        raise ValueError(f"{path} can't be read: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} holds no complete results: {' '.join(str(error).split())}") from None
+
+
+def _page_in(folder: Path) -> Path:
     """Return the page of the run in `folder`, else its executed notebook, else its results."""
     return [*sorted(folder.glob("*.html")), *sorted(folder.glob("*.ipynb")), folder / "results.json"][0]
 
 
-def record_of(
-    result: dict, link: Path, given: dict, plan: dict, every: list[dict], missing: tuple[str, ...] = ()
-) -> Record:
-    """Return the record of one run as its sweep's `plan` has it; several seeds in one run are part of the setting.
+def _of_plan(plan: Plan, made: Mapping[str, dict], where: Path, link: Callable[[str], Path]) -> list[Record]:
+    """Return the records of the runs that are `made`, by name; several seeds in one run are part of its setting."""
 
-    `every` is what each of the sweep's runs was given.
-    """
-    parameters, name = result["parameters"] | given, plan["seed_parameter"]
-    mine = {entry["quantity"]: entry for entry in plan["expected"] if matches(entry["where"], parameters)}
-    seed = parameters.get(name)
-    if isinstance(seed, list):
-        seed = seed[0] if len(seed) == 1 else None
-    if seed is not None:
-        parameters = but(parameters, name)
-    late = plan.get("expected_late", False)
-    planned = sum(but(other, name) == but(given, name) for other in every)
-    return Record(result, link, parameters, seed, mine, late, missing, planned)
+    def setting(given: dict[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in given.items() if name != plan.seed_parameter}
 
-
-def but(parameters: dict[str, Any], left_out: str) -> dict[str, Any]:
-    """Return `parameters` without the one of that name."""
-    return {name: value for name, value in parameters.items() if name != left_out}
-
-
-def all_met(records: list[Record], expected: list[dict], where: Path) -> list[Record]:
-    """Return `records` if the paper gives a number for each quantity expected of them: not for a misspelled one."""
-    for entry in expected:
-        quantity = entry["quantity"]
-        runs = [record for record in records if record.expected.get(quantity) == entry]
-        numbers = [(number["name"], number["paper"]) for record in runs for number in record.results["headline"]]
-        names = sorted({name for name, paper in numbers if paper is not None})
-        if runs and quantity not in names:
-            allowed = f"one of those with a paper's number: {', '.join(names) or 'none'}"
-            raise ValueError(f"{where}: expected has {quantity!r}, must be {allowed}")
+    missing = tuple(f"{where.name}/{name}" for name in plan.runs if name not in made)
+    records = []
+    for name, result in made.items():
+        given = plan.runs[name]
+        parameters = result["parameters"] | given
+        expected = {entry.quantity: entry for entry in plan.expected if matches(entry.where, parameters)}
+        seed = parameters.get(plan.seed_parameter)
+        if isinstance(seed, list):
+            seed = seed[0] if len(seed) == 1 else None
+        planned = sum(setting(other) == setting(given) for other in plan.runs.values())
+        own = parameters if seed is None else setting(parameters)
+        records.append(Record(result, link(name), own, seed, expected, plan.expected_late, missing, planned))
+    for entry in plan.expected:  # the paper must give a number for it: a misspelled one has none
+        runs = [record for record in records if record.expected.get(entry.quantity) is entry]
+        papers = {each["name"] for run in runs for each in run.results["headline"] if each["paper"] is not None}
+        if runs and entry.quantity not in papers:
+            allowed = f"one of those with a paper's number: {', '.join(sorted(papers)) or 'none'}"
+            raise ValueError(f"{where}: expected has {entry.quantity!r}, must be {allowed}")
     return records
 
 
@@ -214,27 +186,21 @@ def rows_of(records: Sequence[Record]) -> list[Row]:
     groups: dict[tuple, list[tuple[dict, Record]]] = {}
     for record in sorted(records, key=lambda record: record.results["notebook"]):
         for headline in record.results["headline"]:
-            expected = record.expected.get(headline["name"], {})
-            tolerance = expected.get("tolerance", headline.get("tolerance"))
-            key = (record.results["notebook"], headline["name"], headline["unit"], headline["paper"], tolerance)
+            name, unit, paper = (headline[key] for key in ("name", "unit", "paper"))
+            expected = record.expected.get(name)
+            claim = (expected.tolerance, expected.differs) if expected else (headline.get("tolerance"), "")
             setting = (json.dumps(record.parameters, sort_keys=True), record.results["device"])
-            groups.setdefault((*key, expected.get("differs", ""), *setting), []).append((headline, record))
+            key = (record.results["notebook"], name, unit, paper, *claim, *setting)
+            groups.setdefault(key, []).append((headline, record))
     rows = []
     for key, entries in groups.items():
-        seeds: dict[str, Path] = {}
-        for _, record in entries:
-            seed = json.dumps(record.seed)
-            if seed in seeds:
-                raise ValueError(f"{seeds[seed]} and {record.link} have the same parameters and seed: leave out one")
-            seeds[seed] = record.link
-        values = [headline["value"] for headline, _ in entries]
-        note = shared_note([headline["note"] for headline, _ in entries])
-        members = [record for _, record in entries]
-        rows.append(Row(*key[:6], note, members[0].parameters, values, members))
+        headlines, members = zip(*entries, strict=True)
+        by_seed: dict[str, Path] = {}
+        for record in members:
+            if (other := by_seed.setdefault(json.dumps(record.seed), record.link)) is not record.link:
+                raise ValueError(f"{other} and {record.link} have the same parameters and seed: leave out one")
+        parts = [headline["note"].split(", ") for headline in headlines]  # what all runs have: not their seeds
+        note = ", ".join(part for part in parts[0] if all(part in other for other in parts))
+        values = [headline["value"] for headline in headlines]
+        rows.append(Row(*key[:6], note, members[0].parameters, values, list(members)))
     return rows
-
-
-def shared_note(notes: list[str]) -> str:
-    """Return the parts of a note, between commas, that are the same in all runs of a row: not their seeds."""
-    parts = [note.split(", ") for note in notes]
-    return ", ".join(part for part in parts[0] if all(part in other for other in parts))

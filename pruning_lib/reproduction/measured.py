@@ -29,7 +29,7 @@ def paper_values(notebook: str, folder: Path = FOLDER) -> dict[str, dict[str, An
     for name, entry in known[notebook].items():
         if set(entry) != ENTRY or entry["mark"] not in MARKS:
             raise ValueError(f"{PAPERS}: {name!r} is {entry}, must have {', '.join(sorted(ENTRY))}, the mark R or M")
-        results.finite(entry["value"], f"{PAPERS}: {name!r}")
+        results.finite_number(entry["value"], f"{PAPERS}: {name!r}")
     return known[notebook]
 
 
@@ -38,7 +38,7 @@ def runs_of(notebook: str, folder: Path = FOLDER) -> dict[str, dict[str, Any]]:
     found = {}
     for path in sorted(folder.glob(f"{notebook}.*.json")):
         if "headline" in read(path.name, folder):  # a sweep or a benchmark is no single run
-            found[path.name.removeprefix(f"{notebook}.").removesuffix(".json")] = results.read(path)
+            found[path.name.removeprefix(f"{notebook}.").removesuffix(".json")] = results.read_results(path)
     return found
 
 

@@ -1,14 +1,26 @@
 """The parameters of a notebook: declared in its typed cell, given by a profile or on the command line, checked."""
 
 import ast
-import math
 import re
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-SCALARS = {"int": int, "float": float, "str": str, "bool": bool}
-TYPES = (*SCALARS, "list[int]", "list[float]", "list[str]")
+from pydantic import AfterValidator, FiniteFloat, TypeAdapter, ValidationError
+
 RESERVED = "out"
+INJECTED = "injected-parameters"  # papermill's tag of the cell with the parameters that were given
+
+
+def _encodable(text: str) -> str:
+    """Return `text` unless it has half of a character, as bytes that are no UTF-8 become: no file holds it."""
+    if text.encode(errors="ignore").decode() != text:
+        raise ValueError("be text that UTF-8 can encode")
+    return text
+
+
+Text = Annotated[str, AfterValidator(_encodable)]
+SCALARS = {"int": int, "float": FiniteFloat, "str": Text, "bool": bool}
+TYPES = SCALARS | {"list[int]": list[int], "list[float]": list[FiniteFloat], "list[str]": list[Text]}
 
 
 def notebook_paths(folder: Path) -> dict[str, Path]:
@@ -37,26 +49,25 @@ def read_notebook(path: Path) -> Any:
         raise ValueError(f"{path} is no notebook: {error}") from None
 
 
-def parameters_cell(notebook: Any, name: str) -> int:
-    """Return the index of the one cell tagged `parameters`; ValueError where there is none or a papermill copy."""
-    tags = [cell.metadata.get("tags", []) for cell in notebook.cells]
-    if any("injected-parameters" in of_cell for of_cell in tags):
-        raise ValueError(f"{name} holds injected parameters: it is an executed copy, not the notebook itself")
-    found = [index for index, of_cell in enumerate(tags) if "parameters" in of_cell]
-    if len(found) != 1:
-        raise ValueError(f"{name} has {len(found)} cells tagged 'parameters', must have one")
-    return found[0]
-
-
 def declared(notebook: Any, name: str) -> dict[str, str]:
     """Return parameter name -> type name, as declared by the lines `name: type = default` of the parameters cell.
 
     The cell is read as Python: papermill's own inspection skips lines with a second `=`, as in a comment.
+
+    Raises
+    ------
+    ValueError
+        If there is not one cell tagged `parameters`, it is an executed copy, or a line declares no known type.
     """
-    source = notebook.cells[parameters_cell(notebook, name)].source
+    tags = [cell.metadata.get("tags", []) for cell in notebook.cells]
+    if any(INJECTED in of_cell for of_cell in tags):
+        raise ValueError(f"{name} holds injected parameters: it is an executed copy, not the notebook itself")
+    found = [cell for cell, of_cell in zip(notebook.cells, tags, strict=True) if "parameters" in of_cell]
+    if len(found) != 1:
+        raise ValueError(f"{name} has {len(found)} cells tagged 'parameters', must have one")
     types = {}
     try:
-        lines = ast.parse(source).body
+        lines = ast.parse(found[0].source).body
     except SyntaxError as error:
         raise ValueError(f"{name}: the parameters cell is no Python: {error}") from None
     for line in lines:
@@ -71,36 +82,28 @@ def declared(notebook: Any, name: str) -> dict[str, str]:
     return types
 
 
-def fitted(value: Any, type_name: str) -> Any:
-    """Return `value` if it is of that type (an int also where a float is due, as a float), else raise TypeError.
+def strictly(kind: Any, value: Any, where: str, allowed: str = "") -> Any:
+    """Return `value` as `kind`, a type or a model of pydantic, has it; ValueError in one line with what is allowed.
 
-    A float that is not finite, or a text that has no encoding, is a ValueError: no JSON file could hold it.
+    An int will do for a float; True is no int, and nan and infinite numbers are none at all.
     """
-    if type_name.startswith("list["):
-        if not isinstance(value, list):
-            raise TypeError
-        return [fitted(item, type_name[5:-1]) for item in value]
-    if type_name == "float" and type(value) is int:
-        return float(value)
-    if type(value) is not SCALARS[type_name]:  # not isinstance: True is no int here
-        raise TypeError
-    if type(value) is float and not math.isfinite(value):
-        raise ValueError("finite")
-    if type(value) is str and not encodable(value):
-        raise ValueError("text that UTF-8 can encode")
-    return value
-
-
-def encodable(text: str) -> bool:
-    """Whether `text` can be written to a file: half of a character, as bytes that are no UTF-8 become, can not."""
     try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+        return TypeAdapter(kind).validate_python(value, strict=True)
+    except ValidationError as error:
+        first, fields = error.errors(include_url=False)[0], ", ".join(getattr(kind, "model_fields", ()))
+        if first["type"] == "extra_forbidden":
+            raise ValueError(f"{where}: key is {first['loc'][-1]!r}, must be one of {fields}") from None
+        if first["type"] == "missing":
+            raise ValueError(f"{where} is {value!r}, must have {first['loc'][-1]}") from None
+        must = f"map {fields} to values" if first["type"] == "model_type" else allowed
+        if not must or not first["type"].endswith("_type"):
+            must = re.sub(r"^(\w+ should|Value error,) ", "", first["msg"])
+        if not allowed:
+            where, value = ": ".join([where, *map(str, first["loc"])]), first["input"]
+        raise ValueError(f"{where} is {value!r}, must {must}") from None
 
 
-def check(values: dict[str, Any], types: dict[str, str], where: str) -> dict[str, Any]:
+def check_parameters(values: dict[str, Any], types: dict[str, str], where: str) -> dict[str, Any]:
     """Return `values` fitted to `types`, else raise ValueError with the name, the value and what is allowed."""
     result = {}
     for name, value in values.items():
@@ -109,12 +112,7 @@ def check(values: dict[str, Any], types: dict[str, str], where: str) -> dict[str
         if name not in types:
             known = ", ".join(f"{known}: {type_name}" for known, type_name in types.items()) or "none"
             raise ValueError(f"{where}: parameter is {name!r}, must be one of {known}")
-        try:
-            result[name] = fitted(value, types[name])
-        except (TypeError, OverflowError):
-            raise ValueError(f"{where}: {name} is {value!r}, must be of type {types[name]}") from None
-        except ValueError as error:
-            raise ValueError(f"{where}: {name} is {value!r}, must be {error}") from None
+        result[name] = strictly(TYPES[types[name]], value, f"{where}: {name}", f"be of type {types[name]}")
     return result
 
 
@@ -128,24 +126,31 @@ def load_yaml(text: str) -> Any:
 
     class Loader(yaml.SafeLoader):
         def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-            seen = [
-                self.construct_object(key, deep=True) for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"
-            ]
-            for key in seen:
-                if seen.count(key) > 1:
+            keys = [key.value for key, _ in node.value]
+            for key in keys:
+                if keys.count(key) > 1:
                     raise yaml.constructor.ConstructorError(None, None, f"{key!r} is given twice", node.start_mark)
             return super().construct_mapping(node, deep)
 
     number = re.compile(r"[-+]?(?:(?:\d+\.?\d*|\.\d+)[eE][-+]?\d+|inf|nan)$")
-    Loader.add_constructor("!number", lambda loader, node: float(loader.construct_scalar(node)))
-    Loader.add_implicit_resolver("!number", number, list("-+.0123456789in"))
+    Loader.add_implicit_resolver("tag:yaml.org,2002:float", number, list("-+.0123456789in"))
     try:
         return yaml.load(text, Loader)
     except Exception as error:  # beside its own, what its constructors raise: of a date 2026-13-40, of a thousand "["
         raise ValueError(" ".join(str(error).split())) from None
 
 
-def parse(text: str, name: str, type_name: str | None) -> Any:
+def read_yaml(path: Path) -> Any:
+    """Return what the YAML file `path` says; ValueError in one line if it can't be read or is none."""
+    try:
+        return load_yaml(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(f"{path} can't be read: {error.strerror}") from None
+    except ValueError as error:
+        raise ValueError(f"{path} is no plain YAML: {error}") from None
+
+
+def value_of(text: str, name: str, type_name: str | None) -> Any:
     """Return the value that `text` stands for on the command line: as it is for a str, else read as YAML."""
     if type_name == "str":
         return text
@@ -161,15 +166,8 @@ def read_profiles(folder: Path, names: list[str]) -> dict[str, dict[str, dict[st
     A notebook for which the file gives no `smoke` has its defaults there.
     """
     path = Path(folder) / "profiles.yaml"
-    try:
-        profiles = (load_yaml(path.read_text(encoding="utf-8")) if path.exists() else None) or {}
-    except ValueError as error:
-        raise ValueError(f"{path} is no YAML: {error}") from None
-    if not isinstance(profiles, dict) or not all(
-        isinstance(of_notebook, dict) and all(isinstance(values, dict) for values in of_notebook.values())
-        for of_notebook in profiles.values()
-    ):
-        raise ValueError(f"{path} must map notebook -> profile -> {{parameter: value}}")
+    profiles = (read_yaml(path) if path.exists() else None) or {}
+    strictly(dict[str, dict[str, dict[str, Any]]], profiles, str(path), "map notebook -> profile -> {parameter: value}")
     for name in profiles:
         if name not in names:
             raise ValueError(f"{path}: notebook is {name!r}, must be one of {', '.join(names)}")

@@ -7,27 +7,30 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pruning_lib.files import written_whole
-from pruning_lib.reproduction.results import provenance
+from pruning_lib.reproduction.results import provenance, write_json
 
 ORIGIN = ("commit", "dirty")  # of each run
 SAME = ("versions", "device", "threads")  # of all runs in a file
 
 
 @contextmanager
-def held(path: Path) -> Iterator[None]:
-    """Let nobody else add to the file at `path`; ValueError if somebody does: the last to save would drop the rest."""
+def locked(path: Path, busy: str = "") -> Iterator[None]:
+    """Let nobody else add to the file at `path`; ValueError if somebody does: the last to save would drop the rest.
+
+    `busy` is the message then, if it is to be another one.
+    """
     from filelock import FileLock, Timeout
 
     path.parent.mkdir(parents=True, exist_ok=True)
+    busy = busy or f"{path} is being written by another process: wait for it, or choose another file"
     try:
         with FileLock(path.with_name(f".{path.name}.lock"), timeout=0):
             yield
     except Timeout:
-        raise ValueError(f"{path} is being written by another process: wait for it, or choose another file") from None
+        raise ValueError(busy) from None
 
 
-def finished(path: Path, settings: dict[str, Any]) -> list[dict]:
+def runs_in(path: Path, settings: dict[str, Any]) -> list[dict]:
     """Runs already in the file at `path`, each with its commit and dirty flag.
 
     Raises
@@ -35,7 +38,7 @@ def finished(path: Path, settings: dict[str, Any]) -> list[dict]:
     ValueError
         If they were made with other settings, versions, another device or number of threads.
     """
-    origin()  # now, before the first run
+    commit_at_start()  # now, before the first run
     if not path.exists():
         return []
     record, now = json.loads(path.read_text(encoding="utf-8")), provenance()
@@ -45,24 +48,20 @@ def finished(path: Path, settings: dict[str, Any]) -> list[dict]:
     return [run | {name: run.get(name, record[name]) for name in ORIGIN} for run in record["runs"]]
 
 
-def save(path: Path, about: str, settings: dict[str, Any], runs: list[dict]) -> None:
+def write_runs(path: Path, about: str, settings: dict[str, Any], runs: list[dict]) -> None:
     """Write all `runs`, each with its "seconds", to `path`, a line each; what they are `about` and their provenance.
 
     Runs without a commit are of this process: they get its own, and its dirty flag, in `runs` too.
     """
     for run in runs:
-        for name, value in origin().items():
-            run.setdefault(name, value)
-    record = {"about": about} | provenance() | origin()
-    record |= {"seconds": sum(run["seconds"] for run in runs), "settings": settings, "runs": []}
-    lines = json.dumps(record, ensure_ascii=False, indent=1)[: -len("[]\n}")]
-    lines += "[\n" + ",\n".join(json.dumps(run, separators=(",", ":"), ensure_ascii=False) for run in runs) + "\n]\n}\n"
-    with written_whole(path) as temporary:
-        temporary.write_text(lines, encoding="utf-8")
+        run |= commit_at_start() | run
+    record = {"about": about} | provenance() | commit_at_start()
+    record |= {"seconds": sum(run["seconds"] for run in runs), "settings": settings, "runs": runs}
+    write_json(path, record)
 
 
 @cache
-def origin() -> dict[str, Any]:
+def commit_at_start() -> dict[str, Any]:
     """Commit and dirty flag as they were at first: the code is loaded, whatever is committed or written meanwhile."""
     now = provenance()
     return {name: now[name] for name in ORIGIN}

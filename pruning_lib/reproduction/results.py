@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pruning_lib
-from pruning_lib.files import written_whole
-from pruning_lib.reproduction import CHECKOUT
+from pruning_lib.files import CHECKOUT, written_whole
 
 KEYS = ("notebook", "parameters", "headline", "versions", "device", "threads", "date", "commit", "dirty", "seconds")
 
@@ -58,17 +57,15 @@ class Headline:
                 raise ValueError(f"headline {self.name!r}: {key} is {getattr(self, key)!r}, must be text")
         if not self.name:
             raise ValueError("headline: name is empty, must say what the number is")
-        object.__setattr__(self, "value", finite(self.value, f"headline {self.name!r}: value"))
-        if self.paper is not None:
-            object.__setattr__(self, "paper", finite(self.paper, f"headline {self.name!r}: paper"))
-        if self.tolerance is not None:
-            object.__setattr__(self, "tolerance", finite(self.tolerance, f"headline {self.name!r}: tolerance"))
-            if self.paper is None or self.tolerance < 0:
-                allowed = "at least 0, beside a paper's number"
-                raise ValueError(f"headline {self.name!r}: tolerance is {self.tolerance}, must be {allowed}")
+        for key in ("value", "paper", "tolerance"):
+            if key == "value" or getattr(self, key) is not None:
+                object.__setattr__(self, key, finite_number(getattr(self, key), f"headline {self.name!r}: {key}"))
+        if self.tolerance is not None and (self.paper is None or self.tolerance < 0):
+            allowed = "at least 0, beside a paper's number"
+            raise ValueError(f"headline {self.name!r}: tolerance is {self.tolerance}, must be {allowed}")
 
 
-def finite(value: Any, name: str) -> int | float:
+def finite_number(value: Any, name: str) -> int | float:
     """Return `value` as a Python number if it is a finite one, else raise ValueError."""
     try:
         if isinstance(value, (bool, str)):
@@ -81,7 +78,7 @@ def finite(value: Any, name: str) -> int | float:
     return number
 
 
-def git(*arguments: str) -> str | None:
+def _git(*arguments: str) -> str | None:
     """Return what git prints in the checkout, or None where there is no git or it fails."""
     try:
         answer = subprocess.run(["git", "-C", CHECKOUT, *arguments], capture_output=True, text=True, check=True)
@@ -99,8 +96,8 @@ def provenance() -> dict[str, Any]:
     import torch
 
     used = torch.cuda.is_initialized() and torch.cuda.max_memory_allocated() > 0
-    top = git("rev-parse", "--show-toplevel")
-    commit = git("rev-parse", "--verify", "HEAD") if top and Path(top).resolve() == CHECKOUT else None
+    top = _git("rev-parse", "--show-toplevel")
+    commit = _git("rev-parse", "--verify", "HEAD") if top and Path(top).resolve() == CHECKOUT else None
     return {
         "versions": {
             "python": platform.python_version(),
@@ -111,7 +108,7 @@ def provenance() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": commit,
-        "dirty": bool(git("status", "--porcelain")) if commit else None,
+        "dirty": bool(_git("status", "--porcelain")) if commit else None,
     }
 
 
@@ -155,25 +152,41 @@ def write(
             allowed = "what JSON holds: finite numbers, text, lists"
             raise ValueError(f"parameter {name!r} is {value!r}, must be {allowed}") from None
     if out != "":
-        save(out, result)
+        write_json(out, result)
     return result
 
 
-def save(path: str | os.PathLike, result: dict[str, Any]) -> None:
-    """Write `result` to `path` as JSON, whole or not at all."""
-    with written_whole(path) as temporary:
-        temporary.write_text(json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+def write_json(path: str | os.PathLike, content: dict[str, Any]) -> None:
+    """Write `content` to `path` as JSON, whole or not at all; a list of "runs" comes last, with a line for each.
+
+    Raises
+    ------
+    OSError
+        Naming the file, as that of a full disk does not by itself.
+    """
+    shape, runs = {"ensure_ascii": False, "allow_nan": False}, content.get("runs")
+    if isinstance(runs, list):
+        content = {key: value for key, value in content.items() if key != "runs"} | {"runs": []}
+    text = json.dumps(content, indent=1, **shape)
+    if isinstance(runs, list):
+        lines = ",\n".join(json.dumps(run, separators=(",", ":"), **shape) for run in runs)
+        text = text.removesuffix("[]\n}") + f"[\n{lines}\n]\n}}"
+    try:
+        with written_whole(path) as temporary:
+            temporary.write_text(text + "\n", encoding="utf-8")
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
 
 
-def read(path: str | os.PathLike) -> dict[str, Any]:
+def read_results(path: str | os.PathLike) -> dict[str, Any]:
     """Return what `write` wrote to `path`; ValueError naming the file if it is not complete."""
     try:
-        return checked(json.loads(Path(path).read_text(encoding="utf-8")))
+        return checked_results(json.loads(Path(path).read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:  # a broken JSON or encoding is a ValueError too
         raise ValueError(f"{path} holds no complete results: {error}") from None
 
 
-def checked(result: Any) -> dict[str, Any]:
+def checked_results(result: Any) -> dict[str, Any]:
     """Return `result` if it is what `write` writes, else raise ValueError or TypeError."""
     missing = [key for key in KEYS if key not in result]
     if missing:

@@ -17,7 +17,7 @@ def state_of(notebook: Path, threads: int) -> dict[str, str]:
     package = CHECKOUT / "pruning_lib"
     library = hashlib.sha256()
     for path in sorted(package.rglob("*")):
-        if path.is_file() and counts(path.relative_to(package)):
+        if path.is_file() and _counts(path.relative_to(package)):
             library.update(f"{path.relative_to(package).as_posix()}\0".encode() + path.read_bytes() + b"\0")
     cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
     code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]  # texts and outputs may change
@@ -25,18 +25,18 @@ def state_of(notebook: Path, threads: int) -> dict[str, str]:
         f"notebook {notebook.stem}": hashlib.sha256(json.dumps(code).encode()).hexdigest(),
         "pruning_lib": library.hexdigest(),
         "Python": platform.python_version(),
-        **{name: version_of(name) for name in ("torch", "torchvision", "numpy", "scikit-learn")},
+        **{name: _version_of(name) for name in ("torch", "torchvision", "numpy", "scikit-learn")},
         "threads": str(threads),
     }
 
 
-def counts(path: Path) -> bool:
+def _counts(path: Path) -> bool:
     """Whether numbers may depend on the file at `path`, relative to the library."""
     hidden = any(part.startswith(".") for part in path.parts)
     return path.suffix in SUFFIXES and not hidden and path.parts[0] not in SHOWS
 
 
-def version_of(package: str) -> str:
+def _version_of(package: str) -> str:
     """Return the installed version of `package`, empty if there is none."""
     try:
         return version(package)

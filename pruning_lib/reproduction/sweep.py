@@ -1,26 +1,39 @@
 """Carry out a sweep on dask workers: what is complete stays, what is not is done, one sweep to a folder."""
 
-import json
 import logging
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ValidationError
+
 from pruning_lib.files import make_writable
-from pruning_lib.reproduction import results
 from pruning_lib.reproduction.attempt import attempt, complete
 from pruning_lib.reproduction.progress import Progress
+from pruning_lib.reproduction.records import locked
+from pruning_lib.reproduction.results import read_results, write_json
 from pruning_lib.reproduction.run import Run
 from pruning_lib.reproduction.state import differences, state_of
-from pruning_lib.reproduction.sweep_file import EXPECTED_KEYS, Sweep
+from pruning_lib.reproduction.sweep_file import Expected, Sweep
 
-PLAN, RECORD, LOCK = "sweep.json", "record.json", ".lock"
+PLAN, RECORD = "sweep.json", "record.json"
 ATTEMPTS = 2
 ANSWER_SECONDS = 5
+
+
+class Plan(BaseModel, strict=True):
+    """What the sweep's folder is for: `Sweep.plan`, what is expected, and the states that its runs were made in."""
+
+    notebook: str
+    seed_parameter: str
+    runs: dict[str, dict[str, Any]]
+    expected: list[Expected]
+    expected_late: bool = False  # whether it was changed after runs were complete
+    states: list[dict[str, str]] = []
 
 
 def ready(
@@ -36,10 +49,10 @@ def ready(
         Naming the file, if it can't be written.
     """
     left = sum(not complete(sweep.folder / name) for name in sweep.runs)
-    client = stack.enter_context(connected(scheduler)) if scheduler and left else None
+    client = stack.enter_context(_connected(scheduler)) if scheduler and left else None
     state = stack.enter_context(opened(sweep, threads, mix))
     if left and not client:
-        client = stack.enter_context(local(min(workers, left)))
+        client = stack.enter_context(_local(min(workers, left)))
     return client, state
 
 
@@ -56,76 +69,51 @@ def opened(sweep: Sweep, threads: int = 1, mix: bool = False) -> Iterator[dict[s
     mix
         Whether to go on where notebook, library or versions have changed since the runs that are there.
     """
-    from filelock import FileLock, Timeout
-
     folder, state = sweep.folder, state_of(sweep.source, threads)
     try:
         make_writable(folder)
     except OSError as error:
         raise ValueError(f"out is {str(folder)!r}, must be a writable folder: {error.strerror}") from None
-    if not (folder / PLAN).exists() and any(not ours(path.name) for path in folder.iterdir()):
+    # A sweep that was killed before it had its plan may have left its lock, and the plan half written.
+    if not (folder / PLAN).exists() and any(not path.name.startswith(f".{PLAN}.") for path in folder.iterdir()):
         raise ValueError(f"out is {str(folder)!r}, must be a new or empty folder, or one with this sweep")
-    try:
-        with FileLock(folder / LOCK, timeout=0):
-            planned(sweep, state, mix)
-            yield state
-    except Timeout:
-        raise ValueError(f"a sweep is running in {folder}: wait for it, or choose another --out") from None
+    with locked(folder / PLAN, f"a sweep is running in {folder}: wait for it, or choose another --out"):
+        _planned(sweep, state, mix)
+        yield state
 
 
-def ours(name: str) -> bool:
-    """Whether a sweep that was killed before it had its plan may have left this."""
-    return name == LOCK or name.startswith(f".{PLAN}.")
-
-
-def planned(sweep: Sweep, state: dict[str, str], mix: bool) -> None:
+def _planned(sweep: Sweep, state: dict[str, str], mix: bool) -> None:
     """Write the plan into the folder, or see that the one there is the same; ValueError if it is another."""
     path, states, late = sweep.folder / PLAN, [], False
     if path.exists():
         old, begun = read_plan(path), any(complete(sweep.folder / name) for name in sweep.runs)
-        if {key: old[key] for key in sweep.plan} != sweep.plan:
-            raise ValueError(f"{sweep.folder} holds another sweep, of {old['notebook']}: choose another --out")
-        states = old["states"] if begun else []
-        late = old.get("expected_late", False) or (begun and old["expected"] != sweep.expected)
+        if old.model_dump(include=set(sweep.plan)) != sweep.plan:
+            raise ValueError(f"{sweep.folder} holds another sweep, of {old.notebook}: choose another --out")
+        states = old.states if begun else []
+        late = old.expected_late or (begun and [entry.model_dump() for entry in old.expected] != sweep.expected)
     changed = [] if mix else [text for text in (differences(before, state) for before in states) if text]
     if changed:
         remedy = "start anew with another --out, or mix both with --mix"
         raise ValueError(f"since {sweep.folder} was begun, {changed[0]}: {remedy}")
     if state not in states:
         states = [*states, state]
-    save(path, sweep.plan | {"expected": sweep.expected, "expected_late": late, "states": states})
+    write_json(path, sweep.plan | {"expected": sweep.expected, "expected_late": late, "states": states})
 
 
-def save(path: Path, content: dict[str, Any]) -> None:
-    """Write `content` to `path` as `results.save` does; an OSError names the file, as that of a full disk does not."""
+def read_plan(path: Path) -> Plan:
+    """Return the plan in the file `path`; ValueError naming the file if it is something else."""
     try:
-        results.save(path, content)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from None
-
-
-def read_plan(path: Path) -> dict[str, Any]:
-    """Return what `planned` wrote to `path`; ValueError naming the file if it is something else."""
-    kinds = {"notebook": str, "seed_parameter": str, "runs": dict, "expected": list, "states": list}
-    try:
-        plan = json.loads(path.read_text(encoding="utf-8"))
-        whole = isinstance(plan, dict) and all(isinstance(plan.get(key), kind) for key, kind in kinds.items())
-        if not whole or not all(isinstance(entry, dict) for entry in (*plan["runs"].values(), *plan["states"])):
-            raise ValueError(f"must have {', '.join(kinds)}")
-        for entry in plan["expected"]:
-            whole = isinstance(entry, dict) and entry.keys() == set(EXPECTED_KEYS)
-            if not whole or not isinstance(entry["where"], dict):
-                raise ValueError(f"expected has {entry!r}, must have {', '.join(EXPECTED_KEYS)}")
-            results.finite(entry["tolerance"], f"tolerance of {entry['quantity']!r}")
+        return Plan.model_validate_json(path.read_bytes())
     except OSError as error:
         raise ValueError(f"{path} can't be read: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is no plan of a sweep: {error}") from None
-    return plan
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ": ".join(map(str, first["loc"]))
+        raise ValueError(f"{path} is no plan of a sweep: {where} {first['msg']}") from None
 
 
 @contextmanager
-def local(workers: int) -> Iterator[Any]:
+def _local(workers: int) -> Iterator[Any]:
     """Give a dask client of so many new processes on this machine."""
     from distributed import Client, LocalCluster
 
@@ -142,7 +130,7 @@ def local(workers: int) -> Iterator[Any]:
         yield client
 
 
-def connected(scheduler: str) -> Any:
+def _connected(scheduler: str) -> Any:
     """Return a dask client of the scheduler at that address; ValueError if none answers or it has no workers."""
     from distributed import Client
 
@@ -161,8 +149,16 @@ def connected(scheduler: str) -> Any:
     return client
 
 
-def carry_out(sweep: Sweep, client: Any, state: dict[str, str], mix: bool = False) -> list[str]:
+def carry_out(
+    sweep: Sweep,
+    client: Any,
+    state: dict[str, str],
+    mix: bool = False,
+    page: Callable[[Any], str] | None = None,
+) -> list[str]:
     """Do the runs that are not complete, each at most twice; return the failures, a line each.
+
+    `page` makes the web page of a run, see `execute`; workers must be able to import it.
 
     Raises
     ------
@@ -181,7 +177,7 @@ def carry_out(sweep: Sweep, client: Any, state: dict[str, str], mix: bool = Fals
 
     def submit(name: str) -> Any:
         run = Run(sweep.source, "sweep", sweep.runs[name], sweep.folder / name)
-        return client.submit(attempt, run, state, environment, topic, not mix, pure=False)
+        return client.submit(attempt, run, state, environment, topic, not mix, page, pure=False)
 
     client.subscribe_topic(topic, lambda event: progress.told(event[1]["run"], event[1]["line"]))
     tries = {submit(name): (name, 1) for name in left}
@@ -189,7 +185,7 @@ def carry_out(sweep: Sweep, client: Any, state: dict[str, str], mix: bool = Fals
     try:
         for future in done:
             name, number = tries.pop(future)
-            failure = failure_of(future)
+            failure = _failure_of(future)
             if client.status != "running":
                 raise ConnectionError("the scheduler is gone")
             if failure and number < ATTEMPTS:
@@ -207,7 +203,7 @@ def carry_out(sweep: Sweep, client: Any, state: dict[str, str], mix: bool = Fals
     return failures
 
 
-def failure_of(future: Any) -> str:
+def _failure_of(future: Any) -> str:
     """Return what `attempt` returned, or why it could not: its worker died again and again, its code is not there."""
     try:
         return future.result()
@@ -224,11 +220,10 @@ def recorded(sweep: Sweep) -> Path | None:
             shutil.rmtree(trace) if trace.is_dir() else trace.unlink()
     plan = read_plan(sweep.folder / PLAN)
     runs = [
-        {"run": name, "given": given} | results.read(sweep.folder / name / "results.json")
+        {"run": name, "given": given} | read_results(sweep.folder / name / "results.json")
         for name, given in sweep.runs.items()
     ]
-    settings = {key: plan[key] for key in ("notebook", "seed_parameter", "expected", "expected_late", "states")}
-    record = {"about": f"Sweep over {sweep.source.stem}, {len(runs)} runs.", "settings": settings}
-    record |= {"seconds": round(sum(run["seconds"] for run in runs), 1), "runs": runs}
-    save(sweep.folder / RECORD, record)
+    about, seconds = f"Sweep over {sweep.source.stem}, {len(runs)} runs.", sum(run["seconds"] for run in runs)
+    record = {"about": about, "settings": plan.model_dump(exclude={"runs"}), "seconds": round(seconds, 1), "runs": runs}
+    write_json(sweep.folder / RECORD, record)
     return sweep.folder / RECORD

@@ -1,18 +1,18 @@
-"""The paper's numbers beside ours, with a verdict: Markdown, HTML or CSV."""
+"""The paper's numbers beside ours, with a verdict: Markdown, HTML or CSV, and the table in README.md."""
 
-import csv
 import html
-import io
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
-from pruning_lib.reproduction.gather import Record, Row
+from pruning_lib.files import written_whole
+from pruning_lib.reproduction.gather import Row, read_records, rows_of
 
-FORMATS = ("markdown", "html", "csv")
 HEAD = ("notebook", "quantity", "setting", "paper", "ours", "n", "verdict", "runs")
+ALIGNED = "|---|---|---|---:|---:|---:|---|---|"
 COLUMNS = (*HEAD[:4], "mean", "sd", "n", "planned", "unit", "tolerance", "late", "verdict", "runs")
 RULE = (
     "Ours: mean ± sample standard deviation over n runs on one device with the same parameters but for the seed (1 of "
@@ -24,39 +24,99 @@ RULE = (
     "so the two numbers are not compared. Set after the runs: what is expected was changed when runs were complete. "
     "What differs although the setting counts as the paper's is said under setting."
 )
-STYLE = """
-:root { color-scheme: light dark; font-family: sans-serif }
-table { border-collapse: collapse }
-th, td { border-bottom: 1px solid; padding: .3em .6em; text-align: left }
-td:nth-child(n+4):nth-child(-n+6) { text-align: right }
+PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>The papers' numbers beside ours</title><style>
+:root {{ color-scheme: light dark; font-family: sans-serif }}
+table {{ border-collapse: collapse }}
+th, td {{ border-bottom: 1px solid; padding: .3em .6em; text-align: left }}
+td:nth-child(n+4):nth-child(-n+6) {{ text-align: right }}
+</style></head>
+<body>
+{table}
+<p>{rule}</p>
+<ul>{lines}</ul>
+</body></html>
 """
+PLACE = re.compile(r"(<!-- results: ([^>]*?) -->\n).*?(<!-- end of results -->)", re.DOTALL)
 
 
 def render(rows: Sequence[Row], form: str = "markdown", base: str | Path = ".") -> str:
-    """Return the table in one of `FORMATS`, its links relative to the folder `base`."""
-    return {"markdown": markdown, "html": page, "csv": comma_separated}[form](rows, Path(base))
+    """Return the table in the format markdown, html or csv, its links relative to the folder `base`.
+
+    Below it stand the rule and what the numbers were made with. In CSV there is the table only, for programs: numbers
+    unrounded, what is not given empty, links parted by spaces.
+    """
+    import pandas as pd
+
+    if form == "csv":
+        numbers = [_numbers(row, rows, base) for row in rows]
+        return pd.DataFrame(numbers, columns=COLUMNS, dtype=object).to_csv(index=False)
+    show, link = (_plain, "[{}]({})") if form == "markdown" else (html.escape, '<a href="{1}">{0}</a>')
+    texts = [
+        [*map(show, cells(row, rows)), ", ".join(link.format(show(label), at) for label, at in _links(row, base))]
+        for row in rows
+    ]
+    frame, lines = pd.DataFrame(texts, columns=HEAD, dtype=object), [show(line) for line in _below(rows)]
+    if form == "markdown":
+        head, _, *body = frame.to_markdown(index=False, stralign=None, disable_numparse=True).split("\n")
+        return "\n".join([head, ALIGNED, *body, "", RULE, "", *(f"- {line}" for line in lines)]) + "\n"
+    with pd.option_context("display.max_colwidth", None):
+        table = frame.to_html(index=False, escape=False, border=0, formatters=[str] * len(HEAD))
+    return PAGE.format(table=table, rule=html.escape(RULE), lines="".join(f"<li>{line}</li>" for line in lines))
+
+
+def readme_table(records: Sequence[str | Path], base: str | Path) -> str:
+    """Return the rows of `records` for which the paper gives a number, in Markdown, links relative to `base`."""
+    return render([row for row in rows_of(read_records(records)) if row.paper is not None], "markdown", base)
+
+
+def renewed(path: Path) -> str:
+    """Return what the README at `path` should say.
+
+    Between ``<!-- results: FILE FILE -->`` and ``<!-- end of results -->``, the table of those files, whose paths are
+    relative to the README; the rest as it is.
+
+    Raises
+    ------
+    ValueError
+        If there are no such comments or more than one pair, or a file holds no results.
+    """
+    text = path.read_text(encoding="utf-8")
+    places = PLACE.findall(text)
+    if len(places) != 1:
+        wanted = "<!-- results: FILE.json FILE.json --> and <!-- end of results -->"
+        raise ValueError(f"{path} has {len(places)} places for the results, must have one: {wanted}")
+    table = readme_table([path.parent / name for name in places[0][1].split()], path.parent)
+    return PLACE.sub(lambda found: found[1] + table + found[3], text)
+
+
+def renew(path: Path) -> None:
+    """Write the table of results into the README at `path`."""
+    text = renewed(path)
+    with written_whole(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def cells(row: Row, rows: Sequence[Row]) -> list[str]:
     """Return what a reader sees of `row`, but for the links."""
     unit = "" if row.unit in ("%", "") else f" {row.unit}"
     percent = " %" if row.unit == "%" else unit
-    ours = number(row.mean) + (f" ± {row.sd:.2g}" if row.sd is not None else "") + percent
-    paper = "" if row.paper is None else number(row.paper) + percent
+    ours = rounded(row.mean) + (f" ± {row.sd:.2g}" if row.sd is not None else "") + percent
+    paper = rounded(row.paper) + percent if row.paper is not None else ""
     verdict = row.verdict
     if verdict and row.tolerance is not None:
         late = ", set after the runs" if row.late else ""
         verdict += f" ({'within' if verdict == 'reproduced' else 'tolerance'} {row.tolerance:g}{late})"
     n = f"{len(row.values)}" + (f" of {row.planned}" if len(row.values) < row.planned else "")
-    return [row.notebook, row.quantity, setting(row, rows), paper, ours, n, verdict]
+    return [row.notebook, row.quantity, _setting(row, rows), paper, ours, n, verdict]
 
 
-def number(value: float) -> str:
-    """Return `value` with four digits, large ones with eight."""
-    return f"{value:.{4 if abs(value) < 1e4 else 8}g}"
+def rounded(value: float | None) -> str:
+    """Return `value` with four digits, large ones with eight; nothing for None."""
+    return "" if value is None else f"{value:.{4 if abs(value) < 1e4 else 8}g}"
 
 
-def setting(row: Row, rows: Sequence[Row]) -> str:
+def _setting(row: Row, rows: Sequence[Row]) -> str:
     """Return the note, what it leaves out of how `row` differs from its like, and how from the paper's."""
     same = [other for other in rows if (other.notebook, other.quantity) == (row.notebook, row.quantity)]
     absent = object()  # of older records, which lack a parameter, nobody knows its value
@@ -77,91 +137,53 @@ def told(note: str, name: str, value: object) -> bool:
     return any(said.fullmatch(part) for part in note.split(", "))
 
 
-def links(row: Row, base: Path) -> list[tuple[str, str]]:
+def _links(row: Row, base: str | Path) -> list[tuple[str, str]]:
     """Return label and relative address of each run of `row`, one for a file that holds several."""
     found: dict[Path, str] = {}
     for record in row.records:
-        found[record.link] = record.label if record.link not in found else "runs"
+        label = "run" if record.seed is None else f"seed {record.seed}"
+        found[record.link] = "runs" if record.link in found else label
     return [(label, quote(Path(os.path.relpath(link, base)).as_posix())) for link, label in found.items()]
 
 
-def markdown(rows: Sequence[Row], base: Path) -> str:
-    """Return a Markdown table with the rule and the origin of the numbers below."""
-    lines = ["| " + " | ".join(HEAD) + " |", "|---|---|---|---:|---:|---:|---|---|"]
-    for row in rows:
-        texts = [plain(text) for text in cells(row, rows)]
-        texts.append(", ".join(f"[{plain(label)}]({address})" for label, address in links(row, base)))
-        lines.append("| " + " | ".join(texts) + " |")
-    return "\n".join([*lines, "", RULE, "", *(f"- {plain(line)}" for line in below(rows))]) + "\n"
-
-
-def plain(text: str) -> str:
+def _plain(text: str) -> str:
     """Return `text` as Markdown shows it letter by letter within a table."""
     text = html.escape(" ".join(text.split()), quote=False)
     return "".join(f"\\{letter}" if letter in "\\`*_[]|" else letter for letter in text)
 
 
-def page(rows: Sequence[Row], base: Path) -> str:
-    """Return a web page of its own with the table."""
-    body = []
+def _numbers(row: Row, rows: Sequence[Row], base: str | Path) -> list[Any]:
+    """Return the cells of `row` as programs want them."""
+    late = row.late if row.tolerance is not None else None
+    numbers = [row.paper, row.mean, row.sd, len(row.values), row.planned, row.unit, row.tolerance, late]
+    addresses = " ".join(address for _, address in _links(row, base))
+    return [row.notebook, row.quantity, _setting(row, rows), *numbers, row.verdict, addresses]
+
+
+def origins(rows: Sequence[Row]) -> list[str]:
+    """Return a line per notebook: how many runs, how long, where and with what they were made."""
+    runs: dict[str, dict[int, dict]] = {}
     for row in rows:
-        texts = [html.escape(text) for text in cells(row, rows)]
-        pairs = ((html.escape(label), html.escape(address)) for label, address in links(row, base))
-        texts.append(", ".join(f'<a href="{address}">{label}</a>' for label, address in pairs))
-        body.append("<tr>" + "".join(f"<td>{text}</td>" for text in texts) + "</tr>")
-    head = "".join(f'<th scope="col">{name}</th>' for name in HEAD)
-    lines = "".join(f"<li>{html.escape(line)}</li>" for line in below(rows))
-    return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>The papers' numbers beside ours</title><style>{STYLE}</style></head>
-<body>
-<table><thead><tr>{head}</tr></thead>
-<tbody>
-{chr(10).join(body)}
-</tbody></table>
-<p>{html.escape(RULE)}</p>
-<ul>{lines}</ul>
-</body></html>
-"""
+        runs.setdefault(row.notebook, {}).update({id(record): record.results for record in row.records})
+    return [_origin(notebook, list(of.values())) for notebook, of in runs.items()]
 
 
-def comma_separated(rows: Sequence[Row], base: Path) -> str:
-    """Return the table for programs: numbers unrounded, what is not given empty, links parted by spaces."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for row in rows:
-        addresses = " ".join(address for _, address in links(row, base))
-        numbers = [row.paper, row.mean, row.sd, len(row.values), row.planned, row.unit, row.tolerance]
-        numbers.append(row.late if row.tolerance is not None else None)
-        writer.writerow([row.notebook, row.quantity, setting(row, rows), *numbers, row.verdict, addresses])
-    return text.getvalue()
-
-
-def below(rows: Sequence[Row]) -> list[str]:
+def _below(rows: Sequence[Row]) -> list[str]:
     """Return the lines below the table: `origins`, and the runs of its sweeps that are missing."""
     missing = dict.fromkeys(name for row in rows for record in row.records for name in record.missing)
     return origins(rows) + ([f"missing runs: {', '.join(missing)}"] if missing else [])
 
 
-def origins(rows: Sequence[Row]) -> list[str]:
-    """Return a line per notebook: how many runs, how long, where and with what they were made."""
-    records: dict[str, dict[int, Record]] = {}
-    for row in rows:
-        records.setdefault(row.notebook, {}).update({id(record): record for record in row.records})
-    return [origin(notebook, [record.results for record in of.values()]) for notebook, of in records.items()]
-
-
-def origin(notebook: str, runs: list[dict]) -> str:
+def _origin(notebook: str, runs: list[dict]) -> str:
     """Return the line of one notebook."""
+
+    def among(texts: Iterable[str]) -> str:
+        return " and ".join(dict.fromkeys(texts))
+
     seconds = sum(run["seconds"] or 0 for run in runs)
     time = f"{seconds / 3600:.1f} h" if seconds >= 3600 else f"{seconds / 60:.1f} min"
-    devices = [f"{run['device']}, {run['threads']} thread{'s' if run['threads'] > 1 else ''}" for run in runs]
-    commits = [f"{(run['commit'] or 'none')[:7]}{' and uncommitted changes' if run['dirty'] else ''}" for run in runs]
-    versions = [f"Python {run['versions']['python']}, torch {run['versions']['torch']}" for run in runs]
-    made = "; ".join(("on " + among(devices), among(versions), "commit " + among(commits)))
-    return f"{notebook}: {len(runs)} run{'s' if len(runs) > 1 else ''}, {time} in all; {made}"
-
-
-def among(texts: Sequence[str]) -> str:
-    """Return the different ones of `texts`."""
-    return " and ".join(dict.fromkeys(texts))
+    device = among(f"{run['device']}, {run['threads']} thread{'s' if run['threads'] > 1 else ''}" for run in runs)
+    versions = among(f"Python {run['versions']['python']}, torch {run['versions']['torch']}" for run in runs)
+    commit = among((run["commit"] or "none")[:7] + " and uncommitted changes" * bool(run["dirty"]) for run in runs)
+    count = f"{len(runs)} run{'s' if len(runs) > 1 else ''}"
+    return f"{notebook}: {count}, {time} in all; on {device}; {versions}; commit {commit}"

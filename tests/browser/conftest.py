@@ -1,36 +1,44 @@
 """A real browser on a real JupyterLab: the harness for widgets and notebooks.
 
-`lab` is a running server; `lab.open(page, notebook)` shows a notebook and runs all its cells. `page` is a fresh browser
-page, `page_errors` the list of what it complained about so far.
+`lab` is a running server; `lab.open(page, notebook)` shows a notebook and runs its cells, or some of them. `page` is a
+fresh browser page, `page_errors` the list of what it complained about so far.
+
+Nothing here or in the tests waits for a time: each wait is for a state, and the limits are far beyond need.
 """
 
 import json
 import os
 import secrets
-import shutil
 import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from widget_page import LIMIT
+
+from pruning_lib.teaching.stills import chromium
 
 LAB_CONFIG = {
     "ServerApp": {"ip": "127.0.0.1", "port": 0, "open_browser": False},
     "LabApp": {"expose_app_in_browser": True},
 }
 NO_NEWS = {"fetchNews": "false", "checkForUpdates": False}  # else a question covers part of the page
-CHROMIUM_ARGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
+# What anywidget says of a widget that took more than two seconds to load; it comes all the same, and is tested then.
+BUSY = "[anywidget] Failed to initialize model."
+POLLING = 200  # ms; each frame, as by default, costs more than the page itself
+RUN_CELLS = """async (cells) => {
+  const { commands, shell } = window.jupyterapp;
+  if (cells === null) return commands.execute("notebook:run-all-cells");
+  for (const index of cells) {
+    shell.currentWidget.content.activeCellIndex = index;
+    await commands.execute("notebook:run-cell");
+  }
+}"""
 
 
 @dataclass
@@ -41,17 +49,16 @@ class Lab:
     url: str
     token: str
 
-    def open(self, page, notebook: str, timeout: float = 120) -> None:
-        """Open a notebook of `folder` in `page`, run all cells and wait until the kernel has done them.
+    def open(self, page, notebook: str, cells: list[int] | None = None) -> None:
+        """Open a notebook of `folder` in `page`, run all `cells` (indices) and wait until the kernel has done them.
 
         The notebook must name its kernel in its metadata, else JupyterLab asks for one and waits.
         """
         page.goto(f"{self.url}lab/tree/{notebook}?reset&token={self.token}")
         kernel = "window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel"
-        page.wait_for_function(f"{kernel}?.status === 'idle'", timeout=1000 * timeout)
-        run = "window.jupyterapp.commands.execute('notebook:run-all-cells')"
-        page.evaluate(f"{run}.then(() => (window.ranAllCells = true)); null")  # not awaited: evaluate has no time-out
-        page.wait_for_function(f"window.ranAllCells && {kernel}.status === 'idle'", timeout=1000 * timeout)
+        page.wait_for_function(f"{kernel}?.status === 'idle'", polling=POLLING)
+        page.evaluate(f"(cells) => ({RUN_CELLS})(cells).then(() => (window.ranCells = true)) && null", cells)
+        page.wait_for_function(f"window.ranCells && {kernel}.status === 'idle'", polling=POLLING)
 
     def shut_down_kernels(self) -> None:
         """End all kernels, as a lecturer's laptop may do it in the middle of a demonstration."""
@@ -61,7 +68,7 @@ class Lab:
     def _ask(self, method: str, path: str):
         headers = {"Authorization": f"token {self.token}"}
         return urllib.request.urlopen(
-            urllib.request.Request(self.url + path, method=method, headers=headers), timeout=20
+            urllib.request.Request(self.url + path, method=method, headers=headers), timeout=LIMIT / 1000
         )
 
 
@@ -74,20 +81,20 @@ def pytest_addoption(parser) -> None:
 def browser() -> Iterator:
     """Chromium without a window; the tests are skipped where there is none."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("no Chromium on PATH (Debian: apt-get install --no-install-recommends chromium)")
-    sync_api.expect.set_options(timeout=60_000)  # a busy machine is no failure
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_ARGS)
+    sync_api.expect.set_options(timeout=LIMIT)
+    with ExitStack() as stack:
+        try:
+            browser = stack.enter_context(chromium())
+        except FileNotFoundError as error:
+            pytest.skip(str(error))
         yield browser
-        browser.close()
 
 
 @pytest.fixture
 def page(browser) -> Iterator:
     """A fresh page, 1200 × 900."""
     context = browser.new_context(viewport={"width": 1200, "height": 900})
+    context.set_default_timeout(LIMIT)
     yield context.new_page()
     context.close()
 
@@ -96,8 +103,13 @@ def page(browser) -> Iterator:
 def page_errors(page) -> list[str]:
     """Uncaught exceptions and console errors of `page`, in the order they came."""
     errors = []
+
+    def hear(message) -> None:
+        if message.type == "error" and message.text != BUSY:
+            errors.append(message.text)
+
     page.on("pageerror", lambda error: errors.append(str(error)))
-    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    page.on("console", hear)
     return errors
 
 
@@ -131,13 +143,13 @@ def lab(browser, tmp_path_factory) -> Iterator[Lab]:
     finally:
         server.terminate()  # takes its kernels along
         try:
-            server.wait(timeout=10)
+            server.wait(timeout=60)
         except subprocess.TimeoutExpired:
             server.kill()
             server.wait()
 
 
-def wait_until_up(server: subprocess.Popen, runtime: Path, log: Path, timeout: float = 120) -> str:
+def wait_until_up(server: subprocess.Popen, runtime: Path, log: Path, timeout: float = LIMIT / 1000) -> str:
     """The server's address, which it writes into its runtime folder once it listens."""
     stop = time.monotonic() + timeout
     while time.monotonic() < stop and server.poll() is None:

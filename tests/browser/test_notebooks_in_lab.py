@@ -1,26 +1,25 @@
-"""Every committed notebook in JupyterLab and Chromium: all cells run, every control of every widget moves its drawing.
+"""Every committed notebook in JupyterLab and Chromium: every control of every widget moves its drawing.
 
-Times are measured and printed, not judged, since machines are busy. With `--record-widgets` they go to
-`figures/measured/widgets.json`, and tests/teaching/widgets/test_measured.py holds that file to the limits.
+Only the cells run that the widgets need; nbval runs all of them. With `--record-widgets` the times from key to drawing
+go to `figures/measured/widgets.json`, and tests/teaching/widgets/test_measured.py holds that file to the limits.
 """
 
 import re
 import shutil
 import time
 
+import nbformat
 import pytest
-from widget_keys import check_tab, check_words, move_all
-from widgets_used import CHECKOUT, NOTEBOOKS, used
+from widget_keys import check_tab, check_words, move_all, wait_for_rest
+from widgets_used import CHECKOUT, NOTEBOOKS, needed_cells, used
 
 from pruning_lib.reproduction import records
 
 RECORD = CHECKOUT / "figures" / "measured" / "widgets.json"
 ABOUT = "Key press to redraw of every widget in JupyterLab, headless Chromium: medians in milliseconds."
-PRESSES = 20
+PRESSES = 20  # of each control where times are recorded; else one forth and one back
 PANEL = "window.jupyterapp.shell.currentWidget.content"
 VIEW = "application/vnd.jupyter.widget-view+json"
-# What anywidget says of a widget that took more than two seconds to load; it comes all the same, and is moved below.
-BUSY = "[anywidget] Failed to initialize model."
 OUTPUT = ".jp-OutputArea-output:has(input, select, button)"
 CELL = f"""async (index) => {{
   await {PANEL}.scrollToItem(index);
@@ -28,32 +27,22 @@ CELL = f"""async (index) => {{
 }}"""
 
 
-@pytest.fixture
-def keep_record(request):
-    """A function that adds a notebook's measurements to the record, or does nothing without `--record-widgets`."""
-    if not request.config.getoption("--record-widgets", default=False):
-        return lambda run: None
-    settings = {"presses": PRESSES}
-
-    def keep(run: dict) -> None:
-        with records.held(RECORD):
-            others = [old for old in records.finished(RECORD, settings) if old["notebook"] != run["notebook"]]
-            records.save(RECORD, ABOUT, settings, sorted([*others, run], key=lambda one: one["notebook"]))
-
-    return keep
-
-
-def run_all(lab, page, path) -> list[tuple[int, str]]:
-    """Open a copy beside copies of the figures, run it; cells with a widget and its class. No cell may fail."""
+def run(lab, page, path) -> list[tuple[int, str]]:
+    """Open a copy beside copies of the figures, run what its widgets need; cells with a widget and its class."""
     shutil.copytree(CHECKOUT / "figures", lab.folder / "figures", dirs_exist_ok=True)
     (lab.folder / "notebooks").mkdir(exist_ok=True)
-    shutil.copy(path, lab.folder / "notebooks")
-    lab.open(page, f"notebooks/{path.name}", timeout=900)
-    widgets = []
-    for index, cell in enumerate(page.evaluate(f"{PANEL}.model.toJSON()")["cells"]):
-        source = "".join(cell["source"])
-        assert cell["cell_type"] != "code" or not source.strip() or cell["execution_count"], f"did not run:\n{source}"
-        for output in cell.get("outputs", []):
+    notebook = nbformat.read(path, as_version=4)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.execution_count, cell.outputs = None, []
+    nbformat.write(notebook, lab.folder / "notebooks" / path.name)
+    needed = needed_cells(notebook)
+    lab.open(page, f"notebooks/{path.name}", needed)
+    cells, widgets = page.evaluate(f"{PANEL}.model.toJSON()")["cells"], []
+    for index in needed:
+        source = "".join(cells[index]["source"])
+        assert cells[index]["execution_count"], f"did not run:\n{source}"
+        for output in cells[index]["outputs"]:
             assert output["output_type"] != "error", f"{source}\n{output['ename']}: {output['evalue']}"
             if VIEW in output.get("data", {}):
                 shown = re.match(r"<pruning_lib[\w.]*\.(\w+) object", "".join(output["data"]["text/plain"]))
@@ -61,25 +50,29 @@ def run_all(lab, page, path) -> list[tuple[int, str]]:
     return widgets
 
 
+def keep(run: dict) -> None:
+    """Put a notebook's measurements into the record, in place of those there."""
+    settings = {"presses": PRESSES}
+    with records.locked(RECORD):
+        others = [old for old in records.runs_in(RECORD, settings) if old["notebook"] != run["notebook"]]
+        records.write_runs(RECORD, ABOUT, settings, sorted([*others, run], key=lambda one: one["notebook"]))
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_notebook(lab, page, page_errors, path, record_property, keep_record):
+def test_notebook(lab, page, page_errors, path, request):
+    recorded = request.config.getoption("--record-widgets", default=False)
     start = time.monotonic()
     measured = []
-    widgets = run_all(lab, page, path)
+    widgets = run(lab, page, path)
     assert {name for _, name in widgets} == used(path)
     for index, name in widgets:
         root = page.evaluate_handle(CELL, index).as_element().wait_for_selector(OUTPUT)
-        page.wait_for_timeout(1000)  # drawn for the first time, and the page at rest
+        wait_for_rest(page, root)
         check_words(root)
         check_tab(page, root)
-        for one in move_all(page, root, PRESSES):
-            measured.append({"widget": name} | one)
-            record_property(f"{name}, {one['control']}: key press to redraw, median in ms", one["redraw_ms"])
-            print(
-                f"{name}, {one['control']}: redraw {one['redraw_ms']} ms (longest {one['longest_ms']}), "
-                f"next frame {one['frame_ms']} ms, computed in {one['computed']}"
-            )
-    assert [error for error in page_errors if error != BUSY] == []
+        measured += [{"widget": name} | one for one in move_all(page, root, PRESSES if recorded else 2, recorded)]
+    assert page_errors == []
     lab.shut_down_kernels()
-    chromium = page.context.browser.version
-    keep_record({"notebook": path.stem, "chromium": chromium, "seconds": time.monotonic() - start, "widgets": measured})
+    if recorded:
+        chromium, seconds = page.context.browser.version, time.monotonic() - start
+        keep({"notebook": path.stem, "chromium": chromium, "seconds": seconds, "widgets": measured})

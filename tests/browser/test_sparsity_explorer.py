@@ -98,7 +98,7 @@ def test_explorer_in_jupyterlab(lab, page, page_errors, weights):
     # A change of theme is drawn too.
     light = page.evaluate(PIXELS)
     page.evaluate("window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'}); null")
-    page.wait_for_function(f"(light) => {PIXELS}.every((url, i) => url !== light[i])", arg=light, timeout=60_000)
+    page.wait_for_function(f"(light) => {PIXELS}.every((url, i) => url !== light[i])", arg=light)
     assert page_errors == []
 
     # No message to a kernel is waited for: it goes on without one.

@@ -11,7 +11,7 @@ CELLS = [
     "from pathlib import Path\n"
     "from pruning_lib.teaching.widgets.two_four_group import TwoFourGroup\n"
     "from pruning_lib.teaching.widgets.roofline_explorer import RooflineExplorer\n"
-    "group = TwoFourGroup((1, 2, 3, 4))\ngroup",
+    "group = TwoFourGroup(weights=(1, 2, 3, 4))\ngroup",
     "roofline = RooflineExplorer()\nroofline",
     # What Python sees goes to a file; what Python sets goes back to the page.
     "def follow(change):\n"

@@ -1,9 +1,8 @@
 """One run of a sweep, and who may have a sweep's folder, without dask."""
 
 import json
-import subprocess
-import sys
-from contextlib import ExitStack
+import resource
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import nbformat
@@ -15,24 +14,16 @@ from tiny_sweeps import make, started, write_yaml
 from pruning_lib.__main__ import main
 from pruning_lib.reproduction import results
 from pruning_lib.reproduction.attempt import attempt, complete
-from pruning_lib.reproduction.run import Run, execute
+from pruning_lib.reproduction.run import Outcome, Run
 from pruning_lib.reproduction.state import differences, state_of
 from pruning_lib.reproduction.sweep import opened, ready, recorded
 from pruning_lib.reproduction.sweep_file import read_sweep
+from pruning_lib.teaching.publishing.pages import handout
 
 ENVIRONMENT = {"OMP_NUM_THREADS": "1"}
-LIMITED = """
-import json, resource, sys
-from pathlib import Path
-from pruning_lib.reproduction.attempt import attempt
-from pruning_lib.reproduction.run import Run
-from pruning_lib.reproduction.state import state_of
-source, folder, side, limit = sys.argv[1:]
-import nbconvert, papermill  # which would write compiled files
-resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), int(limit)))
-run = Run(Path(source), "sweep", {"side": side}, Path(folder))
-print(attempt(run, state_of(run.source, 1), {"OMP_NUM_THREADS": "1"}))
-"""
+RESULT = dict.fromkeys(("device", "threads", "date", "commit", "dirty")) | {"versions": {}, "seconds": 1.0}
+RESULT |= {"notebook": "01_tiny", "parameters": {}}
+RESULT["headline"] = [{"name": "error", "value": 1.0, "unit": "", "paper": None, "note": ""}]
 
 
 @pytest.fixture
@@ -54,11 +45,8 @@ def sweep_of(folder, text="seeds: [0, 1]\n"):
 
 def pretend(sweep, name):
     """Leave the results of a run that was done."""
-    entry = {"name": "error", "value": 1.0, "unit": "", "paper": None, "note": ""}
-    result = dict.fromkeys(("device", "threads", "date", "commit", "dirty")) | {"versions": {}, "seconds": 1.0}
-    result |= {"notebook": "01_tiny", "parameters": {}, "headline": [entry]}
     (sweep.folder / name).mkdir(parents=True)
-    (sweep.folder / name / "results.json").write_text(json.dumps(result))
+    (sweep.folder / name / "results.json").write_text(json.dumps(RESULT))
 
 
 def change(folder, cell, text):
@@ -80,12 +68,23 @@ def test_a_run_is_done_once_and_what_a_killed_attempt_left_goes(folder, run):
     assert len(started(folder)) == 1
 
 
-@pytest.mark.parametrize("limit", ["500", "100000"])
+@contextmanager
+def limited(size):
+    """Let no file grow beyond so many bytes; a kernel inherits that."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("limit", [500, 100000])
 def test_a_full_disk_is_told_and_leaves_no_results(folder, run, limit):
-    command = [sys.executable, "-c", LIMITED, run.source, run.folder, folder / "side", limit]
-    answer = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert "[Errno 27] File too large" in answer.stdout and answer.stdout.count("\n") == 1
-    assert len(started(folder)) == (limit != "500")  # with 500 bytes the copy does not fit, with 100,000 the page
+    with limited(limit):
+        failure = attempt(run, state_of(run.source, 1), ENVIRONMENT, page=handout)
+    assert "[Errno 27] File too large" in failure and "\n" not in failure
+    assert len(started(folder)) == (limit != 500)  # with 500 bytes the copy does not fit, with 100,000 the page
     assert not list((folder / "out").rglob("results.json"))
     assert not list((folder / "out").rglob(".results*"))
 
@@ -108,15 +107,15 @@ def test_a_run_is_refused_where_something_has_changed(folder, run):
 
 
 def test_a_run_does_not_count_if_something_has_changed_meanwhile(folder, run, monkeypatch):
-    def changing(*arguments):
-        outcome = execute(*arguments)
+    def changing(run, *arguments):
+        run.results.write_text(json.dumps(RESULT))
         change(folder, 1, "# changed\n")
-        return outcome
+        return Outcome(run, 1.0, RESULT)
 
     monkeypatch.setattr("pruning_lib.reproduction.attempt.execute", changing)
     failure = attempt(run, state_of(run.source, 1), ENVIRONMENT)
     assert failure == "01_tiny does not count: while it ran, notebook 01_tiny has changed"
-    assert len(started(folder)) == 1 and not run.results.exists()
+    assert run.folder.exists() and not run.results.exists()
     assert failure in (run.folder / "log.txt").read_text()
     assert attempt(run, state_of(run.source, 1), ENVIRONMENT, check=False) == "" and complete(run.folder)
 
@@ -268,16 +267,16 @@ def test_the_record_waits_for_all_runs(folder):
 
 @pytest.mark.parametrize("name", ["sweep.json", "record.json"])
 def test_a_full_disk_ends_the_sweep_in_one_line(folder, monkeypatch, name):
-    def full(path, content):
-        if Path(path).name == name:
+    def full(path, *arguments, **settings):
+        if path.name.startswith(f".{name}."):
             raise OSError(28, "No space left on device")
-        save(path, content)
+        return write(path, *arguments, **settings)
 
-    save, sweep = results.save, sweep_of(folder)
+    write, sweep = Path.write_text, sweep_of(folder)
     for run in sweep.runs:
         pretend(sweep, run)
-    save(sweep.folder / "sweep.json", sweep.plan | {"expected": [], "states": []})
-    monkeypatch.setattr(results, "save", full)
+    results.write_json(sweep.folder / "sweep.json", sweep.plan | {"expected": [], "states": []})
+    monkeypatch.setattr(Path, "write_text", full)
     arguments = ["sweep", folder / "grid.yaml", "--notebooks", folder / "notebooks", "--out", folder / "out"]
     answer = CliRunner().invoke(main, list(map(str, arguments)))
     assert (answer.exit_code, answer.stderr.count("\n")) == (1, 1)

@@ -7,7 +7,7 @@ from click.testing import CliRunner
 from nbformat.v4 import new_code_cell, new_output
 
 from pruning_lib.__main__ import main
-from pruning_lib.reproduction.committed import WIDGET, cleaned, read, refresh
+from pruning_lib.reproduction.committed import WIDGET, cleaned, read_with_ids, refresh
 
 
 @pytest.fixture
@@ -74,7 +74,11 @@ def test_cells_without_id_get_the_same_one_every_time(path):
         del cell["id"]
     raw["cells"][0]["id"] = "cell-1"
     path.write_text(json.dumps(raw | {"nbformat_minor": 5}))
-    assert [cell.id for cell in read(path).cells] == ["cell-1", "cell-1-new", *(f"cell-{i}" for i in range(2, 6))]
+    assert [cell.id for cell in read_with_ids(path).cells] == [
+        "cell-1",
+        "cell-1-new",
+        *(f"cell-{i}" for i in range(2, 6)),
+    ]
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"nbformat": 3, "cells": []}', '{"nbformat": 4}'])

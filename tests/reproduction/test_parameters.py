@@ -4,7 +4,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
-from pruning_lib.reproduction.parameters import check, declared, load_yaml, parse
+from pruning_lib.reproduction.parameters import check_parameters, declared, load_yaml, value_of
 from pruning_lib.reproduction.run import plan
 
 TYPES = {
@@ -45,7 +45,7 @@ def rewritten(folder, parameters):
     ],
 )
 def test_text_becomes_the_declared_type(name, text, value):
-    got = check({name: parse(text, name, TYPES[name])}, TYPES, "02_snip")[name]
+    got = check_parameters({name: value_of(text, name, TYPES[name])}, TYPES, "02_snip")[name]
     assert got == value
     assert type(got) is type(value)
     if isinstance(value, list):
@@ -72,35 +72,35 @@ def test_text_becomes_the_declared_type(name, text, value):
 )
 def test_wrong_type_is_refused_with_name_value_and_type(name, text):
     with pytest.raises(ValueError, match=rf"02_snip: {name} is .*, must be of type ") as caught:
-        check({name: parse(text, name, TYPES[name])}, TYPES, "02_snip")
+        check_parameters({name: value_of(text, name, TYPES[name])}, TYPES, "02_snip")
     assert str(caught.value).endswith(TYPES[name])
 
 
 def test_text_that_is_no_yaml_is_refused():
     with pytest.raises(ValueError, match=r"counts is '\[1', must be YAML for a value of type list\[int\]"):
-        parse("[1", "counts", "list[int]")
+        value_of("[1", "counts", "list[int]")
 
 
 @pytest.mark.parametrize("text", ["2026-13-40", 5000 * "[", "!!timestamp x", "? [a]\n: 1"])
 def test_what_yaml_can_not_make_a_value_of_is_refused_in_one_line(text):
     with pytest.raises(ValueError, match="must be YAML for a value of type int") as caught:
-        parse(text, "steps", "int")
+        value_of(text, "steps", "int")
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("sparsity", "nan", "02_snip: sparsity is nan, must be finite"),
-        ("sparsity", "-.inf", "02_snip: sparsity is -inf, must be finite"),
-        ("levels", "[0.5, .nan]", "02_snip: levels is [0.5, nan], must be finite"),
+        ("sparsity", "nan", "02_snip: sparsity is nan, must be a finite number"),
+        ("sparsity", "-.inf", "02_snip: sparsity is -inf, must be a finite number"),
+        ("levels", "[0.5, .nan]", "02_snip: levels is [0.5, nan], must be a finite number"),
         ("name", "a\udcff", "02_snip: name is 'a\\udcff', must be text that UTF-8 can encode"),
         ("words", '["\\ud800"]', "02_snip: words is ['\\ud800'], must be text that UTF-8 can encode"),
     ],
 )
 def test_what_no_file_can_hold_is_refused_with_its_name(name, text, message):
     with pytest.raises(ValueError) as caught:
-        check({name: parse(text, name, TYPES[name])}, TYPES, "02_snip")
+        check_parameters({name: value_of(text, name, TYPES[name])}, TYPES, "02_snip")
     assert str(caught.value) == message
 
 
@@ -114,12 +114,12 @@ def test_nan_is_a_number_as_in_python():
 
 def test_unknown_name_is_refused_with_the_list():
     with pytest.raises(ValueError, match=r"parameter is 'sparsty', must be one of steps: int, sparsity: float"):
-        check({"sparsty": 0.5}, TYPES, "02_snip")
+        check_parameters({"sparsty": 0.5}, TYPES, "02_snip")
 
 
 def test_out_is_the_runners():
     with pytest.raises(ValueError, match="'out' is set by the runner"):
-        check({"out": "x.json"}, TYPES, "02_snip")
+        check_parameters({"out": "x.json"}, TYPES, "02_snip")
 
 
 def test_declared_reads_types_beside_comments_with_equal_signs(folder):
@@ -173,9 +173,9 @@ def test_a_file_that_is_no_notebook_is_refused(folder):
         ("01_good: {paper: {steps: 1.5}}", "01_good, profile paper: steps is 1.5, must be of type int"),
         ("01_good: {paper: {sparsty: 1}}", "01_good, profile paper: parameter is 'sparsty'"),
         ("01_good: {smoke: {out: x}}", "'out' is set by the runner"),
-        ("01_good: {smoke: {", "profiles.yaml is no YAML"),
-        ("01_good: {smoke: {steps: 2026-13-40}}", "profiles.yaml is no YAML: month must be in 1..12"),
-        ("01_good: {paper: {sparsity: .nan}}", "01_good, profile paper: sparsity is nan, must be finite"),
+        ("01_good: {smoke: {", "profiles.yaml is no plain YAML"),
+        ("01_good: {smoke: {steps: 2026-13-40}}", "profiles.yaml is no plain YAML: month must be in 1..12"),
+        ("01_good: {paper: {sparsity: .nan}}", "01_good, profile paper: sparsity is nan, must be a finite number"),
     ],
 )
 def test_profiles_are_checked_too(folder, profiles, message):

@@ -5,8 +5,8 @@ import statistics
 import pytest
 
 from pruning_lib.files import CHECKOUT
-from pruning_lib.reproduction.readme import PLACE, readme_table, renew, renewed
 from pruning_lib.reproduction.results import Headline, write
+from pruning_lib.reproduction.table import PLACE, readme_table, renew, renewed
 
 README = CHECKOUT / "README.md"
 
@@ -44,7 +44,7 @@ def test_there_must_be_one_place(readme, count):
 def test_readme_is_up_to_date_and_every_number_is_in_a_committed_file():
     text = README.read_text(encoding="utf-8")
     assert renewed(README) == text, "python -m pruning_lib table --readme"
-    files = [CHECKOUT / name for name in PLACE.search(text)[1].split()]
+    files = [CHECKOUT / name for name in PLACE.search(text)[2].split()]
     known = set()
     for path in files:  # read apart from the code that made the table
         content = json.loads(path.read_text(encoding="utf-8"))

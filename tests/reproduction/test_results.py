@@ -8,7 +8,7 @@ import torch
 
 import pruning_lib
 from pruning_lib.reproduction import results
-from pruning_lib.reproduction.results import Headline, read, write
+from pruning_lib.reproduction.results import Headline, read_results, write
 
 ENTRIES = [Headline("accuracy", 0.5, "%", 0.75, "digits"), Headline("steps", 12)]
 
@@ -16,7 +16,7 @@ ENTRIES = [Headline("accuracy", 0.5, "%", 0.75, "digits"), Headline("steps", 12)
 def test_what_is_written_is_read_with_its_provenance(tmp_path):
     path = tmp_path / "deep" / "results.json"
     written = write(str(path), "02_snip", {"sparsity": 0.9, "levels": [1]}, ENTRIES, seconds=2.5)
-    assert read(path) == written
+    assert read_results(path) == written
     first = {"name": "accuracy", "value": 0.5, "unit": "%", "paper": 0.75, "note": "digits", "tolerance": None}
     assert written["headline"][0] == first
     assert written["headline"][1]["paper"] is None
@@ -66,7 +66,7 @@ def test_results_from_before_there_were_tolerances_are_read(tmp_path):
     for entry in old["headline"]:
         del entry["tolerance"]
     (tmp_path / "a.json").write_text(json.dumps(old), encoding="utf-8")
-    assert read(tmp_path / "a.json") == old
+    assert read_results(tmp_path / "a.json") == old
 
 
 def test_names_are_text_and_differ():
@@ -119,7 +119,7 @@ def test_a_file_that_is_not_complete_is_refused_by_name(tmp_path, broken):
     write(path, "02_snip", {}, ENTRIES)
     path.write_text(broken(path.read_text(encoding="utf-8")))
     with pytest.raises(ValueError, match=r"results\.json holds no complete results"):
-        read(path)
+        read_results(path)
 
 
 def test_commit_and_dirty_flag_are_those_of_the_checkout(tmp_path, monkeypatch):
@@ -148,3 +148,24 @@ def test_commit_and_dirty_flag_are_those_of_the_checkout(tmp_path, monkeypatch):
 def test_no_git_is_no_error(monkeypatch):
     monkeypatch.setenv("PATH", "")
     assert results.provenance()["commit"] is None
+
+
+@pytest.mark.parametrize("runs", [[], [{"a": 1, "γ": [1, 2]}, {"a": 2}], {"one": {"lr": 0.1}}])
+def test_a_list_of_runs_has_a_line_for_each(tmp_path, runs):
+    content = {"runs": runs, "about": "x", "settings": {"empty": []}}
+    results.write_json(tmp_path / "a.json", content)
+    text = (tmp_path / "a.json").read_text(encoding="utf-8")
+    assert json.loads(text) == content
+    assert not isinstance(runs, list) or all(
+        json.dumps(run, separators=(",", ":"), ensure_ascii=False) in text for run in runs
+    )
+
+
+def test_a_full_disk_is_told_with_the_name_of_the_file(tmp_path, monkeypatch):
+    def full(*arguments, **settings):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pathlib.Path.write_text", full)
+    with pytest.raises(OSError, match="No space left on device.*a.json"):
+        results.write_json(tmp_path / "a.json", {})
+    assert list(tmp_path.iterdir()) == []

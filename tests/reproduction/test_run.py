@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from pruning_lib.__main__ import main
-from pruning_lib.reproduction.run import Outcome, Run, execute, plan, table
+from pruning_lib.reproduction.run import Outcome, Run, execute, headline_table, plan
 
 NASTY = "a \"quoted\" 'b' \\ {c} $d é\n# e = 1"
 
@@ -54,6 +54,11 @@ def test_a_good_run_leaves_copy_and_page(ran):
     ) and "an exercise not yet solved" in ran.good.page.read_text(encoding="utf-8")
 
 
+def test_a_copy_holds_the_state_of_its_widgets(ran):
+    states = ran.good.copy.metadata.widgets["application/vnd.jupyter.widget-state+json"]["state"].values()
+    assert [model["state"]["value"] for model in states if model["model_name"] == "IntSliderModel"] == [7]
+
+
 def test_a_failing_run_leaves_the_copy_with_its_error_and_nothing_stale(ran):
     outputs = [output for cell in ran.bad.copy.cells for output in cell.get("outputs", [])]
     assert [output.ename for output in outputs if output.output_type == "error"] == ["ZeroDivisionError"]
@@ -94,40 +99,49 @@ def test_a_dead_kernel_is_told_and_in_the_copy(folder, notebook_of, tmp_path):
     assert nbformat.read(run.copy, as_version=4).cells[-1].outputs[-1].ename == "DeadKernelError"
 
 
-def test_a_copy_that_a_full_disk_cut_off_is_removed(shared, tmp_path, monkeypatch):
-    def full(source, copy, **settings):
-        Path(copy).write_text('{"cells": [')
+def full_from(write, monkeypatch):
+    """Let the disk be full when a notebook is written for the time of that number."""
+    times, save = [], nbformat.write
+
+    def limited(notebook, path):
+        times.append(path)
+        if len(times) < write:
+            return save(notebook, path)
+        Path(path).write_text('{"cells": [')
         raise OSError(28, "No space left on device")
 
+    monkeypatch.setattr("nbformat.write", limited)
+
+
+def test_a_copy_that_a_full_disk_cut_off_is_removed(shared, tmp_path, monkeypatch):
     (run,) = plan(["01_good"], out=tmp_path, notebooks=shared)
-    monkeypatch.setattr("papermill.execute_notebook", full)
+    full_from(1, monkeypatch)
     assert execute(run).failure == "01_good failed: OSError: [Errno 28] No space left on device"
     assert list(run.folder.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["01_good", "04_dies"])
-def test_a_copy_that_can_not_be_completed_stays_as_it_was(folder, notebook_of, tmp_path, monkeypatch, name):
-    def full(notebook, path):
-        Path(path).write_text('{"cells": [')
-        raise OSError(28, "No space left on device")
-
-    nbformat.write(notebook_of("import os", "os._exit(3)"), folder / "04_dies.ipynb")
-    (run,) = plan([name], out=tmp_path, notebooks=folder)
-    monkeypatch.setattr("nbformat.write", full)
+@pytest.mark.parametrize("before", ["", "01_good failed in cell 4 of 5 (x): DeadKernelError: Kernel died"])
+def test_a_copy_that_can_not_be_completed_stays_as_it_was(shared, tmp_path, monkeypatch, before):
+    (run,) = plan(["01_good"], out=tmp_path, notebooks=shared)
+    full_from(2, monkeypatch)
+    monkeypatch.setattr("pruning_lib.reproduction.execution.execute_cells", lambda *_: (before, False))
     failure = execute(run, print).failure
-    assert failure.startswith(f"{name} failed: ") and failure.count("\n") == 0 and len(failure) < 500
-    assert failure.endswith("; OSError: [Errno 28] No space left on device")
-    assert [path.name for path in run.folder.iterdir()] == [f"{name}.ipynb"]
+    assert (
+        failure == f"{before or '01_good failed'}{'; ' if before else ': '}OSError: [Errno 28] No space left on device"
+    )
+    assert [path.name for path in run.folder.iterdir()] == ["01_good.ipynb"]
     assert len(nbformat.read(run.copy, as_version=4).cells) > 3
 
 
 def test_a_run_that_fails_at_last_leaves_no_results(shared, tmp_path, monkeypatch):
-    def fail(run):
+    def fail(notebook):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("pruning_lib.reproduction.run.write_page", fail)
     (run,) = plan(["01_good"], out=tmp_path, notebooks=shared)
-    assert execute(run, print).failure == "01_good ran, but: [Errno 28] No space left on device"
+    monkeypatch.setattr(
+        "pruning_lib.reproduction.execution.execute_cells", lambda *_: (run.results.touch() or "", False)
+    )
+    assert execute(run, print, page=fail).failure == "01_good ran, but: [Errno 28] No space left on device"
     assert [path.name for path in run.folder.iterdir()] == ["01_good.ipynb"]
 
 
@@ -200,8 +214,8 @@ def test_table_aligns_numbers_to_the_right_and_leaves_out_what_the_paper_does_no
         {"name": "a longer one", "value": 1234567, "unit": "MACs", "paper": 2, "note": "digits"},
     ]
     run = Run(Path("02_snip.ipynb"), "smoke", {}, Path())
-    assert table([Outcome(run, 1.0, {"headline": entries}), Outcome(run, 1.0, failure="x")]).split("\n") == [
-        "notebook  quantity         ours  paper  unit  setting",
-        "02_snip   short          0.1235",
-        "02_snip   a longer one  1234567      2  MACs  digits",
+    assert headline_table([Outcome(run, 1.0, {"headline": entries}), Outcome(run, 1.0, failure="x")]).split("\n") == [
+        "notebook    quantity         ours    paper  unit    setting",
+        "02_snip     short          0.1235",
+        "02_snip     a longer one  1234567        2  MACs    digits",
     ]

@@ -1,17 +1,18 @@
-"""Sweeps as processes of their own, which are killed, interrupted and started again."""
+"""Sweeps that are killed, interrupted and started again, and whose runs fail."""
 
 import json
 import os
+import re
 import signal
-import subprocess
-import sys
+from contextvars import Context
 
 import pytest
-from distributed import Client
+from click.testing import CliRunner
+from distributed import LocalCluster
 from tiny_sweeps import alive, end, finished, kill_all, make, start, started, until, write_yaml
 
-TWELVE = "parameters: {side: SIDE}\ngrid: {lr: [0.1, 0.2, 0.3, 0.4]}\nseeds: [0, 1, 2]\n"
-TWO = "parameters: {side: SIDE, wait: true}\nseeds: [0, 1]\n"
+from pruning_lib.__main__ import main
+from pruning_lib.reproduction.progress import Progress
 
 
 @pytest.fixture
@@ -20,116 +21,122 @@ def folder(tmp_path):
     kill_all()
 
 
-def numbers(folder):
-    """Run -> headline numbers."""
-    return {
-        name: json.loads((folder / "out" / name / "results.json").read_text())["headline"] for name in finished(folder)
-    }
+@pytest.fixture(scope="module")
+def address():
+    """A scheduler with two workers, which the sweep did not start."""
+    settings = {"n_workers": 2, "threads_per_worker": 1, "processes": False, "protocol": "tcp"}
+    # In a context of its own: its threads would else take over the event loop that a test before has used.
+    with Context().run(LocalCluster, dashboard_address=None, **settings) as cluster:
+        yield cluster.scheduler_address
 
 
-def test_a_killed_sweep_goes_on_where_it_was(folder):
-    write_yaml(folder, TWELVE)
-    process = start(folder)
-    until(lambda: len(finished(folder)) >= 5, "five results")
+def sweep(folder, *arguments):
+    """Do the sweep in this process; return its exit code and what it printed."""
+    places = ["--notebooks", folder / "notebooks", "--out", folder / "out"]
+    answer = CliRunner().invoke(main, list(map(str, ["sweep", folder / "grid.yaml", *places, *arguments])))
+    return answer.exit_code, answer.output
+
+
+def test_a_killed_sweep_goes_on_where_it_was_and_a_killed_worker_loses_no_run(folder):
+    write_yaml(folder, "parameters: {side: SIDE, late: 0.2}\ngrid: {lr: [0.1, 0.2, 0.3]}\nseeds: [0]\n")
+    process = start(folder, "--workers", "1")
+    until(lambda: len(finished(folder)) == 1 and len(started(folder)) == 2, "one result, and the next run starts")
     process.kill()
     process.communicate()
-    before = started(folder)
-    until(lambda: not any(alive(number) for line in before for number in line[3:]), "workers and kernels end")
+    until(lambda: not any(alive(number) for line in started(folder) for number in line[3:]), "worker and kernels end")
     complete = finished(folder)
-    assert len(complete) < 12
+    assert len(complete) == 1 and [line[0] for line in started(folder)] == ["0.1", "0.2"]
     assert not (folder / "out" / "record.json").exists()
+    assert list((folder / "out").glob(".lr-0.2*"))  # what the killed attempt left
 
-    code, text = end(start(folder))
-    assert code == 0, text
-    assert len(finished(folder)) == 12
-    names = json.loads((folder / "out" / "sweep.json").read_text())["runs"]
-    starts = [(float(lr), int(seed)) for lr, seed, *_ in started(folder)]
-    assert len(set(starts)) == 12
-    for name in complete:
-        assert starts.count((names[name]["lr"], names[name]["seeds"][0])) == 1
-    assert len(starts) == len(before) + 12 - len(complete)
-    record = json.loads((folder / "out" / "record.json").read_text())
-    assert sorted(run["headline"][0]["value"] for run in record["runs"]) == sorted(
-        lr + seed for lr, seed in set(starts)
-    )
-    assert not [path.name for path in (folder / "out").glob(".lr*")]  # what killed attempts left is gone
-
-    code, text = end(start(folder))
-    assert (code, len(started(folder))) == (0, len(starts))
-
-
-def test_a_killed_worker_loses_no_run_and_its_kernel_ends(folder):
-    write_yaml(folder, TWO)
     process = start(folder)
-    until(lambda: len(started(folder)) == 2, "both runs start")
-    lr, seed, _, kernel, worker = started(folder)[0]
+    until(lambda: len(started(folder)) == 4, "both other runs start")
+    lr, seed, _, kernel, worker = started(folder)[2]
     os.kill(int(worker), signal.SIGKILL)
-    until(lambda: len(started(folder)) == 3, "the run starts again")
-    assert started(folder)[2][:2] == [lr, seed]
+    until(lambda: len(started(folder)) == 5, "the run starts again")
+    assert started(folder)[4][:2] == [lr, seed]
     until(lambda: not alive(kernel), "the kernel ends")
     (folder / "side" / "go").touch()
     code, text = end(process)
     assert code == 0, text
-    assert len(finished(folder)) == 2
-    assert len(started(folder)) == 3
+    assert len(finished(folder)) == 3 and finished(folder) > complete
+    starts = [line[0] for line in started(folder)]
+    assert len(starts) == 5 and starts.count("0.1") == 1 and set(starts) == {"0.1", "0.2", "0.3"}
+    record = json.loads((folder / "out" / "record.json").read_text())
+    assert sorted(run["headline"][0]["value"] for run in record["runs"]) == [0.1, 0.2, 0.3]
+    assert not [path.name for path in (folder / "out").glob(".lr*")]  # what killed attempts left is gone
 
-
-def test_a_failing_run_is_tried_twice_and_the_others_go_on(folder):
-    write_yaml(folder, "parameters: {side: SIDE}\ngrid: {fails: [9, 1, 0]}\n")
-    code, text = end(start(folder))
-    assert code == 1
-    assert sorted(line[2] for line in started(folder)) == ["0", "1", "1", "9", "9"]
-    assert text.count("once more") == 2
-    assert text.startswith("0:00:00  0 done, 0 failed, 3 left; now: none\n")
-    assert {name.rsplit("-", 1)[0] for name in finished(folder)} == {"fails-0", "fails-1"}
-    last = text.strip().split("\n")[-2:]
-    assert last[0] == "1 of 3 failed:"
-    assert "01_tiny failed in cell 3 of 4 (times = [" in last[1] and last[1].endswith("AssertionError: start 2")
-    (failed,) = (folder / "out").glob("fails-9-*")
-    assert {path.name for path in failed.iterdir()} == {"01_tiny.ipynb", "log.txt", "parameters.json"}
-    assert "AssertionError: start 2" in (failed / "log.txt").read_text()
-    (good,) = (folder / "out").glob("fails-1-*")
-    assert {path.name for path in good.iterdir()} == {
-        *("01_tiny.ipynb", "01_tiny.html", "log.txt", "parameters.json", "results.json")
-    }
-    assert json.loads((good / "parameters.json").read_text())["parameters"]["fails"] == 1
-    assert "2 done, 0 failed, 1 left; now: fails-9-" in text or "1 done, 0 failed, 2 left; now: " in text
+    code, text = sweep(folder, "--mix")
+    assert (code, len(started(folder))) == (0, 5)
 
 
 def test_an_interrupt_stops_and_says_how_to_go_on(folder):
-    write_yaml(folder, TWO)
-    process = start(folder)
-    until(lambda: len(started(folder)) == 2, "both runs start")
+    write_yaml(folder, "parameters: {side: SIDE, wait: true}\nseeds: [0, 1]\n")
+    process = start(folder, "--workers", "1")
+    until(lambda: len(started(folder)) == 1, "a run starts")
     process.send_signal(signal.SIGINT)
     code, text = end(process)
     assert code == 130, text
     assert "\nstopped; the same command goes on where it stopped\n" in text
     assert "Traceback" not in text
     until(lambda: not any(alive(number) for line in started(folder) for number in line[3:]), "all processes end")
-    assert finished(folder) == set()
+    assert finished(folder) == set() and len(started(folder)) == 1
 
 
-def test_a_scheduler_started_elsewhere_gives_the_same_results(folder, tmp_path):
-    write_yaml(folder, "parameters: {side: SIDE}\ngrid: {lr: [0.25, 0.3]}\nseeds: [1]\n")
-    assert end(start(folder))[0] == 0
-    local = numbers(folder)
-    (folder / "out").rename(folder / "local")
-    place, quiet = tmp_path / "scheduler.json", {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    dask, common = [sys.executable, "-m", "dask"], ["--scheduler-file", str(place), "--no-dashboard"]
-    processes = [subprocess.Popen([*dask, "scheduler", *common, "--port", "0", "--host", "127.0.0.1"], **quiet)]
-    try:
-        until(place.exists, "the scheduler is up")
-        worker = [*dask, "worker", *common, "--nthreads", "1", "--local-directory", str(tmp_path / "dask")]
-        processes += [subprocess.Popen(worker, **quiet) for _ in range(2)]
-        address = json.loads(place.read_text())["address"]
-        with Client(address, set_as_default=False) as client:
-            client.wait_for_workers(2, timeout=600)
-        code, text = end(start(folder, "--scheduler", address, "--threads", "1"))
-    finally:
-        for process in reversed(processes):
-            process.terminate()
-        for process in processes:
-            process.wait(60)
-    assert code == 0, text
-    assert len(local) == 2
-    assert numbers(folder) == local
+def test_a_failing_run_is_tried_twice_and_the_others_go_on(folder, address):
+    write_yaml(folder, "parameters: {side: SIDE}\ngrid: {fails: [9, 1]}\nseeds: [1]\n")
+    code, text = sweep(folder, "--scheduler", address, "--mix")
+    assert code == 1, text
+    assert sorted(line[2] for line in started(folder)) == ["1", "1", "9", "9"]
+    assert text.count("once more") == 2
+    assert re.match(r"0:\d\d:\d\d  0 done, 0 failed, 2 left; now: none\n", text)
+    assert {name.rsplit("_", 1)[0] for name in finished(folder)} == {"fails-1"}
+    *_, status, _, heading, failure = re.split(r"\n+", text.strip())
+    assert status.endswith("  1 done, 1 failed, 0 left; now: none")
+    assert heading == "1 of 2 failed:"
+    assert "01_tiny failed in cell 3 of 4 (times = [" in failure and failure.endswith("AssertionError: start 2")
+    (failed,) = (folder / "out").glob("fails-9_*")
+    assert {path.name for path in failed.iterdir()} == {"01_tiny.ipynb", "log.txt", "parameters.json"}
+    assert "AssertionError: start 2" in (failed / "log.txt").read_text()
+    (good,) = (folder / "out").glob("fails-1_*")
+    assert {path.name for path in good.iterdir()} == {
+        *("01_tiny.ipynb", "01_tiny.html", "log.txt", "parameters.json", "results.json")
+    }
+    assert json.loads((good / "parameters.json").read_text())["parameters"]["fails"] == 1
+    results = json.loads((good / "results.json").read_text())
+    entry = {"name": "error", "value": 1.1, "unit": "%", "paper": 1.0, "note": "tiny, seeds [1]"}
+    assert (results["headline"], results["threads"]) == ([entry], 1)
+
+
+def test_progress_counts_runs_and_names_those_that_are_on(capsys):
+    progress = Progress(3, 1)
+    lines = []
+
+    def after(call, *arguments):
+        call(*arguments)
+        lines.append(re.sub(r"\d+:\d\d:\d\d", "time", capsys.readouterr().err))
+
+    after(progress.show)
+    after(progress.told, "a", "01_tiny starts on here, process 1")
+    after(progress.told, "a", "01_tiny: cell 2 of 4  x = 1")
+    after(progress.again, "a", "failed")
+    after(progress.told, "a", "01_tiny starts on here, process 2")
+    after(progress.told, "b", "01_tiny: cell 1 of 4  y")
+    after(progress.ended, "a", "failed")
+    after(progress.told, "a", "a line that is late")
+    after(progress.ended, "b", "")
+    assert lines == [
+        "time  1 done, 0 failed, 2 left; now: none\n",
+        "time  1 done, 0 failed, 2 left; now: a\n",
+        "",
+        "a: failed; once more\ntime  1 done, 0 failed, 2 left; now: none\n",
+        "time  1 done, 0 failed, 2 left; now: a\n",
+        "time  1 done, 0 failed, 2 left; now: a, b\n",
+        "a: failed\ntime  1 done, 1 failed, 1 left; now: b\n",
+        "",
+        "b: done\ntime  2 done, 1 failed, 0 left; now: none\n",
+    ]
+    progress.live = True
+    after(progress.told, "c", "01_tiny: cell 3 of 4  z = 1")
+    after(progress.close)
+    assert lines[-2:] == ["\r\033[Ktime  2 done, 1 failed, 0 left; now: c (cell 3 of 4)", "\n"]

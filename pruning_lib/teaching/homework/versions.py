@@ -6,8 +6,7 @@ from typing import Any
 
 import nbformat
 
-from pruning_lib.reproduction.committed import LANGUAGE
-from pruning_lib.reproduction.kernel import KERNELSPEC
+from pruning_lib.reproduction.execution import KERNELSPEC, LANGUAGE
 from pruning_lib.teaching.homework.definitions import imports_and_definitions
 from pruning_lib.teaching.homework.source import FOLDED, Written
 

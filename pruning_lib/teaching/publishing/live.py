@@ -12,6 +12,7 @@ from nbformat.v4 import new_output
 HERE = Path(__file__).parent
 VIEW = "application/vnd.jupyter.widget-view+json"
 STATE = "application/vnd.jupyter.widget-state+json"
+STARTER = (HERE / "live.js").read_text(encoding="utf-8")
 ASKS_PYTHON = re.compile(r"\bmodel\.send\(|\binvoke\(")
 NEEDS_KERNEL = (
     "<p><em>Here runs a control that needs Python; open the notebook to use it. A still figure follows.</em></p>"
@@ -51,7 +52,8 @@ def without_kernel(output: NotebookNode, models: dict[str, Any], where: str) -> 
     if is_progress(model, models):
         return None
     module = model["state"].get("_esm", "")
-    page = NEEDS_KERNEL if not module or ASKS_PYTHON.search(module) else self_contained(name, model)
+    runs = module and not ASKS_PYTHON.search(module)
+    page = f'{place(name, model)}\n<script type="module">{STARTER}</script>' if runs else NEEDS_KERNEL
     return new_output("display_data", {"text/html": page})
 
 
@@ -61,8 +63,8 @@ def is_progress(model: dict[str, Any], models: dict[str, Any]) -> bool:
     return model["model_name"].endswith("ProgressModel") or any(is_progress(child, models) for child in children)
 
 
-def self_contained(name: str, model: dict[str, Any]) -> str:
-    """HTML of one view, with all it needs."""
+def place(name: str, model: dict[str, Any]) -> str:
+    """HTML of one view with all it needs but the script that starts it."""
     state = model["state"]
     saved = {
         "id": name,
@@ -72,8 +74,5 @@ def self_contained(name: str, model: dict[str, Any]) -> str:
         "buffers": [{"path": buffer["path"], "data": buffer["data"]} for buffer in model.get("buffers", [])],
     }
     text = json.dumps(saved, allow_nan=False).replace("<", "\\u003c")  # else a "</script>" in it would end it
-    return (
-        f'<div class="live-widget"><p>This widget needs JavaScript.</p>\n'
-        f'<script type="application/json">{text}</script></div>\n'
-        f'<script type="module">{(HERE / "live.js").read_text(encoding="utf-8")}</script>'
-    )
+    data = f'<script type="application/json">{text}</script>'
+    return f'<div class="live-widget"><p>This widget needs JavaScript.</p>\n{data}</div>'

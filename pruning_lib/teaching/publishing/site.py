@@ -134,6 +134,9 @@ def prepared(notebook: NotebookNode) -> NotebookNode:
     for cell in notebook.cells:
         # The tag that myst-nb knows; of other metadata, slide types for instance, it would complain.
         cell.metadata = {"tags": ["remove-input"]} if "hide" in cell.metadata.get("tags", []) else {}
+        for output in cell.get("outputs", []):
+            if alt := output.get("metadata", {}).get("image/png", {}).get("alt"):
+                cell.metadata["mystnb"] = {"image": {"alt": alt}}
     return notebook
 
 

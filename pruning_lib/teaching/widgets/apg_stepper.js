@@ -25,7 +25,7 @@ const STYLES = {
 };
 const pair = ([one, two]) => `(${short(one)}, ${short(two)})`;
 
-function drawPlane(canvas, problem, paths, t, method, palette) {
+function drawPlane(canvas, problem, paths, t, method) {
   const height = Math.max(300, Math.min(440, 0.85 * canvas.parentElement.clientWidth));
   const c = chart(canvas, height, { x: problem.x, y: problem.y, xTitle: "λ₁", yTitle: "λ₂" });
   const { g, X, Y, box } = c;
@@ -47,7 +47,7 @@ function drawPlane(canvas, problem, paths, t, method, palette) {
   const state = paths[method][t];
   const parts = [paths[method][t - 1].point, state.look_ahead, state.z, state.point];
   c.line(parts, palette.accent, { width: 1.5 });
-  [["d", -14, -10], ["z", 9, -10], ["λ", 9, 12]].forEach(([name, right, down], k) => {
+  [["d", -14, 11], ["z", 9, -10], ["λ", 9, 12]].forEach(([name, right, down], k) => {
     const part = parts[k + 1];
     c.marker(part, palette.accent, { filled: false, size: 5 });
     Object.assign(g, { fillStyle: c.ink, textAlign: "left", textBaseline: "middle" });
@@ -55,7 +55,7 @@ function drawPlane(canvas, problem, paths, t, method, palette) {
   });
 }
 
-function drawThreshold(canvas, problem, state, palette) {
+function drawThreshold(canvas, problem, state) {
   const limit = 1.15 * Math.max(...[...problem.x, ...problem.y].map(Math.abs));
   const a = problem.threshold;
   const c = chart(canvas, 200, { x: [-limit, limit], y: [-limit, limit], xTitle: "z", yTitle: "S(z)" });
@@ -69,7 +69,7 @@ function drawThreshold(canvas, problem, state, palette) {
   ["circle", "square"].forEach((shape, k) => c.marker([state.z[k], state.point[k]], palette.accent, { shape, size: 5 }));
 }
 
-function drawGaps(canvas, paths, t, palette) {
+function drawGaps(canvas, paths, t) {
   const floor = 1e-16; // an exact hit has no logarithm
   const all = Object.values(paths).flatMap((path) => path.map(({ gap }) => Math.max(gap, floor)));
   const y = [10 ** Math.floor(Math.log10(Math.min(...all))), 10 ** Math.ceil(Math.log10(Math.max(...all)))];
@@ -83,9 +83,8 @@ function drawGaps(canvas, paths, t, palette) {
 }
 
 function render({ model, el }) {
-  const [problem, paths, palette] = ["problem", "paths", "palette"].map((name) => model.get(name));
-  const root = stage(el, "apg-stepper", PAGE, palette);
-  const find = (selector) => root.querySelector(selector);
+  const [problem, paths] = ["problem", "paths"].map((name) => model.get(name));
+  const { root, find, describe } = stage(el, "apg-stepper", PAGE);
   const last = paths.apg.length - 1;
 
   function draw() {
@@ -98,12 +97,12 @@ function render({ model, el }) {
       ? `${method.toUpperCase()}, t = ${t}: momentum ${short(state.momentum)}, look-ahead d = ${pair(state.look_ahead)}, ` +
         `after the gradient z = ${pair(state.z)}, after the threshold λ = ${pair(state.point)}. ${gaps}`
       : `The start: λ = ${pair(state.point)}. ${gaps} Step with the buttons or the arrow keys.`;
-    drawPlane(find(".plane canvas"), problem, paths, t, method, palette);
-    drawThreshold(find(".threshold canvas"), problem, state, palette);
-    drawGaps(find(".gaps canvas"), paths, t, palette);
-    find(".plane canvas").setAttribute("aria-label", `Contours of F with both paths after ${t} iterations; APG at ${pair(paths.apg[t].point)}, ISTA at ${pair(paths.ista[t].point)}, minimum at ${pair(problem.optimum)}`);
-    find(".threshold canvas").setAttribute("aria-label", `Soft threshold at ${short(problem.threshold)} takes z = ${pair(state.z)} to ${pair(state.point)}`);
-    find(".gaps canvas").setAttribute("aria-label", `Distance from the minimum over the iterations. ${gaps}`);
+    drawPlane(find(".plane canvas"), problem, paths, t, method);
+    drawThreshold(find(".threshold canvas"), problem, state);
+    drawGaps(find(".gaps canvas"), paths, t);
+    describe(".plane", `Contours of F with both paths after ${t} iterations; APG at ${pair(paths.apg[t].point)}, ISTA at ${pair(paths.ista[t].point)}, minimum at ${pair(problem.optimum)}`);
+    describe(".threshold", `Soft threshold at ${short(problem.threshold)} takes z = ${pair(state.z)} to ${pair(state.point)}`);
+    describe(".gaps", `Distance from the minimum over the iterations. ${gaps}`);
   }
 
   const { set, end } = follow(model, ["t", "method"], root, draw);

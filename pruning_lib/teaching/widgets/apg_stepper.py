@@ -2,25 +2,17 @@
 
 import itertools
 
-import anywidget
 import contourpy
 import numpy as np
 import torch
 import traitlets
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from pruning_lib.checks import check_choice
-from pruning_lib.during_training.proximal import State, apg, ista, soft_threshold
-from pruning_lib.teaching import palette
-from pruning_lib.teaching.widgets.javascript import bundle, styles
-from pruning_lib.teaching.widgets.still import still_figure
+from pruning_lib.during_training.proximal import State, apg, ista
+from pruning_lib.teaching.widgets.javascript import Drawn, check_range
 
 METHODS = {"apg": apg, "ista": ista}
-COLORS = {"kept": palette.KEPT, "updated": palette.UPDATED, "accent": palette.ACCENT, "muted": palette.MUTED}
-COLORS |= {"good": palette.GOOD}
-OF_METHOD = {"apg": (palette.KEPT, "o", "-"), "ista": (palette.UPDATED, "s", "--")}
 
 
 class Lasso:
@@ -108,24 +100,20 @@ class Lasso:
         return [self.minimum + highest * (k / 12) ** 3 for k in range(2, 13)]
 
 
-class APGStepper(anywidget.AnyWidget):
+class APGStepper(Drawn):
     """Step through ISTA and APG on a `Lasso`: iterates on the contours, the soft threshold, F − F* so far.
 
     The states are all made in Python before; the browser draws them. The traits `t` (0, …, steps) and `method` ("apg"
     or "ista", whose step is drawn in detail) follow the page and may be set from Python; bad values raise ValueError.
     """
 
-    _esm = bundle("apg_stepper.js")
-    _css = styles()
-
     t = traitlets.Int().tag(sync=True)
-    method = traitlets.Unicode().tag(sync=True)
+    method = traitlets.Unicode("apg").tag(sync=True)
     problem = traitlets.Dict(read_only=True).tag(sync=True)
     paths = traitlets.Dict(read_only=True).tag(sync=True)  # method → a list of states, entry 0 is the start
-    palette = traitlets.Dict(COLORS, read_only=True).tag(sync=True)
 
-    def __init__(self, lasso: Lasso, t: int = 0, method: str = "apg"):
-        self._lasso = lasso
+    def __init__(self, lasso: Lasso, **shown: int | str):
+        self._steps = len(lasso.states["apg"])
         x, y = lasso.window()
         generator = contourpy.contour_generator(*lasso.grid())
         lines = [line.round(4).tolist() for level in lasso.levels() for line in generator.lines(level)]
@@ -141,75 +129,9 @@ class APGStepper(anywidget.AnyWidget):
                 entry["gap"] = gap
             paths[name] = entries
         self.set_trait("paths", paths)
-        super().__init__(t=t, method=method)
+        super().__init__(**shown)
 
     @traitlets.validate("t", "method")
     def _check(self, proposal: dict):
         name, value = proposal["trait"].name, proposal["value"]
-        return check_choice(name, value, METHODS) if name == "method" else check_t(self._lasso, value)
-
-
-def check_t(lasso: Lasso, t: int) -> int:
-    steps = len(lasso.states["apg"])
-    if not 0 <= t <= steps:
-        raise ValueError(f"t is {t}, must be from 0 to {steps}")
-    return t
-
-
-def static_figure(lasso: Lasso, t: int, method: str = "apg") -> Figure:
-    """The three panels of `APGStepper` at iteration `t` as a still figure; errors as there."""
-    check_t(lasso, t)
-    check_choice("method", method, METHODS)
-    with still_figure(10, 5.4) as figure:
-        axes = figure.subplot_mosaic("PS;PG", width_ratios=(1.25, 1))
-        draw_plane(axes["P"], lasso, t, method)
-        draw_threshold(axes["S"], lasso, t, method)
-        draw_gaps(axes["G"], lasso, t)
-    return figure
-
-
-def draw_plane(panel: Axes, lasso: Lasso, t: int, method: str) -> None:
-    """Contours of F, both paths so far, and the parts of step `t` of `method`."""
-    panel.contour(*lasso.grid(), levels=lasso.levels(), colors=palette.MUTED, linewidths=0.7)
-    threshold = lasso.step * lasso.gamma
-    for span in (panel.axvspan, panel.axhspan):
-        span(-threshold, threshold, color=palette.MUTED, alpha=0.2, linewidth=0)
-    for name, (color, mark, line) in OF_METHOD.items():
-        path = torch.stack([lasso.point(name, k) for k in range(t + 1)])
-        panel.plot(path[:, 0], path[:, 1], color=color, linestyle=line, marker=mark, markersize=4, label=name.upper())
-    if t:
-        state = lasso.states[method][t - 1]
-        steps = torch.stack([lasso.point(method, t - 1), state.look_ahead, state.z, state.point])
-        panel.plot(*steps.T, color=palette.ACCENT, linewidth=1.2, marker="o", markerfacecolor="none", markersize=6)
-        labels = {"$d_t$": (-16, 6), "$z_t$": (7, 6), "$\\lambda_t$": (7, -14)}
-        for at, (text, offset) in zip(steps[1:], labels.items(), strict=True):
-            panel.annotate(text, at.tolist(), xytext=offset, textcoords="offset points", color=palette.ACCENT)
-    panel.plot(*lasso.optimum, "D", color=palette.GOOD, markerfacecolor="none", markersize=10, label="minimum")
-    x, y = lasso.window()
-    panel.set(xlim=x, ylim=y, xlabel="$\\lambda_1$", ylabel="$\\lambda_2$")
-    panel.set_title(f"t = {t}; gray bands: |z| ≤ ηγ = {threshold:.3g} becomes zero", fontsize="medium")
-    panel.legend(fontsize="small", frameon=False, loc="upper left")
-
-
-def draw_threshold(panel: Axes, lasso: Lasso, t: int, method: str) -> None:
-    """S_ηγ, and where it takes both coordinates of z_t."""
-    threshold = lasso.step * lasso.gamma
-    z = lasso.states[method][t - 1].z if t else lasso.start
-    limit = 1.15 * max(abs(side) for pair in lasso.window() for side in pair)
-    line = torch.linspace(-limit, limit, 200, dtype=torch.float64)
-    panel.axvspan(-threshold, threshold, color=palette.MUTED, alpha=0.2, linewidth=0)
-    panel.plot(line, line, color=palette.MUTED, linestyle=":", linewidth=1)
-    panel.plot(line, soft_threshold(line, threshold), color=palette.KEPT)
-    for k, mark in enumerate(("o", "s")):
-        panel.plot(z[k], lasso.point(method, t)[k], mark, color=palette.ACCENT, label=f"coordinate {k + 1}")
-    panel.set(xlabel="$z_t$", ylabel="$\\lambda_t = S_{\\eta\\gamma}(z_t)$")
-    panel.legend(fontsize="small", frameon=False)
-
-
-def draw_gaps(panel: Axes, lasso: Lasso, t: int) -> None:
-    """F − F* of both methods until `t`."""
-    for name, (color, mark, line) in OF_METHOD.items():
-        gaps = [max(gap, 1e-16) for gap in lasso.gaps(name)[: t + 1]]
-        panel.semilogy(gaps, color=color, linestyle=line, marker=mark, markersize=3, label=name.upper())
-    panel.set(xlabel="iteration t", ylabel="$F(\\lambda_t) - F^*$")
-    panel.legend(fontsize="small", frameon=False)
+        return check_choice(name, value, METHODS) if name == "method" else check_range(name, value, 0, self._steps)

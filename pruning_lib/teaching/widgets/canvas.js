@@ -29,6 +29,18 @@ export function sheet(canvas, height) {
   return { g, width, height, dark, ink: style.color };
 }
 
+/** A line through `points`; `dash` as in setLineDash. */
+export function stroke(g, points, color, { width = 2, dash = [], alpha = 1, closed = false } = {}) {
+  g.save();
+  Object.assign(g, { strokeStyle: color, lineWidth: width, globalAlpha: alpha });
+  g.setLineDash(dash);
+  g.beginPath();
+  for (const point of points) g.lineTo(...point);
+  if (closed) g.closePath();
+  g.stroke();
+  g.restore();
+}
+
 export function axisTitles({ g, ink }, box, x, y) {
   g.fillStyle = ink;
   g.textAlign = "center";
@@ -42,14 +54,10 @@ export function axisTitles({ g, ink }, box, x, y) {
 }
 
 export function tick({ g, ink }, x, y, text, side) {
-  g.fillStyle = g.strokeStyle = ink;
-  g.textAlign = side === "left" ? "right" : "center";
-  g.textBaseline = side === "left" ? "middle" : "top";
-  g.beginPath();
-  g.moveTo(x, y);
-  g.lineTo(side === "left" ? x - 4 : x, side === "left" ? y : y + 4);
-  g.stroke();
-  g.fillText(text, side === "left" ? x - 6 : x, side === "left" ? y : y + 6);
+  const left = side === "left";
+  stroke(g, [[x, y], left ? [x - 4, y] : [x, y + 4]], ink, { width: 1 });
+  Object.assign(g, { fillStyle: ink, textAlign: left ? "right" : "center", textBaseline: left ? "middle" : "top" });
+  g.fillText(text, left ? x - 6 : x, left ? y : y + 6);
 }
 
 export const rgb = (hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));

@@ -6,34 +6,35 @@ export const short = (x) => (x !== 0 && Math.abs(x) < 1e-3 ? x.toExponential(1) 
 
 const power = (exponent) => `10${[...String(exponent)].map((c) => (c === "-" ? "⁻" : "⁰¹²³⁴⁵⁶⁷⁸⁹"[c])).join("")}`;
 
-/** A canvas with axes. `x` and `y` are [low, high]; a list `names` puts names at 0, 1, … of x; `log` takes log10 of y, `logX` of x. */
+/** A canvas with axes and what to draw between them. `x` and `y` are [low, high]; a list `names` puts names at 0, 1, … of x; `log` takes log10 of y, `logX` of x. */
 export function chart(canvas, height, { x, y, xTitle, yTitle, names, log = false, logX = false }) {
   const paper = sheet(canvas, height);
-  const box = { left: 62, top: 10, width: paper.width - 74, height: height - 56 };
-  const scaledX = logX ? x.map(Math.log10) : x;
-  const X = (value) => box.left + (box.width * ((logX ? Math.log10(value) : value) - scaledX[0])) / (scaledX[1] - scaledX[0]);
-  const scaled = log ? y.map(Math.log10) : y;
-  const Y = (value) => box.top + box.height * (1 - ((log ? Math.log10(value) : value) - scaled[0]) / (scaled[1] - scaled[0]));
   const { g, ink } = paper;
+  const [scaledX, scaled] = [logX ? x.map(Math.log10) : x, log ? y.map(Math.log10) : y];
+  const beside = ticks(scaled[0], scaled[1], Math.max(2, (height - 56) / 40)).filter((at) => !log || Number.isInteger(at));
+  const label = (at) => (log ? power(at) : short(at));
+  const left = Math.max(62, 22 + Math.max(...beside.map((at) => g.measureText(label(at)).width)));
+  const box = { left, top: 10, width: paper.width - left - 12, height: height - 56 };
+  const X = (value) => box.left + (box.width * ((logX ? Math.log10(value) : value) - scaledX[0])) / (scaledX[1] - scaledX[0]);
+  const Y = (value) => box.top + box.height * (1 - ((log ? Math.log10(value) : value) - scaled[0]) / (scaled[1] - scaled[0]));
   g.globalAlpha = 0.5;
   g.strokeStyle = ink;
   g.strokeRect(box.left, box.top, box.width, box.height);
   g.globalAlpha = 1;
   const below = names ? names.map((_, i) => i) : ticks(scaledX[0], scaledX[1], Math.max(2, box.width / 70));
-  const label = names ? (at) => names[at] : logX ? power : short;
+  const name = names ? (at) => names[at] : logX ? power : short;
   const wide = () => names && Math.max(...names.map((name) => g.measureText(name).width)) + 3 > X(1) - X(0);
   const { font } = g;
   if (wide()) g.font = font.replace("12px", "10px");
   const lower = wide(); // still: every other name goes a line deeper
   for (const at of below) {
-    const [left, top] = [X(logX ? 10 ** at : at), box.top + box.height + 1];
+    const [place, top] = [X(logX ? 10 ** at : at), box.top + box.height + 1];
     const deep = lower && at % 2;
-    if (!logX || Number.isInteger(at)) tick(paper, left, top, deep ? "" : label(at), "below");
-    if (deep) g.fillText(label(at), left, top + 18);
+    if (!logX || Number.isInteger(at)) tick(paper, place, top, deep ? "" : name(at), "below");
+    if (deep) g.fillText(name(at), place, top + 18);
   }
   g.font = font;
-  for (const at of ticks(scaled[0], scaled[1], Math.max(2, box.height / 40)))
-    if (!log || Number.isInteger(at)) tick(paper, box.left - 1, Y(log ? 10 ** at : at), log ? power(at) : short(at), "left");
+  for (const at of beside) tick(paper, box.left - 1, Y(log ? 10 ** at : at), label(at), "left");
   axisTitles(paper, box, xTitle, yTitle);
 
   const inside = (action) => {
@@ -73,16 +74,40 @@ export function chart(canvas, height, { x, y, xTitle, yTitle, names, log = false
     g.stroke();
     g.restore();
   }
-  return { ...paper, box, X, Y, inside, line, lines, marker };
+  /** A bar from zero, filled or hollow, with lines of text beyond its end. */
+  function bar(at, width, value, color, { texts = [], filled = true, dash = [] } = {}) {
+    const [left, wide, top, high] = [X(at - width / 2), X(width) - X(0), Math.min(Y(0), Y(value)), Math.abs(Y(0) - Y(value))];
+    g.save();
+    Object.assign(g, { fillStyle: color, strokeStyle: color, lineWidth: 2 });
+    if (filled) g.fillRect(left, top, wide, high);
+    g.setLineDash(dash);
+    g.strokeRect(left + 1, top, wide - 2, high);
+    g.restore();
+    Object.assign(g, { fillStyle: ink, textAlign: "center", textBaseline: value < 0 ? "top" : "alphabetic" });
+    texts.forEach((text, k) => g.fillText(text, X(at), value < 0 ? Y(value) + 6 + 14 * k : top - 5 - 14 * (texts.length - 1 - k)));
+  }
+  return { ...paper, box, X, Y, inside, line, lines, marker, bar };
 }
 
-/** The widget's element inside `el`, with the page's text and the palette as CSS variables. */
-export function stage(el, name, page, palette) {
+/** Moves a slider, writes `text` beside it and tells screen readers what it means. */
+export function setSlider(slider, value, text, spoken = text) {
+  slider.value = value;
+  slider.nextElementSibling.textContent = text;
+  slider.setAttribute("aria-valuetext", spoken);
+}
+
+/**
+ * The widget's element inside `el`, with the page's text and the palette as CSS variables. Gives it as `root`; `find`,
+ * which selects in it; `describe`, which tells screen readers what the canvas in a part of it shows.
+ */
+export function stage(el, name, page) {
   const root = document.createElement("div");
   root.className = `charts ${name}`;
   root.innerHTML = page;
   el.append(root);
   for (const [key, color] of Object.entries(palette)) root.style.setProperty(`--${key}`, color);
   for (const control of root.querySelectorAll("input, select, button")) control.dataset.lmSuppressShortcuts = "true"; // else JupyterLab takes the keys
-  return root;
+  const find = (selector) => root.querySelector(selector);
+  const describe = (selector, text) => find(`${selector} canvas`).setAttribute("aria-label", text);
+  return { root, find, describe };
 }

@@ -1,7 +1,7 @@
 // Decision helper: methods ranked by recorded numbers. Everything is here already, so no kernel is needed.
 
-import { sheet } from "./canvas.js";
-import { stage } from "./charts.js";
+import { sheet, stroke } from "./canvas.js";
+import { setSlider, stage } from "./charts.js";
 import { follow } from "./follow.js";
 
 const PAGE = `
@@ -80,21 +80,12 @@ export function advise(evidence, published, chosen) {
 
 const LINE = 22;
 const heightOf = (ranked) => 44 + LINE * Math.max(1, ranked.length);
-const lookOf = (one, palette) => (one.place === "fits" ? palette.kept : palette.updated);
+const lookOf = ({ place }) => (place === "fits" ? palette.kept : palette.updated);
 
 /** A dashed line down the sheet, for the dense network. */
-function dashed(g, x, bottom, color) {
-  g.save();
-  g.strokeStyle = color;
-  g.setLineDash([4, 3]);
-  g.beginPath();
-  g.moveTo(x, 2);
-  g.lineTo(x, bottom);
-  g.stroke();
-  g.restore();
-}
+const dashed = (g, x, bottom) => stroke(g, [[x, 2], [x, bottom]], palette.muted, { width: 1, dash: [4, 3] });
 
-function drawAccuracy(canvas, ranked, labels, dense, palette) {
+function drawAccuracy(canvas, ranked, labels, dense) {
   const c = sheet(canvas, heightOf(ranked));
   const { g } = c;
   const room = Math.max(0, ...ranked.map((one) => g.measureText(labels[one.name]).width)) + 12;
@@ -103,7 +94,7 @@ function drawAccuracy(canvas, ranked, labels, dense, palette) {
   const X = (value) => room + ((c.width - room - 14) * (value - low)) / (high - low);
   const bottom = 6 + LINE * Math.max(1, ranked.length);
   Object.assign(g, { strokeStyle: palette.muted, fillStyle: c.ink, textBaseline: "middle", textAlign: "left" });
-  dashed(g, X(dense), bottom, palette.muted);
+  dashed(g, X(dense), bottom);
   g.strokeRect(room, bottom, c.width - room - 14, 0);
   for (const [value, align] of [[low, "left"], [high, "right"]]) {
     g.textAlign = align;
@@ -113,7 +104,7 @@ function drawAccuracy(canvas, ranked, labels, dense, palette) {
     const [[mean, sd], y] = [one.accuracy, 6 + LINE * (row + 0.5)];
     Object.assign(g, { fillStyle: c.ink, textAlign: "left" });
     g.fillText(labels[one.name], 0, y);
-    g.fillStyle = g.strokeStyle = lookOf(one, palette);
+    g.fillStyle = g.strokeStyle = lookOf(one);
     g.lineWidth = 2;
     g.strokeRect(X(mean - sd), y, X(mean + sd) - X(mean - sd), 0);
     g.lineWidth = 1;
@@ -124,7 +115,7 @@ function drawAccuracy(canvas, ranked, labels, dense, palette) {
   });
 }
 
-function drawGain(canvas, ranked, labels, palette) {
+function drawGain(canvas, ranked, labels) {
   const c = sheet(canvas, heightOf(ranked));
   const { g } = c;
   const words = ranked.map((one) => `${one.gain} ${one.basis}`);
@@ -134,19 +125,18 @@ function drawGain(canvas, ranked, labels, palette) {
   g.textBaseline = "middle";
   ranked.forEach((one, row) => {
     const y = 6 + LINE * (row + 0.5);
-    g.fillStyle = g.strokeStyle = lookOf(one, palette);
+    g.fillStyle = g.strokeStyle = lookOf(one);
     g.strokeRect(0.5, y - 6.5, scale * one.gain, 13);
     if (one.basis === "measured" || one.basis === "counted") g.fillRect(0, y - 7, scale * one.gain, 14);
     g.fillStyle = c.ink;
     g.fillText(words[row], scale * one.gain + 6, y);
   });
-  dashed(g, scale, 6 + LINE * ranked.length, palette.muted);
+  dashed(g, scale, 6 + LINE * ranked.length);
 }
 
 function render({ model, el }) {
-  const [evidence, rules, palette] = ["evidence", "rules", "palette"].map((name) => model.get(name));
-  const root = stage(el, "decision-helper", PAGE, palette);
-  const find = (selector) => root.querySelector(selector);
+  const [evidence, rules] = ["evidence", "rules"].map((name) => model.get(name));
+  const { root, find, describe } = stage(el, "decision-helper", PAGE);
   const labels = Object.fromEntries(evidence.methods.map((method) => [method.name, method.label]));
   const names = [...Object.keys(rules.choices), "loss", "sparsity"];
   for (const [name, options] of Object.entries(rules.choices)) for (const [key, text] of Object.entries(options)) find(`.${name}`).add(new Option(text, key));
@@ -168,9 +158,7 @@ function render({ model, el }) {
     const percent = chosen.sparsity === ANY ? "any" : percentOf(chosen.sparsity);
     const where = chosen.sparsity === ANY ? "any sparsity" : percent;
     const at = (one) => `${labels[one.name]}${chosen.sparsity === ANY ? ` at ${percentOf(one.sparsity)}` : ""}`;
-    find(".sparsity").value = stops.indexOf(chosen.sparsity);
-    find(".sparsity").setAttribute("aria-valuetext", where);
-    find("output").textContent = percent;
+    setSlider(find(".sparsity"), stops.indexOf(chosen.sparsity), percent, where);
     const untrained = chosen.data !== "train" && chosen.budget !== "none" ? " Without the training set nothing can be trained: as with no training." : "";
     const first = ranked[0];
     const [reference] = unpruned(evidence, chosen);
@@ -183,10 +171,10 @@ function render({ model, el }) {
     items("ul", found.filter((one) => one.place === "out").map((one) => `${labels[one.name]}: ${one.why}`));
     find(".gain").hidden = chosen.goal === "accuracy";
     find(".gain figcaption").textContent = `Against dense (dashed), ${unit ?? ""}; hollow: not measured on this hardware, or as dense`;
-    drawAccuracy(find(".accuracy canvas"), ranked, labels, reference, palette);
-    if (chosen.goal !== "accuracy") drawGain(find(".gain canvas"), ranked, labels, palette);
-    find(".accuracy canvas").setAttribute("aria-label", `Accuracy at ${where}: ${ranked.map((one) => `${at(one)} ${one.accuracy[0]} %`).join(", ") || "none"}`);
-    find(".gain canvas").setAttribute("aria-label", `Gain at ${where}: ${ranked.map((one) => `${at(one)}${gain(one)}`).join("; ") || "none"}`);
+    drawAccuracy(find(".accuracy canvas"), ranked, labels, reference);
+    if (chosen.goal !== "accuracy") drawGain(find(".gain canvas"), ranked, labels);
+    describe(".accuracy", `Accuracy at ${where}: ${ranked.map((one) => `${at(one)} ${one.accuracy[0]} %`).join(", ") || "none"}`);
+    describe(".gain", `Gain at ${where}: ${ranked.map((one) => `${at(one)}${gain(one)}`).join("; ") || "none"}`);
   }
 
   const { set, end } = follow(model, names, root, draw);

@@ -1,7 +1,7 @@
 // λ paths explorer: recorded runs under a slider over γ. Everything is here already, so no kernel is needed.
 
 import { sheet } from "./canvas.js";
-import { chart, short, stage } from "./charts.js";
+import { chart, setSlider, short, stage } from "./charts.js";
 import { follow } from "./follow.js";
 
 const PAGE = `
@@ -21,13 +21,13 @@ const PAGE = `
   </div>`;
 
 /** Epoch after which a path is zero for good, or −1. */
-function closing(path) {
+export function closing(path) {
   let epoch = path.length;
   while (epoch && path[epoch - 1] === 0) epoch--;
   return epoch === path.length ? -1 : epoch;
 }
 
-function drawPaths(canvas, run, unit, palette) {
+function drawPaths(canvas, run, unit) {
   const epochs = Object.values(run.scales)[0].length;
   const values = Object.values(run.scales).flat(2);
   const [low, high] = [values.reduce((a, b) => Math.min(a, b), 0), values.reduce((a, b) => Math.max(a, b), 1)];
@@ -53,7 +53,7 @@ function drawPaths(canvas, run, unit, palette) {
   }
 }
 
-function drawUnits(canvas, run, unit, palette) {
+function drawUnits(canvas, run, unit) {
   const names = Object.keys(run.scales);
   const line = Math.max(15, Math.min(26, 240 / names.length));
   const c = sheet(canvas, Math.round(line * names.length + 34));
@@ -80,7 +80,7 @@ function drawUnits(canvas, run, unit, palette) {
   g.fillText("share of open gates", room + wide / 2, 4 + line * names.length + 14);
 }
 
-function drawOverGamma(canvas, runs, run, gammas, value, dense, label, palette) {
+function drawOverGamma(canvas, runs, run, gammas, value, dense, label) {
   const all = [...runs.map(value), dense];
   const margin = 0.08 * (Math.max(...all) - Math.min(...all)) || 1;
   const y = [Math.min(...all) - margin, Math.max(...all) + margin];
@@ -92,9 +92,8 @@ function drawOverGamma(canvas, runs, run, gammas, value, dense, label, palette) 
 }
 
 function render({ model, el }) {
-  const [runs, dense, palette] = ["runs", "dense", "palette"].map((name) => model.get(name));
-  const root = stage(el, "lambda-paths", PAGE, palette);
-  const find = (selector) => root.querySelector(selector);
+  const [runs, dense] = ["runs", "dense"].map((name) => model.get(name));
+  const { root, find, describe } = stage(el, "lambda-paths", PAGE);
   const gammas = [...new Set(runs.map((run) => run.gamma))];
   const shown = runs.filter((run) => run.scales);
   for (const seed of new Set(shown.map((run) => run.seed))) find(".seed").add(new Option(seed, seed));
@@ -104,10 +103,8 @@ function render({ model, el }) {
   function draw() {
     const [gamma, seed, unit] = [model.get("gamma"), model.get("seed"), find(".unit").value];
     const run = shown.find((one) => one.gamma === gamma && one.seed === seed);
-    find(".gamma").value = gammas.indexOf(gamma);
+    setSlider(find(".gamma"), gammas.indexOf(gamma), gamma, `gamma ${gamma}`);
     find(".seed").value = seed;
-    find("output").textContent = gamma;
-    find(".gamma").setAttribute("aria-valuetext", `gamma ${gamma}`);
 
     const ends = Object.entries(run.scales).map(([name, rows]) => [name, rows[rows.length - 1]]);
     const gates = ends.flatMap(([, row]) => row);
@@ -118,15 +115,15 @@ function render({ model, el }) {
     const warning = closed ? "" : " No gate closed: γ is too small for this training.";
     find("p").textContent = `γ = ${gamma}: ${closed} of ${gates.length} gates closed, ${sizes}.${which}${warning}`;
 
-    drawPaths(find(".paths canvas"), run, unit, palette);
-    drawUnits(find(".units canvas"), run, unit, palette);
-    drawOverGamma(find(".accuracy canvas"), runs, run, gammas, (one) => 100 * one.accuracy, 100 * dense.accuracy, "test accuracy, %", palette);
-    drawOverGamma(find(".macs canvas"), runs, run, gammas, (one) => (100 * one.macs) / dense.macs, 100, "MACs, % of dense", palette);
-    find(".paths canvas").setAttribute("aria-label", `λ of ${gates.length} gates over the epochs at γ = ${gamma}; ${closed} end at zero`);
+    drawPaths(find(".paths canvas"), run, unit);
+    drawUnits(find(".units canvas"), run, unit);
+    drawOverGamma(find(".accuracy canvas"), runs, run, gammas, (one) => 100 * one.accuracy, 100 * dense.accuracy, "test accuracy, %");
+    drawOverGamma(find(".macs canvas"), runs, run, gammas, (one) => (100 * one.macs) / dense.macs, 100, "MACs, % of dense");
+    describe(".paths", `λ of ${gates.length} gates over the epochs at γ = ${gamma}; ${closed} end at zero`);
     const open = ends.map(([name, row]) => `${name} ${row.filter((value) => value !== 0).length} of ${row.length}`);
-    find(".units canvas").setAttribute("aria-label", `Open gates: ${open.join(", ")}`);
-    find(".accuracy canvas").setAttribute("aria-label", `Test accuracy over γ; at γ = ${gamma}: ${(100 * run.accuracy).toFixed(2)} %`);
-    find(".macs canvas").setAttribute("aria-label", `MACs over γ; at γ = ${gamma}: ${((100 * run.macs) / dense.macs).toFixed(1)} % of dense`);
+    describe(".units", `Open gates: ${open.join(", ")}`);
+    describe(".accuracy", `Test accuracy over γ; at γ = ${gamma}: ${(100 * run.accuracy).toFixed(2)} %`);
+    describe(".macs", `MACs over γ; at γ = ${gamma}: ${((100 * run.macs) / dense.macs).toFixed(1)} % of dense`);
   }
 
   const { set, end } = follow(model, ["gamma", "seed"], root, draw);

@@ -1,7 +1,7 @@
 // Perplexity slider: recorded runs of a pruned language model. Everything is here already, so no kernel is needed.
 
 import { sheet } from "./canvas.js";
-import { chart, stage } from "./charts.js";
+import { chart, setSlider, stage } from "./charts.js";
 import { follow } from "./follow.js";
 
 const PAGE = `
@@ -18,7 +18,13 @@ const PAGE = `
 
 const bits = (run) => Math.log2(run.perplexity);
 
-function drawCurves(canvas, runs, pattern, looks, palette) {
+const grouped = (run) => run.pattern.includes(":"); // n:m
+export const place = (run) => [100 * run.sparsity, bits(run)];
+
+/** A method's line: from dense through what is unstructured; n:m stands apart. */
+export const curve = (runs, method) => [runs[0], ...runs.filter((run) => run.method === method && !grouped(run))].map(place);
+
+function drawCurves(canvas, runs, pattern, looks) {
   const all = runs.map(bits);
   const [low, high] = [Math.min(...all), Math.max(...all)];
   const y = [low - 0.06 * (high - low), high + 0.06 * (high - low)];
@@ -29,12 +35,10 @@ function drawCurves(canvas, runs, pattern, looks, palette) {
   const here = 100 * pruned.find((run) => run.pattern === pattern).sparsity;
   c.line([[here, y[0]], [here, y[1]]], palette.muted, { width: 1, alpha: 0.6 });
   for (const [method, [color, shape]] of Object.entries(looks)) {
-    const mine = pruned.filter((run) => run.method === method);
-    const at = (run) => [100 * run.sparsity, bits(run)];
-    c.line([dense, ...mine.filter((run) => !run.pattern.includes(":"))].map(at), color);
-    for (const run of mine) {
+    c.line(curve(runs, method), color);
+    for (const run of pruned.filter((run) => run.method === method)) {
       const now = run.pattern === pattern;
-      c.marker(at(run), color, { shape, size: now ? 6 : 3.5, filled: now || !run.pattern.includes(":") });
+      c.marker(place(run), color, { shape, size: now ? 6 : 3.5, filled: now || !grouped(run) });
     }
   }
 }
@@ -60,9 +64,8 @@ function drawBars(canvas, runs, dense, looks) {
 }
 
 function render({ model, el }) {
-  const [runs, looks, palette] = ["runs", "looks", "palette"].map((name) => model.get(name));
-  const root = stage(el, "perplexity-slider", PAGE, palette);
-  const find = (selector) => root.querySelector(selector);
+  const [runs, looks] = ["runs", "looks"].map((name) => model.get(name));
+  const { root, find, describe } = stage(el, "perplexity-slider", PAGE);
   const patterns = [...new Set(runs.slice(1).map((run) => run.pattern))];
   const slider = find("input");
   slider.max = patterns.length - 1;
@@ -71,9 +74,7 @@ function render({ model, el }) {
   function draw() {
     const pattern = model.get("pattern");
     const here = runs.filter((run) => run.pattern === pattern);
-    slider.value = patterns.indexOf(pattern);
-    slider.setAttribute("aria-valuetext", pattern);
-    find("output").textContent = pattern;
+    setSlider(slider, patterns.indexOf(pattern), pattern);
     const against = find("select").value;
     const base = against ? here.find((run) => run.method === against) : runs[0];
     const told = here.map((run) => {
@@ -84,10 +85,10 @@ function render({ model, el }) {
     });
     find("p").textContent = `${pattern}: ${told.join(", ")}; dense ${runs[0].perplexity.toFixed(2)}.`;
     find(".bars figcaption").textContent = `Perplexity per byte at ${pattern}`;
-    drawCurves(find(".curves canvas"), runs, pattern, looks, palette);
+    drawCurves(find(".curves canvas"), runs, pattern, looks);
     drawBars(find(".bars canvas"), here, runs[0], looks);
-    find(".curves canvas").setAttribute("aria-label", `Bits per byte over sparsity for ${Object.keys(looks).join(", ")}`);
-    find(".bars canvas").setAttribute("aria-label", `Perplexity at ${pattern}: ${told.join(", ")}`);
+    describe(".curves", `Bits per byte over sparsity for ${Object.keys(looks).join(", ")}`);
+    describe(".bars", `Perplexity at ${pattern}: ${told.join(", ")}`);
   }
 
   const { set, end } = follow(model, ["pattern"], root, draw);

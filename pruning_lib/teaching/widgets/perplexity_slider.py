@@ -4,23 +4,18 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import anywidget
 import traitlets
-from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 
 from pruning_lib.checks import check_choice
 from pruning_lib.teaching import palette
-from pruning_lib.teaching.widgets.javascript import bundle, styles
-from pruning_lib.teaching.widgets.still import still_figure
+from pruning_lib.teaching.widgets.javascript import Drawn
 
-COLORS = {"kept": palette.KEPT, "accent": palette.ACCENT, "muted": palette.MUTED}
 NEEDED = ("pattern", "method", "sparsity", "perplexity")
-MARKS = (("circle", "o"), ("square", "s"), ("diamond", "D"), ("triangle", "^"))
+MARKS = ("circle", "square", "diamond", "triangle")
 Runs = Sequence[dict[str, Any]]
 
 
-class PerplexitySlider(anywidget.AnyWidget):
+class PerplexitySlider(Drawn):
     """Bits per byte over sparsity for every method, and the perplexities at the pattern that the slider is at.
 
     Parameters
@@ -34,21 +29,16 @@ class PerplexitySlider(anywidget.AnyWidget):
     perplexities that are not finite and at least 1, and for values not among the runs'.
     """
 
-    _esm = bundle("perplexity_slider.js")
-    _css = styles()
-
     pattern = traitlets.Unicode().tag(sync=True)
     runs = traitlets.List(read_only=True).tag(sync=True)
     looks = traitlets.Dict(read_only=True).tag(sync=True)  # method → [color, marker]
-    palette = traitlets.Dict(COLORS, read_only=True).tag(sync=True)
 
-    def __init__(self, runs: Runs, pattern: str | None = None):
+    def __init__(self, runs: Runs, **shown: str):
         runs = check_runs(runs)
         self._patterns = patterns(runs)
         self.set_trait("runs", [{key: run[key] for key in NEEDED} for run in runs])
-        looks = zip(methods(runs), palette.SERIES, MARKS, strict=False)
-        self.set_trait("looks", {method: [color, mark] for method, color, (mark, _) in looks})
-        super().__init__(pattern=self._patterns[0] if pattern is None else pattern)
+        self.set_trait("looks", dict(zip(methods(runs), zip(palette.SERIES, MARKS, strict=False), strict=False)))
+        super().__init__(**{"pattern": self._patterns[0]} | shown)
 
     @traitlets.validate("pattern")
     def _check(self, proposal: dict):
@@ -82,32 +72,3 @@ def patterns(runs: Runs) -> list[str]:
 
 def methods(runs: Runs) -> list[str]:
     return list(dict.fromkeys(run["method"] for run in runs if run["pattern"] != "dense"))
-
-
-def static_figure(runs: Runs, most: float | None = None) -> Figure:
-    """Perplexity over sparsity for every method, n:m patterns beside it; `most` ends the axis."""
-    runs = check_runs(runs)
-    dense = runs[0]["perplexity"]
-    with still_figure(10, 3.8) as figure:
-        curves, groups = figure.subplots(1, 2, sharey=True, width_ratios=(1.5, 1))
-        of_group = [pattern for pattern in patterns(runs) if ":" in pattern]
-        for method, color, (_, mark) in zip(methods(runs), palette.SERIES, MARKS, strict=False):
-            mine = {run["pattern"]: run for run in runs if run["method"] == method}
-            points = [(0, dense)]
-            points += [(100 * run["sparsity"], run["perplexity"]) for name, run in mine.items() if ":" not in name]
-            curves.plot(*zip(*points, strict=True), color=color, marker=mark, markersize=5, label=method)
-            groups.plot(of_group, [mine[name]["perplexity"] for name in of_group], mark, color=color, label=method)
-        for panel in (curves, groups):
-            panel.axhline(dense, color=palette.MUTED, linestyle="--", linewidth=1, label="dense")
-            panel.spines[["top", "right"]].set_visible(False)
-        curves.set_yscale("log", base=2)
-        highest = most or 1.1 * max(run["perplexity"] for run in runs)
-        curves.set(ylim=(0.9 * dense, highest), xlabel="sparsity, %", ylabel="perplexity per byte")
-        curves.yaxis.set_major_locator(
-            FixedLocator([value for value in (4, 5, 6, 8, 11, 16, 32, 64) if value < highest])
-        )
-        curves.yaxis.set_major_formatter(ScalarFormatter())
-        curves.yaxis.set_minor_locator(NullLocator())
-        groups.set(xlabel="n of every m stay: 50 % each", xlim=(-0.5, len(of_group) - 0.5))
-        curves.legend(frameon=False, fontsize="small")
-    return figure

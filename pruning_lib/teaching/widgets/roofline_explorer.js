@@ -1,6 +1,7 @@
 // Roofline explorer: the bounds of a square layer, dense and 2:4, from the peaks that Python sends. Computed here.
 
-import { chart, short, stage } from "./charts.js";
+import { number } from "./canvas.js";
+import { chart, setSlider, short, stage } from "./charts.js";
 import { follow } from "./follow.js";
 
 const PAGE = `
@@ -34,7 +35,7 @@ export function prediction(table, { gpu, width, tokens, dtype }) {
 
 const KINDS = { dense: { color: "updated", shape: "square", dash: [6, 4] }, sparse: { color: "kept", shape: "circle", dash: [] } };
 
-function drawRoofs(canvas, table, values, result, intensities, palette) {
+function drawRoofs(canvas, table, values, result, intensities) {
   const { bandwidth, peak } = table.gpus[values.gpu];
   const highest = Math.max(...Object.values(table.gpus).flatMap((gpu) => Object.values(gpu.peak).flat())); // one scale for all GPUs
   const c = chart(canvas, 270, { x: intensities, y: [0.2, 2 * highest], log: true, logX: true, xTitle: "FLOP per byte moved", yTitle: "TFLOP/s at most" });
@@ -49,7 +50,7 @@ function drawRoofs(canvas, table, values, result, intensities, palette) {
   });
 }
 
-function drawGain(canvas, table, values, result, palette) {
+function drawGain(canvas, table, values, result) {
   const counts = Array.from({ length: 57 }, (_, k) => 2 ** (k / 4));
   const c = chart(canvas, 270, { x: [1, 2 ** 14], y: [0.9, 2.15], logX: true, xTitle: "tokens", yTitle: "speed-up at most" });
   c.line([[1, 1], [2 ** 14, 1]], palette.muted, { width: 1, dash: [2, 3] });
@@ -61,9 +62,8 @@ function drawGain(canvas, table, values, result, palette) {
 const time = (seconds) => (seconds < 1e-3 ? `${short(1e6 * seconds)} µs` : `${short(1e3 * seconds)} ms`);
 
 function render({ model, el }) {
-  const [table, limits, intensities, palette] = ["table", "limits", "intensities", "palette"].map((name) => model.get(name));
-  const root = stage(el, "roofline-explorer", PAGE, palette);
-  const find = (selector) => root.querySelector(selector);
+  const [table, limits, intensities] = ["table", "limits", "intensities"].map((name) => model.get(name));
+  const { root, find, describe } = stage(el, "roofline-explorer", PAGE);
   const names = ["gpu", "width", "tokens", "dtype"];
   for (const name of Object.keys(limits)) [find(`.${name}`).min, find(`.${name}`).max] = limits[name].map(Math.log2); // a step doubles
   for (const name of ["gpu", "dtype"]) for (const key of Object.keys(table[`${name}s`])) find(`.${name}`).add(new Option(key, key));
@@ -71,21 +71,16 @@ function render({ model, el }) {
   function draw() {
     const values = Object.fromEntries(names.map((name) => [name, model.get(name)]));
     const result = prediction(table, values);
-    for (const name of names) {
-      const value = values[name];
-      find(`.${name}`).value = name in limits ? Math.log2(value) : value;
-      if (!(name in limits)) continue;
-      find(`.${name} + output`).textContent = value.toLocaleString("en-US");
-      find(`.${name}`).setAttribute("aria-valuetext", value.toLocaleString("en-US"));
-    }
+    for (const name of ["gpu", "dtype"]) find(`.${name}`).value = values[name];
+    for (const name of Object.keys(limits)) setSlider(find(`.${name}`), Math.log2(values[name]), number(values[name]));
     const { dense, sparse, speedUp } = result;
     const words = (one) => `${time(one.seconds)} (bound by ${one.bound === "memory" ? "memory" : "computing"}, ${short(one.intensity)} FLOP per byte)`;
     const promise = `2:4 can be at most ${speedUp.toFixed(2)} times as fast`;
     find("p").textContent = `At least: dense ${words(dense)}, 2:4 ${words(sparse)}. ${promise}. A bound, not a forecast: a kernel may be far slower.`;
-    drawRoofs(find(".roofs canvas"), table, values, result, intensities, palette);
-    drawGain(find(".gain canvas"), table, values, result, palette);
-    find(".roofs canvas").setAttribute("aria-label", `Rooflines of ${values.gpu}: dense at ${short(dense.intensity)} FLOP per byte bound by ${dense.bound}, 2:4 at ${short(sparse.intensity)} bound by ${sparse.bound}`);
-    find(".gain canvas").setAttribute("aria-label", `Speed-up over the number of tokens; at ${values.tokens} tokens ${promise}`);
+    drawRoofs(find(".roofs canvas"), table, values, result, intensities);
+    drawGain(find(".gain canvas"), table, values, result);
+    describe(".roofs", `Rooflines of ${values.gpu}: dense at ${short(dense.intensity)} FLOP per byte bound by ${dense.bound}, 2:4 at ${short(sparse.intensity)} bound by ${sparse.bound}`);
+    describe(".gain", `Speed-up over the number of tokens; at ${values.tokens} tokens ${promise}`);
   }
 
   const { set, end } = follow(model, names, root, draw);

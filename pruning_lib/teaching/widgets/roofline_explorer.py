@@ -2,20 +2,14 @@
 
 from typing import NamedTuple
 
-import anywidget
 import torch
 import traitlets
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from pruning_lib.acceleration import two_four
 from pruning_lib.acceleration.two_four import GPUS, Roofline
 from pruning_lib.checks import check_choice
-from pruning_lib.teaching import palette
-from pruning_lib.teaching.widgets.javascript import bundle, styles
-from pruning_lib.teaching.widgets.still import still_figure
+from pruning_lib.teaching.widgets.javascript import Drawn
 
-COLORS = {"kept": palette.KEPT, "updated": palette.UPDATED, "accent": palette.ACCENT, "muted": palette.MUTED}
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "int8": torch.int8, "float32 (TF32)": torch.float32}
 LIMITS = {"width": (256, 32768), "tokens": (1, 16384)}
 INTENSITIES = (0.3, 30000.0)  # the shown part of the horizontal axis, FLOP per byte
@@ -69,7 +63,7 @@ def table() -> dict[str, dict]:
     return {"gpus": gpus, "dtypes": dtypes}
 
 
-class RooflineExplorer(anywidget.AnyWidget):
+class RooflineExplorer(Drawn):
     """Move width, tokens, GPU and dtype: both rooflines, where the layer stands under them, the speed-up they allow.
 
     Parameters
@@ -82,26 +76,13 @@ class RooflineExplorer(anywidget.AnyWidget):
     `prediction` of the four: a bound from published peaks, not a forecast.
     """
 
-    _esm = bundle("roofline_explorer.js")
-    _css = styles()
-
-    gpu = traitlets.Unicode().tag(sync=True)
-    width = traitlets.Int().tag(sync=True)
-    tokens = traitlets.Int().tag(sync=True)
-    dtype = traitlets.Unicode().tag(sync=True)
+    gpu = traitlets.Unicode(START["gpu"]).tag(sync=True)
+    width = traitlets.Int(START["width"]).tag(sync=True)
+    tokens = traitlets.Int(START["tokens"]).tag(sync=True)
+    dtype = traitlets.Unicode(START["dtype"]).tag(sync=True)
     table = traitlets.Dict(table(), read_only=True).tag(sync=True)
     limits = traitlets.Dict(LIMITS, read_only=True).tag(sync=True)
     intensities = traitlets.List(list(INTENSITIES), read_only=True).tag(sync=True)
-    palette = traitlets.Dict(COLORS, read_only=True).tag(sync=True)
-
-    def __init__(
-        self,
-        gpu: str = START["gpu"],
-        width: int = START["width"],
-        tokens: int = START["tokens"],
-        dtype: str = START["dtype"],
-    ):
-        super().__init__(gpu=gpu, width=width, tokens=tokens, dtype=dtype)
 
     @traitlets.validate("gpu", "width", "tokens", "dtype")
     def _check(self, proposal: dict):
@@ -110,42 +91,3 @@ class RooflineExplorer(anywidget.AnyWidget):
     def prediction(self) -> Prediction:
         """What the widget shows now."""
         return prediction(self.gpu, self.width, self.tokens, self.dtype)
-
-
-def static_figure(
-    gpu: str = START["gpu"], width: int = START["width"], tokens: int = START["tokens"], dtype: str = START["dtype"]
-) -> Figure:
-    """Both panels of `RooflineExplorer` as a still figure; arguments and errors as there."""
-    result = prediction(gpu, width, tokens, dtype)
-    with still_figure(10, 4) as figure:
-        axes = figure.subplot_mosaic("RS", width_ratios=(1.2, 1))
-        draw_roofs(axes["R"], gpu, dtype, result)
-        draw_speed_up(axes["S"], gpu, width, tokens, dtype)
-        figure.suptitle(f"{gpu}, {dtype}, {width} × {width}, {tokens} tokens", fontsize="medium")
-    return figure
-
-
-def draw_roofs(panel: Axes, gpu: str, dtype: str, result: Prediction) -> None:
-    """Attainable TFLOP/s over FLOP per byte for dense and 2:4, and the layer as a point under each."""
-    card, at = GPUS[gpu], torch.logspace(*(torch.tensor(INTENSITIES).log10().tolist()), 200)
-    looks = (("dense", result.dense, palette.UPDATED, "s", "--"), ("2:4", result.sparse, palette.KEPT, "o", "-"))
-    for name, one, color, mark, line in looks:
-        peak = card.peak(DTYPES[dtype], name == "2:4")
-        panel.loglog(at, (at * card.bandwidth).clamp_max(peak), color=color, linestyle=line)
-        reached = one.flop / one.seconds / 1e12
-        panel.loglog(one.intensity, reached, mark, color=color, markersize=8, label=f"{name}: bound by {one.bound}")
-    panel.set(xlabel="FLOP per byte moved", ylabel="TFLOP/s at most (zeros counted)")
-    panel.legend(fontsize="small", frameon=False, loc="lower right")
-
-
-def draw_speed_up(panel: Axes, gpu: str, width: int, tokens: int, dtype: str) -> None:
-    """The largest possible speed-up over the number of tokens."""
-    counts = [2**k for k in range(15)]
-    panel.semilogx(
-        counts, [prediction(gpu, width, n, dtype).speed_up for n in counts], color=palette.KEPT, base=2, marker="."
-    )
-    here = prediction(gpu, width, tokens, dtype).speed_up
-    panel.plot(tokens, here, "D", color=palette.ACCENT, markersize=8, label=f"{tokens} tokens: at most {here:.2f}×")
-    panel.axhline(1, color=palette.MUTED, linewidth=1, linestyle=":")
-    panel.set(xlabel="tokens", ylabel="speed-up of 2:4 at most, ×", ylim=(0.9, 2.15))
-    panel.legend(fontsize="small", frameon=False, loc="lower right")

@@ -1,6 +1,6 @@
 // What the SparseGPT stepper draws: weights, inverses or the factor, errors.
 
-import { sheet } from "./canvas.js";
+import { sheet, stroke } from "./canvas.js";
 import { chart } from "./charts.js";
 
 const STYLES = { exact: ["kept", "circle", []], synchronized: ["updated", "square", []], cholesky: ["good", "diamond", [2, 4]] };
@@ -26,32 +26,43 @@ function box(g, left, top, width, height, { fill, alpha = 1, line, thick = 1, da
   g.setLineDash([]);
 }
 
+const setFont = (g, size, bold) => (g.font = g.font.replace(/^(bold )?[\d.]+px/, `${bold ? "bold " : ""}${size}px`));
+
 function write({ g, ink }, text, left, top, { size = 13, bold = false, align = "center", color = ink } = {}) {
-  g.font = g.font.replace(/^(bold )?[\d.]+px/, `${bold ? "bold " : ""}${size}px`);
+  setFont(g, size, bold);
   Object.assign(g, { fillStyle: color, textAlign: align, textBaseline: "middle" });
   g.fillText(text, left, top);
 }
 
+/** The lines of a text that is as wide as the sheet at most. */
+function wrapped({ g, width }, text) {
+  setFont(g, 13);
+  const lines = [""];
+  for (const word of text.split(" ")) {
+    const longer = `${lines.at(-1)} ${word}`.trim();
+    if (g.measureText(longer).width <= width) lines[lines.length - 1] = longer;
+    else lines.push(word);
+  }
+  return lines;
+}
+
 /** For what is only a place: as in the palette, but dim on a dark page. */
-const thinLine = ({ dark }, { pruned }) => (dark ? `${pruned}50` : pruned);
+const thinLine = ({ dark }) => (dark ? `${palette.pruned}50` : palette.pruned);
 
 /** A line over or under some columns, with what they are. */
 function bracket(c, left, right, y, turn, text, color, bold) {
-  Object.assign(c.g, { strokeStyle: color, lineWidth: 2 });
-  c.g.beginPath();
-  for (const [px, py] of [[left, y + 5 * turn], [left, y], [right, y], [right, y + 5 * turn]]) c.g.lineTo(px, py);
-  c.g.stroke();
+  stroke(c.g, [[left, y + 5 * turn], [left, y], [right, y], [right, y + 5 * turn]], color);
   write(c, text, (left + right) / 2, y - 10 * turn, { bold });
 }
 
-export function drawWeights(canvas, before, state, scale, form, maskBlock, palette) {
+export function drawWeights(canvas, before, state, scale, form, maskBlock) {
   const [rows, columns] = [state.weight.length, state.weight[0].length];
   const [left, top, high, pitch] = [46, 56, 42, 57];
   const c = sheet(canvas, top + rows * pitch + 28);
   const { g, width } = c;
   const wide = Math.min(66, (width - left - 4) / columns);
   const [size, small] = [Math.min(15, wide / 3.9), Math.min(12, wide / 4.8)];
-  const thin = thinLine(c, palette);
+  const thin = thinLine(c);
   const center = (column) => left + (column + 0.5) * wide;
   const current = form === "exact" ? -1 : (state.columns[0] ?? -1);
   const from = Math.max(current, 0);
@@ -86,36 +97,28 @@ export function drawWeights(canvas, before, state, scale, form, maskBlock, palet
       if (mark === "now") {
         write(c, fixed(old), middle, y + high * 0.33, { size });
         const half = g.measureText(fixed(old)).width / 2;
-        Object.assign(g, { strokeStyle: palette.accent, lineWidth: 2 });
-        g.beginPath();
-        g.moveTo(middle - half, y + high * 0.33 + 6);
-        g.lineTo(middle + half, y + high * 0.33 - 6);
-        g.stroke();
+        stroke(g, [[middle - half, y + high * 0.33 + 6], [middle + half, y + high * 0.33 - 6]], palette.accent);
         write(c, "→ 0", middle, y + high * 0.74, { size: small });
       } else if (mark === "moved") {
         write(c, fixed(value), middle, y + high * 0.33, { size });
         write(c, signed(value - old), middle + 5, y + high * 0.74, { size: small });
         g.beginPath();
         g.arc(middle - g.measureText(signed(value - old)).width / 2 - 1, y + high * 0.74, 3, 0, 2 * Math.PI);
-        Object.assign(g, { fillStyle: palette.updated });
+        g.fillStyle = palette.updated;
         g.fill();
       } else if (mark !== "pruned") write(c, fixed(value), middle, y + high / 2, { size });
     });
     const [source, targets] = [marks.indexOf("now"), [...marks.keys()].filter((k) => marks[k] === "moved")];
-    if (source >= 0 && targets.length) drawArrows(g, center, source, targets, y + high, palette);
+    if (source >= 0 && targets.length) drawArrows(g, center, source, targets, y + high);
   });
 }
 
 /** From the error of the weight that goes to those that make up for it. */
-function drawArrows(g, center, source, targets, y, palette) {
+function drawArrows(g, center, source, targets, y) {
   const ends = [source, ...targets].map(center);
-  Object.assign(g, { strokeStyle: palette.updated, fillStyle: palette.updated, lineWidth: 2 });
-  g.beginPath();
-  g.moveTo(center(source), y);
-  g.lineTo(center(source), y + 9);
-  g.moveTo(Math.min(...ends), y + 9);
-  g.lineTo(Math.max(...ends), y + 9);
-  g.stroke();
+  stroke(g, [[center(source), y], [center(source), y + 9]], palette.updated);
+  stroke(g, [[Math.min(...ends), y + 9], [Math.max(...ends), y + 9]], palette.updated);
+  g.fillStyle = palette.updated;
   for (const k of targets) {
     g.beginPath();
     g.moveTo(center(k) - 4.5, y + 8.5);
@@ -126,14 +129,14 @@ function drawArrows(g, center, source, targets, y, palette) {
 }
 
 /** (H_{U_j})⁻¹ as it shrinks, or the factor that stays, and below them what step j takes from each. */
-export function drawShared(canvas, height, state, same, form, palette) {
+export function drawShared(canvas, height, state, same, form) {
   const c = sheet(canvas, height);
   const [{ g, width }, matrix, from] = [c, state.inverses[0], state.columns[0] ?? 0];
   const n = matrix.length;
   const left = 30;
   const wide = Math.min(54, (width - left - 2) / n);
   const high = Math.min(36, (height - 142) / n);
-  const [size, thin] = [Math.min(14, wide / 3.7), thinLine(c, palette)];
+  const [size, thin] = [Math.min(14, wide / 3.7), thinLine(c)];
   const [started, factor, scale] = [state.columns.length > 0, form === "cholesky", largest(state.inverses)];
   const cell = (row, k, y, value, style) => {
     box(g, left + k * wide + 1, y + 1, wide - 2, (row < 0 ? 26 : high) - 2, style);
@@ -168,12 +171,16 @@ export function drawShared(canvas, height, state, same, form, palette) {
 }
 
 /** One small inverse for each row of W: squares only, the darker the larger. */
-export function drawPerRow(canvas, height, state, palette) {
+export function drawPerRow(canvas, height, state) {
   const c = sheet(canvas, height);
   const [rows, scale] = [state.inverses.length, largest(state.inverses)];
   const across = rows <= 4 ? 2 : rows <= 6 ? 3 : 4;
   const down = Math.ceil(rows / across);
-  const side = Math.min((c.width - 14 * (across - 1)) / across, (height - 66) / down - 34);
+  const notes = state.columns.length
+    ? ["orange: row q, the correction of that row; red: [H⁻¹]_qq, its price", "after the step row and column q go: other rows, other inverses"]
+    : ["all alike still: no row has lost a weight"];
+  const lines = notes.flatMap((text) => wrapped(c, text));
+  const side = Math.min((c.width - 14 * (across - 1)) / across, (height - 26 - 20 * Math.max(2, lines.length)) / down - 34);
   state.inverses.forEach((inverse, i) => {
     const [left, top] = [(i % across) * (side + 14), Math.floor(i / across) * (side + 38) + 24];
     const unit = side / inverse.length;
@@ -186,18 +193,15 @@ export function drawPerRow(canvas, height, state, palette) {
         box(c.g, left + b * unit + 0.5, top + a * unit + 0.5, unit - 1, unit - 1, fill);
       }),
     );
-    box(c.g, left, top, side, side, { line: thinLine(c, palette) });
+    box(c.g, left, top, side, side, { line: thinLine(c) });
     if (q === undefined) return;
     box(c.g, left, top + q * unit, side, unit, { line: palette.updated, thick: 2.5 });
     box(c.g, left + q * unit, top + q * unit, unit, unit, { line: palette.accent, thick: 2.5 });
   });
-  const notes = state.columns.length
-    ? ["orange: row q, the correction of that row; red: [H⁻¹]_qq, its price", "after the step row and column q go: other rows, other inverses"]
-    : ["all alike still: no row has lost a weight"];
-  notes.forEach((text, k) => write(c, text, 0, down * (side + 38) + 10 + 20 * k, { align: "left" }));
+  lines.forEach((text, k) => write(c, text, 0, down * (side + 38) + 10 + 20 * k, { align: "left" }));
 }
 
-export function drawErrors(canvas, states, reached, palette) {
+export function drawErrors(canvas, states, reached) {
   const ends = Object.values(states).map((form) => form[form.length - 1]);
   const [total, most] = [pruned(ends[0]), Math.max(...ends.map(({ error }) => error))];
   const c = chart(canvas, 200, { x: [0, 1.03 * (total || 1)], y: [0, 1.08 * (most || 1)], xTitle: "weights pruned (above: how many)", yTitle: "error tr(ΔHΔᵀ)" });

@@ -58,9 +58,8 @@ function story(form, state, step, last, maskBlock, same) {
 }
 
 function render({ model, el }) {
-  const [states, maskBlock, palette] = ["states", "mask_block", "palette"].map((name) => model.get(name));
-  const root = stage(el, "sparsegpt-stepper", PAGE, palette);
-  const find = (selector) => root.querySelector(selector);
+  const [states, maskBlock] = ["states", "mask_block"].map((name) => model.get(name));
+  const { root, find, describe } = stage(el, "sparsegpt-stepper", PAGE);
   const scale = largest(Object.values(states).flatMap((form) => form.map(({ weight }) => weight))) || 1;
   const last = () => states[model.get("form")].length - 1;
   const shown = () => Math.min(model.get("step"), last()); // the exact form has fewer steps
@@ -80,11 +79,11 @@ function render({ model, el }) {
     const same = { B: states.synchronized[form === "exact" ? 0 : step].inverses[0], U: states.cholesky[0].inverses[0] };
     find("p").textContent = story(form, state, step, last(), maskBlock, same);
 
-    drawWeights(find(".weights canvas"), before, state, scale, form, maskBlock, palette);
+    drawWeights(find(".weights canvas"), before, state, scale, form, maskBlock);
     const height = find(".weights canvas").clientHeight;
-    if (form === "exact") drawPerRow(find(".inverse canvas"), height, state, palette);
-    else drawShared(find(".inverse canvas"), height, state, same, form, palette);
-    drawErrors(find(".errors canvas"), states, reached, palette);
+    if (form === "exact") drawPerRow(find(".inverse canvas"), height, state);
+    else drawShared(find(".inverse canvas"), height, state, same, form);
+    drawErrors(find(".errors canvas"), states, reached);
     const j = below((state.columns[0] ?? 0) + 1);
     const title = { exact: "H⁻¹ of each row, each its own: empty = gone", synchronized: `One (H_U${j})⁻¹ for all rows, updated after each column`, cholesky: "Factor U of H⁻¹: computed once, never updated" };
     find(".inverse figcaption").textContent = title[form];
@@ -97,9 +96,9 @@ function render({ model, el }) {
         return `<tr${other === form ? ' aria-current="true"' : ""}><th scope="row">${NAMES[other]}</th><td>${held[other]}</td><td>${updates}</td><td>${entries}</td></tr>`;
       })
       .join("");
-    find(".weights canvas").setAttribute("aria-label", `Weights after step ${step}, ${done} of ${state.marks.flat().length} pruned. ` + state.weight.map((row, i) => `Row ${i + 1}: ${row.map((value, k) => (gone(state.marks[i][k]) ? state.marks[i][k] : fixed(value) + (state.marks[i][k] === "kept" ? "" : ` ${state.marks[i][k]}`))).join(", ")}`).join(". "));
-    find(".inverse canvas").setAttribute("aria-label", `${title[form]}. ${form === "exact" ? "" : `What step ${step} takes from it: ${same.B[state.columns[0] ?? 0].slice(state.columns[0] ?? 0).map(fixed).join(", ")}`}`);
-    find(".errors canvas").setAttribute("aria-label", `Error (weights pruned): ${Object.keys(NAMES).map((other) => `${NAMES[other]} ${error(other)}`).join(", ")}`);
+    describe(".weights", `Weights after step ${step}, ${done} of ${state.marks.flat().length} pruned. ` + state.weight.map((row, i) => `Row ${i + 1}: ${row.map((value, k) => (gone(state.marks[i][k]) ? state.marks[i][k] : fixed(value) + (state.marks[i][k] === "kept" ? "" : ` ${state.marks[i][k]}`))).join(", ")}`).join(". "));
+    describe(".inverse", `${title[form]}. ${form === "exact" ? "" : `What step ${step} takes from it: ${same.B[state.columns[0] ?? 0].slice(state.columns[0] ?? 0).map(fixed).join(", ")}`}`);
+    describe(".errors", `Error (weights pruned): ${Object.keys(NAMES).map((other) => `${NAMES[other]} ${error(other)}`).join(", ")}`);
   }
 
   const { set, end } = follow(model, ["form", "step"], root, draw);

@@ -1,15 +1,28 @@
 // Sparsity explorer, drawn as fast as the slider moves: the choice is made here, so no message to a kernel is waited for.
 // The page only has to give a model with get, set, on and save_changes; without a kernel a small stub will do.
 
-import { axisTitles, compact, number, percent, rgb, sheet, tick, ticks } from "./canvas.js";
-import { stage } from "./charts.js";
+import { axisTitles, compact, number, percent, rgb, sheet, stroke, tick, ticks } from "./canvas.js";
+import { setSlider, stage } from "./charts.js";
 import { follow } from "./follow.js";
 import { chooser, parseNOfM, unpack } from "./sparsity_choice.js";
 
 const SMALLEST_CELL = 2; // CSS pixels; below that several weights share a cell
 
+/** Share of the weights kept in each block of the 2-D view, row by row; blocks at the far edges may be smaller. */
+export function keptShares(layer, keep, block) {
+  const [rows, cols] = [Math.ceil(layer.rows / block[0]), Math.ceil(layer.cols / block[1])];
+  const shares = new Float64Array(rows * cols);
+  const across = Uint16Array.from({ length: layer.cols }, (_, col) => Math.floor(col / block[1]));
+  for (let row = 0, i = 0; row < layer.rows; row++) {
+    const start = Math.floor(row / block[0]) * cols;
+    for (let col = 0; col < layer.cols; col++, i++) shares[start + across[col]] += keep[i];
+  }
+  const size = (place, k, total) => Math.min(block[k], total - place * block[k]);
+  return shares.map((count, cell) => count / (size(Math.floor(cell / cols), 0, layer.rows) * size(cell % cols, 1, layer.cols)));
+}
+
 /** Draws the 2-D view, one cell per weight or per block of weights, and returns the block's size. */
-function drawMatrix(canvas, layer, keep, palette) {
+function drawMatrix(canvas, layer, keep) {
   const width = canvas.parentElement.clientWidth;
   const ratio = window.devicePixelRatio || 1;
   const room = { left: 52, top: 8, width: width - 62, height: Math.max(200, Math.min(360, 0.8 * width)) };
@@ -27,25 +40,16 @@ function drawMatrix(canvas, layer, keep, palette) {
   const { g } = paper;
   const faintest = paper.dark ? 0.55 : 0.3; // a kept weight near zero is still not an empty cell
 
-  const kept = new Uint32Array(rows * cols);
-  const across = Uint16Array.from({ length: layer.cols }, (_, col) => Math.floor(col / block[1]));
-  for (let row = 0, i = 0; row < layer.rows; row++) {
-    const start = Math.floor(row / block[0]) * cols;
-    for (let col = 0; col < layer.cols; col++, i++) kept[start + across[col]] += keep[i];
-  }
+  const kept = keptShares(layer, keep, block);
   const image = new ImageData(cols, rows);
-  const [positive, negative] = [rgb(palette.kept), rgb(palette.negative)];
-  for (let row = 0, cell = 0; row < rows; row++) {
-    const high = Math.min(block[0], layer.rows - row * block[0]); // blocks at the far edges may be smaller
-    for (let col = 0; col < cols; col++, cell++) {
-      if (!kept[cell]) continue;
-      const size = high * Math.min(block[1], layer.cols - col * block[1]);
-      const depth = plain ? Math.abs(layer.values[cell]) / (layer.largest || 1) : kept[cell] / size;
-      const color = plain && layer.values[cell] < 0 ? negative : positive;
-      for (let part = 0; part < 3; part++) image.data[4 * cell + part] = color[part];
-      image.data[4 * cell + 3] = Math.round(255 * (faintest + (1 - faintest) * depth));
-    }
-  }
+  const [positive, negative] = [rgb(palette.kept), rgb(palette.accent)];
+  kept.forEach((share, cell) => {
+    if (!share) return;
+    const depth = plain ? Math.abs(layer.values[cell]) / (layer.largest || 1) : share;
+    const color = plain && layer.values[cell] < 0 ? negative : positive;
+    for (let part = 0; part < 3; part++) image.data[4 * cell + part] = color[part];
+    image.data[4 * cell + 3] = Math.round(255 * (faintest + (1 - faintest) * depth));
+  });
   const small = new OffscreenCanvas(cols, rows);
   small.getContext("2d").putImageData(image, 0, 0);
   g.imageSmoothingEnabled = false;
@@ -73,7 +77,7 @@ function drawMatrix(canvas, layer, keep, palette) {
   return block;
 }
 
-function drawHistogram(canvas, layer, keep, threshold, quantity, palette) {
+function drawHistogram(canvas, layer, keep, threshold, quantity) {
   const paper = sheet(canvas, 190);
   const { g } = paper;
   const box = { left: 68, top: 16, width: paper.width - 80, height: 190 - 16 - 40 };
@@ -101,20 +105,13 @@ function drawHistogram(canvas, layer, keep, threshold, quantity, palette) {
   for (const value of ticks(low, high, Math.max(2, box.width / 80))) tick(paper, x(value), y(0) + 1, compact(value), "below");
   for (const count of ticks(0, most, 4).filter(Number.isInteger)) tick(paper, box.left - 2, y(count), number(count), "left");
   if (threshold !== null) {
-    g.strokeStyle = palette.negative;
-    g.setLineDash([5, 3]);
-    for (const at of layer.signed ? [-threshold, threshold] : [threshold]) {
-      g.beginPath();
-      g.moveTo(x(at), box.top - 4);
-      g.lineTo(x(at), y(0));
-      g.stroke();
-    }
-    g.setLineDash([]);
+    for (const at of layer.signed ? [-threshold, threshold] : [threshold])
+      stroke(g, [[x(at), box.top - 4], [x(at), y(0)]], palette.accent, { width: 1, dash: [5, 3] });
   }
   axisTitles(paper, box, quantity, "number of weights");
 }
 
-function drawBars(canvas, layers, choice, shown, palette) {
+function drawBars(canvas, layers, choice, shown) {
   const line = 22;
   const paper = sheet(canvas, line * layers.length + 46);
   const { g, ink } = paper;
@@ -163,9 +160,7 @@ const PAGE = `
   </div>`;
 
 function render({ model, el }) {
-  const palette = model.get("palette");
-  const root = stage(el, "sparsity-explorer", PAGE, palette);
-  const find = (selector) => root.querySelector(selector);
+  const { root, find, describe } = stage(el, "sparsity-explorer", PAGE);
 
   const structures = model.get("structures");
   const layers = unpack(model.get("layers"), model.get("values"));
@@ -175,7 +170,6 @@ function render({ model, el }) {
   }
   const choose = chooser(layers);
   const controls = Object.fromEntries(["layer", "structure", "scope", "sparsity"].map((name) => [name, find(`.${name}`)]));
-  const output = find("output");
   const note = find(".note");
   note.id = `note-${Math.random().toString(36).slice(2)}`;
   for (const control of Object.values(controls)) control.setAttribute("aria-describedby", note.id);
@@ -211,9 +205,7 @@ function render({ model, el }) {
     controls.scope.disabled = structure !== "unstructured";
     const target = m ? 1 - n / m : sparsity;
     controls.sparsity.disabled = Boolean(m);
-    controls.sparsity.value = 100 * target;
-    output.textContent = `${compact(100 * target)} %`;
-    controls.sparsity.setAttribute("aria-valuetext", output.textContent);
+    setSlider(controls.sparsity, 100 * target, `${compact(100 * target)} %`);
     note.textContent = notes(layer, structure, scope);
 
     const count = (some, all) => `kept ${number(some)} of ${number(all)}, sparsity ${percent(1 - some / all)}`;
@@ -222,10 +214,10 @@ function render({ model, el }) {
       `${layer.name}: ${count(kept, layer.total)}.` +
       (layers.length > 1 ? ` All ${layers.length} layers: ${count(keptAll, total)}.` : "");
 
-    const block = drawMatrix(find(".matrix canvas"), layer, keep, palette);
+    const block = drawMatrix(find(".matrix canvas"), layer, keep);
     const quantity = model.get("quantity");
-    drawHistogram(find(".histogram canvas"), layer, keep, threshold, quantity, palette);
-    drawBars(find(".bars canvas"), layers, choice, layer, palette);
+    drawHistogram(find(".histogram canvas"), layer, keep, threshold, quantity);
+    drawBars(find(".bars canvas"), layers, choice, layer);
     find(".matrix figcaption").innerHTML =
       block[0] * block[1] === 1
         ? `<i class="kept"></i> positive, <i class="negative"></i> negative, the stronger the larger; <i class="pruned"></i> pruned: left empty`
@@ -235,8 +227,8 @@ function render({ model, el }) {
       (threshold !== null ? `; <i class="threshold"></i> threshold: |${quantity}| = ${compact(threshold)}` : "") +
       (structure !== "unstructured" ? "; chosen by group, so no single threshold" : "");
     const what = `${layer.name}, ${structures[structure]}: ${count(kept, layer.total)}`;
-    find(".matrix canvas").setAttribute("aria-label", `Matrix of weights of ${what}; pruned weights are empty cells`);
-    find(".histogram canvas").setAttribute("aria-label", `Histogram of the ${quantity} of ${what}`);
+    describe(".matrix", `Matrix of weights of ${what}; pruned weights are empty cells`);
+    describe(".histogram", `Histogram of the ${quantity} of ${what}`);
     find(".bars canvas").setAttribute(
       "aria-label",
       `Sparsity of each layer: ${layers.map((l, i) => `${l.name} ${percent(1 - choice[i].kept / l.total)}`).join(", ")}`

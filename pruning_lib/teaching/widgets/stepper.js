@@ -1,5 +1,7 @@
 // Steps forth and back: four buttons, a slider and a film. What the steps are, the widget knows.
 
+import { setSlider } from "./charts.js";
+
 export const STEP_BUTTONS = `
   <span role="group" aria-label="Steps">
     <button class="start" aria-label="To the start">start</button>
@@ -19,9 +21,7 @@ export function stepper(root, slider, { at, last, go, word, pause }) {
   function show() {
     const words = `${at()} of ${last()}`;
     slider.max = last();
-    slider.value = at();
-    slider.setAttribute("aria-valuetext", `${word} ${words}`);
-    slider.nextElementSibling.textContent = words;
+    setSlider(slider, at(), words, `${word} ${words}`);
     const { activeElement } = document;
     button("start").disabled = button("back").disabled = at() === 0;
     button("next").disabled = at() === last();

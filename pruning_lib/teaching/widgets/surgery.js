@@ -1,6 +1,6 @@
 // Surgery: two weights and a quadratic error. All is computed here, so that the sliders need no kernel.
 
-import { chart, short, stage } from "./charts.js";
+import { chart, setSlider, short, stage } from "./charts.js";
 import { follow } from "./follow.js";
 
 const PAGE = `
@@ -69,7 +69,7 @@ export function ellipse(values, error) {
   });
 }
 
-function drawPlane(canvas, values, result, palette) {
+function drawPlane(canvas, values, result) {
   const size = canvas.parentElement.clientWidth;
   const height = Math.max(300, Math.min(460, size));
   const half = Math.max(2.4, ...Object.values(result).flatMap(({ point }) => point.map((x) => 1.15 * Math.abs(x))));
@@ -94,31 +94,22 @@ function drawPlane(canvas, values, result, palette) {
   c.marker(start, palette.good, { shape: "diamond", size: 6, filled: false });
 }
 
-/** A bar from zero with lines of text on top; `filled` or only its outline. */
-function bar(c, at, width, value, texts, color, filled = true) {
-  const { g, X, Y, ink } = c;
-  const [left, top, wide, high] = [X(at - width / 2), Y(value), X(width) - X(0), Y(0) - Y(value)];
-  Object.assign(g, { fillStyle: color, strokeStyle: color, lineWidth: 2 });
-  if (filled) g.fillRect(left, top, wide, high);
-  g.strokeRect(left + 1, top, wide - 2, high);
-  Object.assign(g, { fillStyle: ink, textAlign: "center", textBaseline: "alphabetic" });
-  texts.forEach((text, k) => g.fillText(text, X(at), top - 5 - 14 * (texts.length - 1 - k)));
-}
-
-function drawErrors(canvas, result, palette) {
+function drawErrors(canvas, result) {
   const names = Object.keys(MARKS);
   const top = 1.2 * Math.max(...names.map((name) => result[name].error)) || 1;
   const c = chart(canvas, 190, { x: [-0.6, 2.6], y: [0, top], names, xTitle: "", yTitle: "E" });
-  names.forEach((name, k) => bar(c, k, 0.6, result[name].error, [short(result[name].error)], palette[MARKS[name].color]));
+  names.forEach((name, k) => c.bar(k, 0.6, result[name].error, palette[MARKS[name].color], { texts: [short(result[name].error)] }));
 }
 
-function drawScores(canvas, result, palette) {
+function drawScores(canvas, result) {
   const names = ["magnitude |w|", "OBD ½hw²", "OBS ½w²/[H⁻¹]"];
   const c = chart(canvas, 210, { x: [-0.6, 2.6], y: [0, 1.35], names, xTitle: "", yTitle: "share of the larger" });
   Object.entries(MARKS).forEach(([name, { color }], k) => {
     const { scores, deleted } = result[name];
     const largest = Math.max(...scores) || 1;
-    scores.forEach((score, q) => bar(c, k + 0.42 * q - 0.21, 0.34, score / largest, [WEIGHTS[q], short(score)], palette[color], q === deleted));
+    scores.forEach((score, q) =>
+      c.bar(k + 0.42 * q - 0.21, 0.34, score / largest, palette[color], { texts: [WEIGHTS[q], short(score)], filled: q === deleted }),
+    );
   });
 }
 
@@ -135,9 +126,8 @@ function sentences(values, result) {
 }
 
 function render({ model, el }) {
-  const [limits, presets, palette] = ["limits", "presets", "palette"].map((name) => model.get(name));
-  const root = stage(el, "surgery", PAGE, palette);
-  const find = (selector) => root.querySelector(selector);
+  const [limits, presets] = ["limits", "presets"].map((name) => model.get(name));
+  const { root, find, describe } = stage(el, "surgery", PAGE);
   const names = Object.keys(limits);
   const toSlider = (name, value) => (name === "ratio" ? Math.log2(value) : value); // equal steps are equal factors
   for (const name of names) [find(`.${name}`).min, find(`.${name}`).max] = limits[name].map((value) => toSlider(name, value));
@@ -146,21 +136,17 @@ function render({ model, el }) {
   function draw() {
     const values = Object.fromEntries(names.map((name) => [name, model.get(name)]));
     const result = outcomes(values);
-    for (const name of names) {
-      find(`.${name}`).value = toSlider(name, values[name]);
-      find(`.${name} + output`).textContent = short(values[name]);
-      find(`.${name}`).setAttribute("aria-valuetext", short(values[name]));
-    }
+    for (const name of names) setSlider(find(`.${name}`), toSlider(name, values[name]), short(values[name]));
     find(".preset").value = Object.keys(presets).find((key) => names.every((name) => presets[key][name] === values[name])) ?? "";
     find("p").textContent = sentences(values, result);
-    drawPlane(find(".plane canvas"), values, result, palette);
-    drawErrors(find(".errors canvas"), result, palette);
-    drawScores(find(".scores canvas"), result, palette);
+    drawPlane(find(".plane canvas"), values, result);
+    drawErrors(find(".errors canvas"), result);
+    drawScores(find(".scores canvas"), result);
     const each = (text) => Object.entries(result).map(([name, one]) => `${name} ${text(one)}`).join(", ");
     const at = ([x, y]) => `(${short(x)}, ${short(y)})`;
-    find(".plane canvas").setAttribute("aria-label", `Ellipses of constant error around w* = ${at([values.w1, values.w2])}; ends: ${each(({ point }) => at(point))}`);
-    find(".errors canvas").setAttribute("aria-label", `Error after the deletion: ${each(({ error }) => short(error))}`);
-    find(".scores canvas").setAttribute("aria-label", `Scores of w₁ and w₂: ${each(({ scores }) => at(scores))}`);
+    describe(".plane", `Ellipses of constant error around w* = ${at([values.w1, values.w2])}; ends: ${each(({ point }) => at(point))}`);
+    describe(".errors", `Error after the deletion: ${each(({ error }) => short(error))}`);
+    describe(".scores", `Scores of w₁ and w₂: ${each(({ scores }) => at(scores))}`);
   }
 
   const { set, end } = follow(model, names, root, draw);

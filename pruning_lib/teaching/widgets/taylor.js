@@ -1,6 +1,6 @@
 // Taylor: recorded errors along lines against their Taylor series, under a slider. All is here, no kernel is needed.
 
-import { chart, short, stage } from "./charts.js";
+import { chart, setSlider, short, stage } from "./charts.js";
 import { follow } from "./follow.js";
 
 const PAGE = `
@@ -21,7 +21,7 @@ const SERIES = {
   first: { text: "first order", sign: "◇", color: "good", dash: [2, 3], shape: "diamond", filled: false },
   second: { text: "second order", sign: "□", color: "updated", dash: [7, 4], shape: "square", filled: false },
   diagonal: { text: "second order, diagonal H", sign: "△", color: "accent", dash: [8, 3, 2, 3], shape: "triangle", filled: false },
-  cubic: { text: "third order", sign: "○", color: "cubic", dash: [8, 3, 2, 3, 2, 3], shape: "circle", filled: false },
+  cubic: { text: "third order", sign: "○", color: "violet", dash: [8, 3, 2, 3, 2, 3], shape: "circle", filled: false },
 };
 
 /** The series cut off: first order, second with H's diagonal, second, and third where it is given. */
@@ -45,8 +45,23 @@ export function slope(t, values, index) {
   return Math.log(Math.abs(values[high] / values[low])) / Math.log(t[high] / t[low]);
 }
 
+/** ΔE at an index, its terms, what they leave over, and the second term with H's diagonal only. */
+export function termsAt(curve, index) {
+  const rest = remainders(curve)[curve.cubic ? "cubic" : "second"];
+  const terms = [["ΔE", curve.true, "kept"], ["first", curve.first, "good"], ["second", curve.second, "updated"]];
+  if (curve.cubic) terms.push(["third", curve.cubic, "violet"]);
+  terms.push(["rest", rest, "muted"], ["diagonal", curve.diagonal, "accent"]);
+  return terms.map(([name, values, color]) => ({ name, value: values[index], color, filled: name !== "diagonal" }));
+}
+
+/** Sizes for logarithmic axes; null where there is no logarithm. */
+export function sizes(t, lines) {
+  const size = (value, i) => (t[i] > 0 && value ? Math.abs(value) : null);
+  return Object.fromEntries(Object.entries(lines).map(([name, values]) => [name, values.map(size)]));
+}
+
 /** Lines with a mark now and then, and a larger one at the index; `null` where there is no value. */
-function drawSeries(c, t, lines, index, palette) {
+function drawSeries(c, t, lines, index) {
   const { box } = c;
   const seen = ([x, y]) => c.X(x) >= box.left - 1 && c.X(x) <= box.left + box.width + 1 && c.Y(y) >= box.top - 1 && c.Y(y) <= box.top + box.height + 1;
   const every = Math.max(1, Math.floor(t.length / 7));
@@ -60,7 +75,7 @@ function drawSeries(c, t, lines, index, palette) {
   }
 }
 
-function drawCurves(canvas, curve, index, palette) {
+function drawCurves(canvas, curve, index) {
   const lines = { true: curve.true, ...sums(curve) };
   let [low, high] = [Math.min(0, ...curve.true), Math.max(0, ...curve.true)];
   const far = 0.6 * (high - low || 1); // where a cut-off series runs further away, the panel ends
@@ -71,45 +86,37 @@ function drawCurves(canvas, curve, index, palette) {
   const height = Math.max(300, Math.min(420, 0.85 * canvas.parentElement.clientWidth));
   const c = chart(canvas, height, { x: [0, curve.t[curve.t.length - 1]], y, xTitle: "distance t = ‖δw‖", yTitle: "ΔE" });
   c.line([[0, 0], [curve.t[curve.t.length - 1], 0]], c.ink, { width: 1, alpha: 0.5 });
-  drawSeries({ ...c, bottom: y[0], top: y[1] }, curve.t, lines, index, palette);
+  drawSeries({ ...c, bottom: y[0], top: y[1] }, curve.t, lines, index);
 }
 
-function drawRemainders(canvas, curve, left, index, palette) {
+function drawRemainders(canvas, curve, left, index) {
   const { t } = curve;
-  const size = (value, i) => (t[i] > 0 && value ? Math.abs(value) : null); // else it has no logarithm
-  const lines = Object.fromEntries(Object.entries(left).map(([name, values]) => [name, values.map(size)]));
+  const lines = sizes(t, left);
   const found = Object.values(lines).flat().filter((value) => value !== null);
   const decades = (values) => [10 ** Math.floor(Math.log10(Math.min(...values))), 10 ** (Math.floor(Math.log10(Math.max(...values))) + 1)];
   const y = found.length ? decades(found) : [0.1, 1];
   const [from, to] = [t.find((value) => value > 0), t[t.length - 1]];
   const c = chart(canvas, 220, { x: [from / 1.15, to * 1.15], y, log: true, logX: true, xTitle: "t", yTitle: "|ΔE − series|" });
   const here = lines.second[index];
-  drawSeries({ ...c, bottom: y[0], top: y[1] }, t, lines, index, palette);
+  drawSeries({ ...c, bottom: y[0], top: y[1] }, t, lines, index);
   if (here !== null) c.line([from, to].map((at) => [at, here * (at / t[index]) ** 3]), c.ink, { dash: [2, 4], width: 1.5 });
 }
 
-function drawTerms(canvas, entries, palette) {
+function drawTerms(canvas, entries) {
   const values = entries.map(({ value }) => value);
   const [low, high] = [Math.min(0, ...values), Math.max(0, ...values)];
   const room = 0.22 * (high - low) || 1;
   const y = [low < 0 ? low - room : 0, high > 0 ? high + room : 0];
   const c = chart(canvas, 200, { x: [-0.6, entries.length - 0.4], y, names: entries.map(({ name }) => name), xTitle: "", yTitle: "term" });
-  const { g, X, Y } = c;
-  entries.forEach(({ value, color, filled }, k) => {
-    Object.assign(g, { fillStyle: palette[color], strokeStyle: palette[color], lineWidth: 2 });
-    const [left, wide] = [X(k - 0.3), X(0.6) - X(0)];
-    if (filled) g.fillRect(left, Math.min(Y(0), Y(value)), wide, Math.abs(Y(0) - Y(value)));
-    g.strokeRect(left + 1, Math.min(Y(0), Y(value)), wide - 2, Math.abs(Y(0) - Y(value)));
-    Object.assign(g, { fillStyle: c.ink, textAlign: "center", textBaseline: value < 0 ? "top" : "alphabetic" });
-    g.fillText(short(Number(value.toPrecision(2))), X(k), Y(value) + (value < 0 ? 6 : -5));
-  });
+  const texts = values.map((value) => short(Number(value.toPrecision(2))));
+  if (Math.max(...texts.map((text) => c.g.measureText(text).width)) > c.X(1) - c.X(0)) c.g.font = c.g.font.replace("12px", "10px");
+  entries.forEach(({ value, color, filled }, k) => c.bar(k, 0.6, value, palette[color], { texts: [texts[k]], filled }));
   c.line([[-1, 0], [entries.length, 0]], c.ink, { width: 1, alpha: 0.5 });
 }
 
 function render({ model, el }) {
-  const [points, palette] = ["points", "palette"].map((name) => model.get(name));
-  const root = stage(el, "taylor", PAGE, palette);
-  const find = (selector) => root.querySelector(selector);
+  const points = model.get("points");
+  const { root, find, describe } = stage(el, "taylor", PAGE);
   const names = Object.keys(points);
   const directions = Object.keys(points[names[0]]);
   const some = points[names[0]][directions[0]];
@@ -125,23 +132,11 @@ function render({ model, el }) {
     const curve = points[point][direction];
     const left = remainders(curve);
     const [t, change] = [curve.t[index], curve.true[index]];
-    find(".index").value = index;
-    find(".point").value = names.indexOf(point);
+    setSlider(find(".index"), index, short(t), `t = ${short(t)}`);
+    setSlider(find(".point"), names.indexOf(point), point);
     find(".direction").value = direction;
-    find(".index + output").textContent = short(t);
-    find(".point + output").textContent = point;
-    find(".index").setAttribute("aria-valuetext", `t = ${short(t)}`);
-    find(".point").setAttribute("aria-valuetext", point);
 
-    const best = curve.cubic ? "cubic" : "second";
-    const entries = [
-      { name: "ΔE", value: change, color: "kept", filled: true },
-      { name: "first", value: curve.first[index], color: "good", filled: true },
-      { name: "second", value: curve.second[index], color: "updated", filled: true },
-      ...(curve.cubic ? [{ name: "third", value: curve.cubic[index], color: "cubic", filled: true }] : []),
-      { name: "rest", value: left[best][index], color: "muted", filled: true },
-      { name: "diagonal", value: curve.diagonal[index], color: "accent", filled: false },
-    ];
+    const entries = termsAt(curve, index);
     const off = (name) => `${short(left[name][index])}${change ? ` (${short((100 * Math.abs(left[name][index])) / Math.abs(change))} % of ΔE)` : ""}`;
     const measured = slope(curve.t, left.second, index);
     const grows = measured === null ? "" : ` Here the second order's rest grows as t to the ${measured.toFixed(2).replace("-", "−")}.`;
@@ -150,14 +145,14 @@ function render({ model, el }) {
       `At t = ${short(t)}, ΔE = ${short(change)}: first term ${short(curve.first[index])}, second ${short(curve.second[index])}. ` +
       `Left over after the first ${off("first")}, after the second ${off("second")}${third}; with H's diagonal only ${off("diagonal")}.${grows}`;
 
-    drawCurves(find(".curves canvas"), curve, index, palette);
-    drawRemainders(find(".left canvas"), curve, left, index, palette);
-    drawTerms(find(".terms canvas"), entries, palette);
+    drawCurves(find(".curves canvas"), curve, index);
+    drawRemainders(find(".left canvas"), curve, left, index);
+    drawTerms(find(".terms canvas"), entries);
     const here = `at t = ${short(t)}, expanded at: ${point}, direction: ${direction}`;
     const cut = Object.entries(sums(curve)).map(([name, values]) => `${SERIES[name].text} ${short(values[index])}`);
-    find(".curves canvas").setAttribute("aria-label", `Change of the error over the distance; ${here}: true ${short(change)}, ${cut.join(", ")}`);
-    find(".left canvas").setAttribute("aria-label", `What each series leaves over, on logarithmic axes; ${here}: second order ${short(left.second[index])}`);
-    find(".terms canvas").setAttribute("aria-label", `Terms ${here}: ${entries.map(({ name, value }) => `${name} ${short(value)}`).join(", ")}`);
+    describe(".curves", `Change of the error over the distance; ${here}: true ${short(change)}, ${cut.join(", ")}`);
+    describe(".left", `What each series leaves over, on logarithmic axes; ${here}: second order ${short(left.second[index])}`);
+    describe(".terms", `Terms ${here}: ${entries.map(({ name, value }) => `${name} ${short(value)}`).join(", ")}`);
   }
 
   const { set, end } = follow(model, ["index", "point", "direction"], root, draw);

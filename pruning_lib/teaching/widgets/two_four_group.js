@@ -1,7 +1,7 @@
 // One group of 2:4: four weights, the two that stay, and the multiplexers. All is computed here: sliders need no kernel.
 
-import { sheet } from "./canvas.js";
-import { chart, short, stage } from "./charts.js";
+import { sheet, stroke } from "./canvas.js";
+import { chart, setSlider, short, stage } from "./charts.js";
 import { follow } from "./follow.js";
 
 const NAMES = ["₀", "₁", "₂", "₃"];
@@ -38,25 +38,17 @@ export function packed(weights, operands) {
 const signed = (x) => (x < 0 ? `(${short(x)})` : short(x));
 const binary = (n, digits) => n.toString(2).padStart(digits, "0");
 
-function drawGroup(canvas, weights, { keep }, palette) {
+function drawGroup(canvas, weights, { keep }) {
   const top = 1.25 * Math.max(1, ...weights.map(Math.abs));
   const c = chart(canvas, 270, { x: [-0.6, 3.6], y: [-top, top], names: NAMES.map((name) => `w${name}`), xTitle: "", yTitle: "weight" });
-  const { g, X, Y, ink } = c;
   c.line([[-0.6, 0], [3.6, 0]], palette.muted, { width: 1 });
   weights.forEach((w, i) => {
-    const [left, wide] = [X(i - 0.3), X(0.6) - X(0)];
-    g.save();
-    Object.assign(g, { fillStyle: palette.kept, strokeStyle: keep[i] ? palette.kept : palette.muted, lineWidth: 2 });
-    if (keep[i]) g.fillRect(left, Math.min(Y(0), Y(w)), wide, Math.abs(Y(w) - Y(0)));
-    else g.setLineDash([5, 4]);
-    g.strokeRect(left, Math.min(Y(0), Y(w)), wide, Math.abs(Y(w) - Y(0)));
-    g.restore();
-    Object.assign(g, { fillStyle: ink, textAlign: "center", textBaseline: w < 0 ? "top" : "alphabetic" });
-    g.fillText(short(w), X(i), Y(w) + (w < 0 ? 5 : -5));
+    const look = keep[i] ? { filled: true } : { filled: false, dash: [5, 4] };
+    c.bar(i, 0.6, w, keep[i] ? palette.kept : palette.muted, { texts: [short(w)], ...look });
   });
 }
 
-function drawMultiplexer(canvas, operands, { values, indices, selected, sparse, dense }, palette) {
+function drawMultiplexer(canvas, operands, { values, indices, selected, sparse, dense }) {
   const { g, width, height, ink } = sheet(canvas, 270);
   const at = { operand: 0.11 * width, gate: 0.42 * width, product: 0.67 * width, sum: 0.9 * width };
   const half = { operand: 0.09 * width, gate: 0.1 * width, product: 0.09 * width, sum: 0.085 * width };
@@ -73,32 +65,16 @@ function drawMultiplexer(canvas, operands, { values, indices, selected, sparse, 
     g.strokeRect(x - wide, y - 15, 2 * wide, 30);
     g.restore();
   };
-  const wire = (from, to, color, { wide = 2.5, alpha = 1 } = {}) => {
-    g.save();
-    Object.assign(g, { strokeStyle: color, lineWidth: wide, globalAlpha: alpha });
-    g.beginPath();
-    g.moveTo(...from);
-    g.lineTo(...to);
-    g.stroke();
-    g.restore();
-  };
+  const wire = (from, to, color) => stroke(g, [from, to], color, { width: 2.5 });
   for (let k = 0; k < 2; k++) {
     const y = middle(k);
     for (let i = 0; i < 4; i++) {
-      const [from, to] = [[at.operand + half.operand, row(i)], [at.gate - half.gate, y + (i - 1.5) * 12]];
-      if (indices[k] === i) wire(from, to, palette.updated);
-      else wire(from, to, palette.muted, { wide: 1, alpha: 0.45 });
+      const ends = [[at.operand + half.operand, row(i)], [at.gate - half.gate, y + (i - 1.5) * 12]];
+      if (indices[k] === i) wire(...ends, palette.updated);
+      else stroke(g, ends, palette.muted, { width: 1, alpha: 0.45 });
     }
-    g.save(); // a multiplexer is drawn as a trapezoid: four ways in, one out
-    Object.assign(g, { strokeStyle: palette.updated, lineWidth: 2 });
-    g.beginPath();
-    g.moveTo(at.gate - half.gate, y - 32);
-    g.lineTo(at.gate + half.gate, y - 18);
-    g.lineTo(at.gate + half.gate, y + 18);
-    g.lineTo(at.gate - half.gate, y + 32);
-    g.closePath();
-    g.stroke();
-    g.restore();
+    const [left, right] = [at.gate - half.gate, at.gate + half.gate]; // a trapezoid: four ways in, one out
+    stroke(g, [[left, y - 32], [right, y - 18], [right, y + 18], [left, y + 32]], palette.updated, { closed: true });
     text(`index ${k}`, at.gate, y - 8);
     text(`${indices[k]} = ${binary(indices[k], 2)}`, at.gate, y + 8);
     wire([at.gate + half.gate, y], [at.product - half.product, y], palette.updated);
@@ -117,20 +93,16 @@ function drawMultiplexer(canvas, operands, { values, indices, selected, sparse, 
 }
 
 function render({ model, el }) {
-  const [limit, presets, palette] = ["limit", "presets", "palette"].map((name) => model.get(name));
-  const root = stage(el, "two-four-group", PAGE, palette);
-  const find = (selector) => root.querySelector(selector);
+  const [limit, presets] = ["limit", "presets"].map((name) => model.get(name));
+  const { root, find, describe } = stage(el, "two-four-group", PAGE);
   for (let i = 0; i < 4; i++) Object.assign(find(`.w${i}`), { min: -limit, max: limit });
   for (const name of Object.keys(presets)) find(".preset").add(new Option(name, name));
 
   function draw() {
     const [weights, operands] = [model.get("weights"), model.get("operands")];
     const result = packed(weights, operands);
-    weights.forEach((w, i) => {
-      find(`.w${i}`).value = w;
-      find(`.w${i} + output`).textContent = short(w);
-      find(`.w${i}`).setAttribute("aria-valuetext", `${short(w)}, ${result.keep[i] ? "stays" : "becomes zero"}`);
-    });
+    const fate = (i) => (result.keep[i] ? "stays" : "becomes zero");
+    weights.forEach((w, i) => setSlider(find(`.w${i}`), w, short(w), `${short(w)}, ${fate(i)}`));
     find(".preset").value = Object.keys(presets).find((name) => presets[name].every((w, i) => w === weights[i])) ?? "";
     const { values, indices, nibble, selected, sparse, dense } = result;
     const both = (list, form = short) => list.map(form).join(" and ");
@@ -139,10 +111,10 @@ function render({ model, el }) {
       `Stored: values ${both(values)}, indices ${both(indices)}, nibble ${binary(nibble, 4)} (index 1 in the upper two bits). ` +
       `Selected: ${both(indices, (i) => `x${NAMES[i]}`)}. ` +
       `${values.map((value, k) => `${signed(value)} · ${signed(selected[k])}`).join(" + ")} = ${short(sparse)}; dense ${short(dense)}: ${lost}.`;
-    drawGroup(find(".group canvas"), weights, result, palette);
-    drawMultiplexer(find(".multiplexer canvas"), operands, result, palette);
-    find(".group canvas").setAttribute("aria-label", `Weights ${weights.map((w, i) => `${short(w)} ${result.keep[i] ? "stays" : "goes"}`).join(", ")}`);
-    find(".multiplexer canvas").setAttribute("aria-label", `Index 0 selects x${NAMES[indices[0]]}, index 1 selects x${NAMES[indices[1]]}; the sum is ${short(sparse)}, dense ${short(dense)}`);
+    drawGroup(find(".group canvas"), weights, result);
+    drawMultiplexer(find(".multiplexer canvas"), operands, result);
+    describe(".group", `Weights ${weights.map((w, i) => `${short(w)} ${result.keep[i] ? "stays" : "goes"}`).join(", ")}`);
+    describe(".multiplexer", `Index 0 selects x${NAMES[indices[0]]}, index 1 selects x${NAMES[indices[1]]}; the sum is ${short(sparse)}, dense ${short(dense)}`);
   }
 
   const { set, end } = follow(model, ["weights", "operands"], root, draw);

@@ -68,6 +68,16 @@ def test_slides_follow_the_tags(executed):
     assert slides.count('class="live-widget"') == 1
 
 
+@pytest.mark.parametrize("make", [handout, deck])
+def test_a_picture_keeps_its_alternative_text_and_its_size(make):
+    metadata = {"image/png": {"alt": "two & <three>", "width": 860}}
+    outputs = [new_output("display_data", {"image/png": "iVBORw0KGgo="}, metadata=metadata)]
+    outputs += [new_output("display_data", {"image/png": "iVBORw0KGgo="})]
+    cell = new_code_cell("pictures", outputs=outputs, metadata={"slideshow": {"slide_type": "slide"}})
+    first, second = re.findall(r"<img [^>]*>", without_scripts(make(notebook(cell))))
+    assert 'alt="two &amp; &lt;three&gt;"' in first and 'width="860"' in first and 'alt="No description' in second
+
+
 def test_a_deck_without_slides_is_refused_by_name():
     empty = notebook(markdown("text"))
     empty.cells[0].metadata = {}

@@ -31,6 +31,7 @@ REFERENCE = """# Runs
 ```
 """
 FORMULA = r"$$\begin{aligned} a &= b \\ c &= d \end{aligned} \tag{ONE-1}$$"
+DOT = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
 SOLUTION = "<details><summary>Solution</summary>\n\n```python\nanswer = 42\n```\n</details>"
 
 
@@ -59,9 +60,11 @@ def tiny_checkout(folder):
         code("secret_drawing()", "hide", **{"text/plain": "drawn"}),
         code("# Parameters\nout = '/somewhere/results.json'", "injected-parameters"),
         view("a"),
+        code("picture()", **{"image/png": DOT}),
         markdown(SOLUTION),
         a=anywidget(),
     )
+    one.cells[-2].outputs[0].metadata = {"image/png": {"alt": "a <dot>", "width": 1}}
     for name, executed in (("01_one", one), ("02_two", notebook(markdown("Nothing of the kind.")))):
         write(folder / "runs" / name / "smoke" / f"{name}.ipynb", ended(executed))
         write(folder / "notebooks" / f"{name}.ipynb", nbformat.writes(notebook()))
@@ -111,6 +114,7 @@ def test_notebook_page(built):
     assert "secret_drawing" not in page and "drawn" in page
     assert "/somewhere" not in page
     assert page.count('class="live-widget"') == 1
+    assert re.search(r'<img alt="a &lt;dot&gt;" src="\.\./_images/[^"]+\.png"', page)
     assert re.search(r"<details><summary>Solution</summary>.*answer.*</details>", page, re.DOTALL)
     assert "tag{ONE-1}" in page and r"\begin{split}" not in page
     assert "../_static/mathjax-tex-svg.js" in page and (built / "_static" / "mathjax-tex-svg.js").is_file()

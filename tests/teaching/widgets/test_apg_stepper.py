@@ -1,10 +1,10 @@
-"""The stepper's states, its exact minimum and its still figure."""
+"""The stepper's states, its exact minimum and what it refuses."""
 
 import pytest
 import torch
 
 from pruning_lib.during_training import proximal
-from pruning_lib.teaching.widgets.apg_stepper import APGStepper, Lasso, static_figure
+from pruning_lib.teaching.widgets.apg_stepper import APGStepper, Lasso
 
 MATRIX = torch.tensor([[1.0, 0.8], [0.0, 0.3]])
 TARGET = torch.tensor([1.4, 0.13])
@@ -81,22 +81,8 @@ def test_bad_problems_are_refused(changes, message):
 def test_bad_values_are_refused_at_the_start_and_later(bad, message):
     with pytest.raises(ValueError, match=message):
         APGStepper(lasso(), **bad)
-    with pytest.raises(ValueError, match=message):
-        static_figure(lasso(), **{"t": 1} | bad)
     stepper = APGStepper(lasso(), t=3)
     ((name, value),) = bad.items()
     with pytest.raises(ValueError, match=message):
         setattr(stepper, name, value)
     assert (stepper.t, stepper.method) == (3, "apg")
-
-
-def test_figure_shows_the_states_until_t():
-    problem = lasso()
-    plane, threshold, gaps = static_figure(problem, t=7).axes
-    paths = {line.get_label(): line.get_xydata() for line in plane.lines}
-    expected = torch.stack([problem.point("ista", t) for t in range(8)]).numpy()
-    assert (paths["ISTA"] == expected).all()
-    assert len(gaps.lines[0].get_ydata()) == 8
-    state = problem.states["apg"][6]
-    assert threshold.lines[2].get_xydata().tolist() == [[state.z[0].item(), state.point[0].item()]]
-    assert len(static_figure(problem, t=0).axes) == 3

@@ -9,7 +9,6 @@ from typing import NamedTuple
 import anywidget
 import pytest
 import torch
-from matplotlib.figure import Figure
 from widgets_used import every
 
 from pruning_lib.acceleration.two_four import GPUS
@@ -32,10 +31,9 @@ from pruning_lib.teaching.widgets.sparsity_choice import STRUCTURES
 
 
 class Case(NamedTuple):
-    """A widget, how its still figure is drawn, and for each trait of the page's some values, least and greatest too."""
+    """A widget, and for each trait of the page's some values, least and greatest too."""
 
     widget: anywidget.AnyWidget
-    still: object
     values: dict[str, list]
 
 
@@ -48,16 +46,14 @@ def a_sparsity_explorer() -> Case:
     weights = {"conv": torch.randn(4, 8, 3, 3, generator=generator), "fc": torch.randn(6, 8, generator=generator)}
     values = {"sparsity": [0.0, 0.5, 1.0], "structure": list(STRUCTURES), "scope": ["global", "layer"]}
     explorer = sparsity_explorer.SparsityExplorer(weights)
-    return Case(
-        explorer, lambda **now: sparsity_explorer.static_figure(weights, **now), values | {"layer": ["conv", "fc"]}
-    )
+    return Case(explorer, values | {"layer": ["conv", "fc"]})
 
 
 def an_apg_stepper() -> Case:
     matrix, target = torch.tensor([[1.0, 0.8], [0.0, 0.3]]), torch.tensor([1.4, 0.13])
     lasso = apg_stepper.Lasso(matrix, target, gamma=0.4, start=torch.tensor([-1.0, 2.0]), steps=8)
     values = {"t": [0, 4, 8], "method": ["apg", "ista"]}
-    return Case(apg_stepper.APGStepper(lasso), lambda **now: apg_stepper.static_figure(lasso, **now), values)
+    return Case(apg_stepper.APGStepper(lasso), values)
 
 
 def lambda_paths_of_a_record() -> Case:
@@ -68,12 +64,12 @@ def lambda_paths_of_a_record() -> Case:
     values = {"gamma": [gammas[0], gammas[len(gammas) // 2], gammas[-1]]}
     values["seed"] = sorted({run["seed"] for run in block if "scales" in run})
     explorer = lambda_paths.LambdaPaths(block, dense)
-    return Case(explorer, lambda gamma, seed: lambda_paths.static_figure(block, dense, [gamma], seed=seed), values)
+    return Case(explorer, values)
 
 
 def a_surgery() -> Case:
     values = {name: [low, surgery.Surgery().trait_values()[name], high] for name, (low, high) in surgery.LIMITS.items()}
-    return Case(surgery.Surgery(), surgery.static_figure, values)
+    return Case(surgery.Surgery(), values)
 
 
 def a_taylor() -> Case:
@@ -82,33 +78,33 @@ def a_taylor() -> Case:
     curve["diagonal"] = [x**2 / 2 for x in t]
     points = {name: dict.fromkeys(("across", "along"), curve) for name in ("early", "late")}
     values = {"point": ["early", "late"], "direction": ["across", "along"], "index": [0, 3, 6]}
-    return Case(taylor.Taylor(points), lambda **now: taylor.static_figure(points, **now), values)
+    return Case(taylor.Taylor(points), values)
 
 
 def a_sparsegpt_stepper() -> Case:
     layer = sparsegpt_forms.example()
     values = {"step": [0, 3, 8], "form": list(sparsegpt_forms.FORMS)}
     stepper = sparsegpt_stepper.SparseGPTStepper(*layer)
-    return Case(stepper, lambda **now: sparsegpt_stepper.static_figure(*layer, **now), values)
+    return Case(stepper, values)
 
 
 def a_perplexity_slider() -> Case:
     slider = perplexity_slider.PerplexitySlider(runs := recorded("05_language.json"))
     patterns = perplexity_slider.patterns(runs)
     values = {"pattern": [patterns[0], patterns[len(patterns) // 2], patterns[-1]]}
-    return Case(slider, lambda pattern: perplexity_slider.static_figure(runs), values)  # shows all patterns at once
+    return Case(slider, values)
 
 
 def a_group() -> Case:
     ends = [[-two_four_group.LIMIT] * 4, list(two_four_group.START), [two_four_group.LIMIT] * 4]
-    return Case(two_four_group.TwoFourGroup(), two_four_group.static_figure, {"weights": ends, "operands": ends})
+    return Case(two_four_group.TwoFourGroup(), {"weights": ends, "operands": ends})
 
 
 def a_roofline_explorer() -> Case:
     start, limits = roofline_explorer.START, roofline_explorer.LIMITS
     values = {name: [low, start[name], high] for name, (low, high) in limits.items()}
     values |= {"gpu": list(GPUS), "dtype": list(roofline_explorer.DTYPES)}
-    return Case(roofline_explorer.RooflineExplorer(), roofline_explorer.static_figure, values)
+    return Case(roofline_explorer.RooflineExplorer(), values)
 
 
 def a_decision_helper() -> Case:
@@ -136,7 +132,7 @@ def a_decision_helper() -> Case:
     values = {name: list(options) for name, options in decision_rules.CHOICES.items()}
     values |= {"sparsity": evidence["sparsities"], "loss": decision_rules.LOSSES}
     helper = decision_helper.DecisionHelper(evidence)
-    return Case(helper, lambda **now: decision_helper.static_figure(evidence, **now), values)
+    return Case(helper, values)
 
 
 MAKERS = {
@@ -155,7 +151,7 @@ MAKERS = {
 
 @pytest.mark.parametrize("name", sorted(every().keys() | MAKERS.keys()))
 def test_every_value_that_the_page_may_send(name):
-    widget, still, values = MAKERS[name]()
+    widget, values = MAKERS[name]()
     own = widget.traits(sync=True).keys() - anywidget.AnyWidget.class_traits(sync=True).keys()
     controls = {trait for trait in own if not trait.startswith("_") and not widget.traits()[trait].read_only}
     assert controls == values.keys()
@@ -166,8 +162,6 @@ def test_every_value_that_the_page_may_send(name):
         for value in sent:
             widget.set_state({trait: value})  # what a message from the page calls
             assert getattr(widget, trait) == value
-            figure = still(**usual | {trait: value})
-            assert isinstance(figure, Figure) and figure.axes
         widget.set_state({trait: usual[trait]})
         assert {new if not isinstance(new, list) else tuple(new) for what, new in seen if what == trait} >= {
             value if not isinstance(value, list) else tuple(value) for value in sent if value != usual[trait]

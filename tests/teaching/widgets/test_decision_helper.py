@@ -1,15 +1,12 @@
-"""The decision helper: its rules, that the page computes the same, its state and its figure."""
+"""The decision helper: its rules, that the page computes the same, and its state."""
 
 import itertools
-import json
-import shutil
-import subprocess
 
 import pytest
+from node import computed
 
-from pruning_lib.teaching.widgets.decision_helper import DecisionHelper, static_figure
+from pruning_lib.teaching.widgets.decision_helper import DecisionHelper
 from pruning_lib.teaching.widgets.decision_rules import ANY, CHOICES, LOSSES, PUBLISHED, START, advise, apart
-from pruning_lib.teaching.widgets.javascript import bundle
 from tests.comparison_runs import made_up
 
 EVIDENCE = made_up()
@@ -109,7 +106,7 @@ def test_nothing_fits_without_data_training_or_a_point():
     [("hardware", "TPU"), ("budget", "much"), ("data", "all"), ("goal", "fame"), ("sparsity", 0.6), ("loss", 3.0)],
 )
 def test_bad_values_are_refused_at_the_start_and_later(name, value):
-    for call in (DecisionHelper, static_figure, advise):
+    for call in (DecisionHelper, advise):
         with pytest.raises(ValueError, match=f"{name} is {value!r}, must be one of"):
             call(EVIDENCE, **{name: value})
     widget = DecisionHelper(EVIDENCE)
@@ -125,38 +122,9 @@ def test_state_follows_the_traits():
     assert widget.advice() == advise(EVIDENCE, goal="bytes", budget="full", sparsity=0.98)
 
 
-@pytest.mark.parametrize("chosen", [{}, {"budget": "full", "goal": "accuracy"}, {"data": "none", "sparsity": 0.99}])
-def test_figure_shows_the_ranking(chosen):
-    able = [advice for advice in advise(EVIDENCE, **chosen) if advice.place != "out"]
-    left, right = static_figure(EVIDENCE, **chosen).axes
-    labels = {method["name"]: method["label"] for method in EVIDENCE["methods"]}
-    at = [f" at {100 * advice.sparsity:.3g} %" if "sparsity" not in chosen else "" for advice in able]
-    expected = [labels[advice.name] + where for advice, where in zip(able, at, strict=True)]
-    assert [tick.get_text() for tick in left.get_yticklabels()] == expected
-    means = [container.lines[0].get_xdata()[0] for container in left.containers]
-    assert means == [advice.accuracy[0] for advice in able]
-    widths = [patch.get_width() for patch in right.patches]
-    assert widths == ([] if chosen.get("goal") == "accuracy" else [advice.gain for advice in able])
-
-
-NODE = """
-import { readFileSync } from "node:fs";
-import { advise } from "./decision_helper.mjs";
-const { evidence, published, settings } = JSON.parse(readFileSync(0));
-console.log(JSON.stringify(settings.map((chosen) => advise(evidence, published, chosen))));
-"""
-
-
 def test_javascript_gives_the_same_advice(tmp_path):
-    node = shutil.which("node")
-    if node is None:
-        pytest.skip("node is not installed: the browser test compares the texts only")
-    (tmp_path / "decision_helper.mjs").write_text(bundle("decision_helper.js"), encoding="utf-8")
-    (tmp_path / "compare.mjs").write_text(NODE, encoding="utf-8")
-    given = json.dumps({"evidence": EVIDENCE, "published": PUBLISHED, "settings": ALL})
-    command = [node, "compare.mjs"]
-    answered = subprocess.run(
-        command, input=given, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60
-    )
-    for chosen, found in zip(ALL, json.loads(answered.stdout), strict=True):
+    expression = "given.settings.map((chosen) => advise(given.evidence, given.published, chosen))"
+    given = {"evidence": EVIDENCE, "published": PUBLISHED, "settings": ALL}
+    answers = computed(tmp_path, "decision_helper", "advise", expression, given)
+    for chosen, found in zip(ALL, answers, strict=True):
         assert found == [advice._asdict() for advice in advise(EVIDENCE, **chosen)], chosen

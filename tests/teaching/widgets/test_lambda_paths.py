@@ -1,10 +1,11 @@
-"""What the λ paths explorer accepts, sends and draws."""
+"""What the λ paths explorer accepts, sends and computes."""
 
 import copy
 
 import pytest
+from node import computed
 
-from pruning_lib.teaching.widgets.lambda_paths import LambdaPaths, static_figure
+from pruning_lib.teaching.widgets.lambda_paths import LambdaPaths
 
 DENSE = {"accuracy": 0.97, "macs": 1000, "seconds": 3.0}
 GATES = {"a": 1, "b": 2}
@@ -58,24 +59,11 @@ def changed(**changes) -> list[dict]:
     ],
 )
 def test_bad_runs_are_refused(runs, message):
-    for call in (LambdaPaths, static_figure):
-        with pytest.raises(ValueError, match=message):
-            call(runs, DENSE)
+    with pytest.raises(ValueError, match=message):
+        LambdaPaths(runs, DENSE)
 
 
-def test_figure_shows_each_path_until_it_closes():
-    figure = static_figure(RUNS, DENSE, shown=[0.1])
-    paths, accuracy, macs = figure.axes
-    drawn = [line.get_ydata().tolist() for line in paths.lines if len(line.get_ydata()) == 3]
-    # gate 0 of b closes after epoch 2; a, which was zero for a while, stays open
-    assert sorted(drawn) == [[1.0, 0.0, 0.5], [1.0, 0.5, 0.0], [1.0, 1.2, 1.1]]
-    marks = [line.get_xydata().tolist() for line in paths.lines if line.get_marker() == "s"]
-    assert marks == [[[2.0, 0.0]]]
-    assert "1 of 3 closed" in paths.get_title()
-    assert accuracy.lines[0].get_ydata().tolist() == [90.0, 90.0]
-    assert macs.lines[0].get_ydata().tolist() == [0.8, 0.8]
-
-
-def test_figure_of_a_gamma_that_no_run_has_is_refused():
-    with pytest.raises(ValueError, match="shown is 0.3"):
-        static_figure(RUNS, DENSE, shown=[0.3])
+def test_a_path_ends_where_it_is_zero_for_good(tmp_path):
+    # the second was zero for a while and is open at the end; the last was closed from the start
+    paths = [[1.0, 0.5, 0.0], [1.0, 0.0, 0.5], [1.0, 1.2, 1.1], [1.0, 0.0, 0.3, 0.0, 0.0], [0.0, 0.0]]
+    assert computed(tmp_path, "lambda_paths", "closing", "given.map(closing)", paths) == [2, -1, -1, 3, 0]

@@ -1,14 +1,12 @@
-"""The roofline explorer: its bounds are the library's, its figure shows them, JavaScript computes the same."""
+"""The roofline explorer: its bounds are the library's, JavaScript computes the same."""
 
 import itertools
 import json
-import shutil
-import subprocess
 
 import pytest
+from node import computed
 
 from pruning_lib.acceleration import two_four
-from pruning_lib.teaching.widgets.javascript import bundle
 from pruning_lib.teaching.widgets.roofline_explorer import (
     DTYPES,
     INTENSITIES,
@@ -16,7 +14,6 @@ from pruning_lib.teaching.widgets.roofline_explorer import (
     START,
     RooflineExplorer,
     prediction,
-    static_figure,
     table,
 )
 
@@ -67,24 +64,13 @@ def test_state_follows_the_traits():
     ],
 )
 def test_bad_values_are_refused_at_the_start_and_later(name, value, message):
-    for call in (RooflineExplorer, static_figure, prediction):
+    for call in (RooflineExplorer, prediction):
         with pytest.raises(ValueError, match=message):
             call(**START | {name: value})
     widget = RooflineExplorer(**START)
     with pytest.raises(ValueError, match=message):
         setattr(widget, name, value)
     assert {key: getattr(widget, key) for key in START} == START
-
-
-@pytest.mark.parametrize("values", SETTINGS[::17])
-def test_figure_shows_the_prediction(values):
-    result = prediction(**values)
-    roofs, gain = static_figure(**values).axes
-    points = [line.get_xydata()[0] for line in roofs.lines if len(line.get_xydata()) == 1]
-    expected = [(one.intensity, one.flop / one.seconds / 1e12) for one in result]
-    assert [tuple(point) for point in points] == [pytest.approx(pair) for pair in expected]
-    (here,) = (line for line in gain.lines if str(line.get_label()).startswith(f"{values['tokens']} tokens"))
-    assert here.get_xydata()[0] == pytest.approx([values["tokens"], result.speed_up])
 
 
 def test_table_has_every_gpu_and_dtype():
@@ -94,25 +80,10 @@ def test_table_has_every_gpu_and_dtype():
     assert len(json.dumps(sent)) < 5000
 
 
-NODE = """
-import { readFileSync } from "node:fs";
-import { prediction } from "./roofline_explorer.mjs";
-const { table, settings } = JSON.parse(readFileSync(0));
-console.log(JSON.stringify(settings.map((values) => prediction(table, values))));
-"""
-
-
 def test_javascript_computes_the_same(tmp_path):
-    node = shutil.which("node")
-    if node is None:
-        pytest.skip("node is not installed: the browser test compares the texts only")
-    (tmp_path / "roofline_explorer.mjs").write_text(bundle("roofline_explorer.js"), encoding="utf-8")
-    (tmp_path / "compare.mjs").write_text(NODE, encoding="utf-8")
-    command, given = [node, "compare.mjs"], json.dumps({"table": table(), "settings": SETTINGS})
-    answered = subprocess.run(
-        command, input=given, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60
-    )
-    for values, found in zip(SETTINGS, json.loads(answered.stdout), strict=True):
+    expression, given = "given.settings.map((values) => prediction(given.table, values))", {"table": table()}
+    answers = computed(tmp_path, "roofline_explorer", "prediction", expression, given | {"settings": SETTINGS})
+    for values, found in zip(SETTINGS, answers, strict=True):
         expected = prediction(**values)
         assert found["speedUp"] == pytest.approx(expected.speed_up)
         for name, one in expected._asdict().items():

@@ -1,4 +1,4 @@
-"""The three forms that the SparseGPT stepper shows, what it sends, accepts and draws."""
+"""The three forms that the SparseGPT stepper shows, what it sends and accepts."""
 
 import itertools
 import json
@@ -10,7 +10,7 @@ import torch
 
 from pruning_lib.after_training import sparsegpt
 from pruning_lib.teaching.widgets.sparsegpt_forms import FORMS, example, pruned, states
-from pruning_lib.teaching.widgets.sparsegpt_stepper import SparseGPTStepper, static_figure
+from pruning_lib.teaching.widgets.sparsegpt_stepper import SparseGPTStepper
 
 NEAR = {"rtol": 0, "atol": 1e-12}
 
@@ -124,7 +124,7 @@ def test_error_is_that_of_the_outputs():
 )
 def test_bad_layers_are_refused(layer, changes, message):
     arguments = {"weight": layer[0], "hessian": layer[1]} | changes
-    for call in (states, SparseGPTStepper, static_figure):
+    for call in (states, SparseGPTStepper):
         with pytest.raises(ValueError, match=message):
             call(**arguments)
 
@@ -134,9 +134,8 @@ def test_bad_layers_are_refused(layer, changes, message):
     [({"step": 9}, "step is 9, must be from 0 to 8"), ({"step": -1}, "step is -1"), ({"form": "obc"}, "form is 'obc'")],
 )
 def test_bad_values_are_refused_at_the_start_and_later(layer, bad, message):
-    for call in (SparseGPTStepper, static_figure):
-        with pytest.raises(ValueError, match=message):
-            call(*layer, **bad)
+    with pytest.raises(ValueError, match=message):
+        SparseGPTStepper(*layer, **bad)
     stepper = SparseGPTStepper(*layer, form="cholesky", step=3)
     ((name, value),) = bad.items()
     with pytest.raises(ValueError, match=message):
@@ -156,30 +155,3 @@ def test_state_is_sent_once_and_small(layer):
     assert len(json.dumps(sent)) < 200_000
     stepper.form = "exact"  # has fewer steps: shows its last, and the step is still there afterwards
     assert stepper.step == 8
-
-
-def texts(panel) -> list[str]:
-    return [text.get_text() for text in panel.texts]
-
-
-@pytest.mark.parametrize("form", FORMS)
-def test_figure_shows_the_state(layer, form):
-    made = states(*layer)
-    weights, _, errors = static_figure(*layer, form=form, step=3).axes
-    state = made[form][3]
-    assert f"{form}, step 3 of {len(made[form]) - 1}" in weights.get_title()
-    written = texts(weights)
-    assert sum(text.endswith("→ 0") for text in written) == (state.marks == "now").sum()
-    assert sum("●" in text for text in written) == (state.marks == "moved").sum()
-    assert written.count("") == (state.marks == "pruned").sum()
-    lines = {line.get_label(): line.get_xydata().tolist() for line in errors.lines}
-    for name, steps in made.items():
-        until = [[pruned(one), one.error] for one in steps if pruned(one) <= pruned(state)]
-        assert lines[name] == pytest.approx(np.array(until))
-
-
-def test_figure_leaves_out_what_is_gone_but_no_row_of_the_factor(layer):
-    inverse, factor = (static_figure(*layer, form=form, step=6).axes[1] for form in ("synchronized", "cholesky"))
-    assert sum(text != "" for text in texts(inverse)) == 3 * 3
-    assert sum(text != "" for text in texts(factor)) == 8 * 9 / 2
-    assert "step 4 of 4" in static_figure(*layer, form="exact", step=8).axes[0].get_title()

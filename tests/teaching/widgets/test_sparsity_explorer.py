@@ -1,21 +1,19 @@
-"""The explorer's state, its still figure, and that JavaScript chooses exactly as Python does."""
+"""The explorer's state, and that JavaScript chooses exactly as Python does."""
 
 import base64
-import json
-import shutil
 import subprocess
 import sys
 
 import pytest
 import torch
-from matplotlib.figure import Figure
+from node import computed
 
 from pruning_lib.structure import keep_largest, keep_n_of_m, keep_stripes
 from pruning_lib.structure.selection import count_kept
 from pruning_lib.teaching.widgets import sparsity_choice
 from pruning_lib.teaching.widgets.javascript import HERE, bundle
 from pruning_lib.teaching.widgets.sparsity_choice import STRUCTURES, choose_masks
-from pruning_lib.teaching.widgets.sparsity_explorer import SparsityExplorer, share_of_blocks, static_figure
+from pruning_lib.teaching.widgets.sparsity_explorer import SparsityExplorer
 
 SHAPES = {"conv1": (5, 1, 3, 3), "conv2": (6, 8, 3, 3), "fc1": (16, 24), "fc2": (3, 5)}
 
@@ -86,8 +84,6 @@ def test_all_weights_travel_as_float32_in_order():
 def test_bad_values_are_refused_at_the_start_and_later(bad, message):
     with pytest.raises(ValueError, match=message):
         SparsityExplorer(random_weights(), **bad)
-    with pytest.raises(ValueError, match=message):
-        static_figure(random_weights(), **bad)
     explorer = SparsityExplorer(random_weights())
     ((name, value),) = bad.items()
     before = getattr(explorer, name)
@@ -108,28 +104,15 @@ def test_bad_values_are_refused_at_the_start_and_later(bad, message):
     ],
 )
 def test_bad_weights_are_refused(weights, structure, message):
-    for call in (SparsityExplorer, choose_masks, static_figure):
+    for call in (SparsityExplorer, choose_masks):
         with pytest.raises(ValueError, match=message):
             call(weights, structure=structure)
 
 
-def test_figure_shows_what_the_masks_say():
-    figure = static_figure(tied_weights(), 0.7, layer="fc1", scope="layer")
-    assert isinstance(figure, Figure)
-    matrix, histogram, bars = figure.axes
-    cells = matrix.collections[0].get_array()[..., 3]
-    mask = choose_masks(tied_weights(), 0.7, scope="layer")["fc1"]
-    assert ((cells > 0) == mask.numpy()).all()
-    kept, both = (patch.get_data().values.sum() for patch in histogram.patches)
-    assert (kept, both) == (mask.sum(), mask.numel())
-    assert [text.get_text() for text in bars.texts] == [
-        f"{share:.1%}" for share in choose_masks(tied_weights(), 0.7, scope="layer").per_layer().values()
-    ]
-
-
-def test_blocks_at_the_edge_count_their_own_weights_only():
-    keep = torch.tensor([[1, 1, 0], [1, 0, 0], [0, 1, 1]]).bool().numpy()
-    assert share_of_blocks(keep, [2, 2]).tolist() == [[0.75, 0.0], [0.5, 1.0]]
+def test_blocks_at_the_edge_count_their_own_weights_only(tmp_path):
+    given = {"layer": {"rows": 3, "cols": 3}, "keep": [1, 1, 0, 1, 0, 0, 0, 1, 1]}
+    expression = "[...keptShares(given.layer, given.keep, [2, 2])]"
+    assert computed(tmp_path, "sparsity_explorer", "keptShares", expression, given) == [0.75, 0.0, 0.5, 1.0]
 
 
 def test_import_of_the_package_stays_light():
@@ -146,40 +129,17 @@ def test_bundle_holds_each_module_once_and_imports_none():
     assert text.count("export default") == 1
 
 
-NODE = """
-import { readFileSync } from "node:fs";
-import { chooser, unpack } from "./choice.mjs";
-const { weights, cases } = JSON.parse(readFileSync(0));
-const choosers = weights.map(([layers, values]) => chooser(unpack(layers, Buffer.from(values, "base64"))));
-const answers = cases.map(([which, structure, scope, sparsity]) =>
-  choosers[which](structure, scope, sparsity).map(({ kept, keep }) => [kept, keep().join("")]));
-console.log(JSON.stringify(answers));
-"""
-
-
-def answered(folder, script, given):
-    """What `script` prints, run beside the module choice.mjs with `given` on its input, all as JSON."""
-    node = shutil.which("node")
-    if node is None:
-        pytest.skip("node is not installed: the browser test compares counts only")
-    (folder / "choice.mjs").write_text((HERE / "sparsity_choice.js").read_text(encoding="utf-8"))
-    (folder / "script.mjs").write_text(script)
-    command, text = [node, "script.mjs"], json.dumps(given)
-    run = subprocess.run(command, input=text, cwd=folder, capture_output=True, text=True, check=True, timeout=60)
-    return json.loads(run.stdout)
-
-
-COUNTS = """
-import { readFileSync } from "node:fs";
-import { roundHalfEven } from "./choice.mjs";
-const cases = JSON.parse(readFileSync(0));
-console.log(JSON.stringify(cases.map(([total, sparsity]) => roundHalfEven(total * (1 - sparsity)))));
-"""
+ANSWERS = """((choosers) =>
+  given.cases.map(([which, structure, scope, sparsity]) =>
+    choosers[which](structure, scope, sparsity).map(({ kept, keep }) => [kept, keep().join("")])))
+  (given.weights.map(([layers, values]) => chooser(unpack(layers, Buffer.from(values, "base64")))))"""
 
 
 def test_javascript_counts_as_python_does(tmp_path):
     cases = [(total, thousandths / 1000) for total in [*range(1, 41), 150, 999_999] for thousandths in range(1001)]
-    assert answered(tmp_path, COUNTS, cases) == [count_kept(*case) for case in cases]
+    expression = "given.map(([total, sparsity]) => roundHalfEven(total * (1 - sparsity)))"
+    found = computed(tmp_path, "sparsity_choice", "roundHalfEven", expression, cases)
+    assert found == [count_kept(*case) for case in cases]
 
 
 def test_javascript_chooses_the_same_weights(tmp_path):
@@ -197,7 +157,7 @@ def test_javascript_chooses_the_same_weights(tmp_path):
         for sparsity in levels
     ]
     weights = [(explorer.layers, base64.b64encode(explorer.values).decode()) for explorer in explorers]
-    answers = answered(tmp_path, NODE, {"weights": weights, "cases": cases})
+    answers = computed(tmp_path, "sparsity_choice", "chooser, unpack", ANSWERS, {"weights": weights, "cases": cases})
     assert len(answers) == len(cases) == 5 * 8 * 9
     for (which, *how), answer in zip(cases, answers, strict=True):
         structure, scope, sparsity = how

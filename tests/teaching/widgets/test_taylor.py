@@ -3,15 +3,13 @@
 import copy
 import json
 import math
-import shutil
-import subprocess
 
 import numpy as np
 import pytest
 import torch
+from node import computed
 
-from pruning_lib.teaching.widgets.javascript import bundle
-from pruning_lib.teaching.widgets.taylor import Taylor, remainders, slope, static_figure, sums
+from pruning_lib.teaching.widgets.taylor import Taylor
 
 T = [0.01 * 1.5**k for k in range(12)]
 
@@ -32,6 +30,28 @@ POINTS = {
     "early": {"x = y": curve(0.0, 0.5), "no mixed term": curve(0.0, 0.0)},
     "late": {"x = y": curve(-4.0, 0.5), "no mixed term": curve(-4.0, 0.0)},
 }
+
+
+def sums(line) -> dict[str, list[float]]:
+    """The series cut off: "first", "second", "diagonal" (first + second term by H's diagonal), maybe "cubic"."""
+    result = {"first": line["first"]}
+    result |= {key: [a + b for a, b in zip(line["first"], line[key], strict=True)] for key in ("second", "diagonal")}
+    if "cubic" in line:
+        result["cubic"] = [a + b for a, b in zip(result["second"], line["cubic"], strict=True)]
+    return result
+
+
+def remainders(line) -> dict[str, list[float]]:
+    """ΔE − each of `sums`."""
+    return {key: [e - value for e, value in zip(line["true"], cut, strict=True)] for key, cut in sums(line).items()}
+
+
+def slope(t, values, index: int) -> float | None:
+    """d log|values| / d log t between the neighbors of `index`; None where a logarithm is missing."""
+    low, high = max(index - 1, 0), min(index + 1, len(t) - 1)
+    if t[low] <= 0 or not values[low] or not values[high]:
+        return None
+    return math.log(abs(values[high] / values[low])) / math.log(t[high] / t[low])
 
 
 def test_what_is_left_over_grows_as_its_order_says():
@@ -66,9 +86,8 @@ def test_the_last_point_and_first_direction_are_shown_first():
 
 @pytest.mark.parametrize(("name", "value"), [("point", "never"), ("direction", "up"), ("index", -1), ("index", len(T))])
 def test_bad_choices_are_refused_at_the_start_and_later(name, value):
-    for call in (Taylor, static_figure):
-        with pytest.raises(ValueError, match=f"{name} is {value!r}, must be"):
-            call(POINTS, **{name: value})
+    with pytest.raises(ValueError, match=f"{name} is {value!r}, must be"):
+        Taylor(POINTS, **{name: value})
     widget = Taylor(POINTS)
     before = getattr(widget, name)
     with pytest.raises(ValueError, match=f"{name} is {value!r}, must be"):
@@ -104,55 +123,36 @@ WHERE = r"points\['late'\]\['x = y'\]"
     ],
 )
 def test_bad_points_are_refused(points, message):
-    for call in (Taylor, static_figure):
-        with pytest.raises(ValueError, match=message):
-            call(points)
-
-
-def test_figure_shows_the_curves_and_terms():
-    line = POINTS["early"]["x = y"]
-    curves, left, terms = static_figure(POINTS, "early", index=4).axes
-    drawn = {one.get_label(): list(one.get_ydata()) for one in curves.lines}
-    assert drawn["true ΔE"] == line["true"] and drawn["second order"] == sums(line)["second"]
-    drawn = {one.get_label(): one.get_ydata() for one in left.lines}
-    assert drawn["second order"] == pytest.approx(np.abs(remainders(line)["second"]))
-    assert drawn["slope 3"][4] == pytest.approx(abs(remainders(line)["second"][4]))
-    assert drawn["slope 3"][1] / drawn["slope 3"][0] == pytest.approx(1.5**3)
-    expected = [line[key][4] for key in ("true", "first", "second", "cubic")]
-    assert [bar.get_height() for bar in terms.patches] == [*expected, remainders(line)["cubic"][4], line["diagonal"][4]]
-
-
-def test_figure_of_a_series_that_is_exact_and_starts_at_zero():
-    line = {"t": [0.0, 1.0, 2.0], "true": [0.0, 1.0, 4.0], "first": [0.0] * 3, "second": [0.0, 1.0, 4.0]}
-    _, left, terms = static_figure({"end": {"line": line | {"diagonal": [0.0, 0.5, 2.0]}}}, index=0).axes
-    drawn = {one.get_label(): one.get_ydata() for one in left.lines}
-    assert np.isnan(drawn["second order"]).all() and drawn["first order"][1:].tolist() == [1, 4]
-    assert len(terms.patches) == 5  # no third term
-
-
-NODE = """
-import { readFileSync } from "node:fs";
-import { remainders, slope, sums } from "./taylor.mjs";
-const lines = JSON.parse(readFileSync(0));
-const slopes = (line) => line.t.map((_, i) => slope(line.t, remainders(line).second, i));
-console.log(JSON.stringify(lines.map((line) => [sums(line), remainders(line), slopes(line)])));
-"""
+    with pytest.raises(ValueError, match=message):
+        Taylor(points)
 
 
 def test_javascript_computes_the_same(tmp_path):
-    node = shutil.which("node")
-    if node is None:
-        pytest.skip("node is not installed: the browser test compares the texts only")
-    (tmp_path / "taylor.mjs").write_text(bundle("taylor.js"), encoding="utf-8")
-    (tmp_path / "compare.mjs").write_text(NODE, encoding="utf-8")
     zero = {"t": [0.0, 1.0, 2.0], "true": [0.0, 1.0, 5.0]} | {key: [0.0] * 3 for key in ("first", "second", "diagonal")}
     lines = [zero, curve(-1.0, 0.3, cubic=False), *POINTS["early"].values()]
-    command, given = [node, "compare.mjs"], json.dumps(lines)
-    answered = subprocess.run(
-        command, input=given, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60
-    )
-    for line, (cut, left, slopes) in zip(lines, json.loads(answered.stdout), strict=True):
+    expression = "given.map((line) => [sums(line), remainders(line), SLOPES])"
+    expression = expression.replace("SLOPES", "line.t.map((_, i) => slope(line.t, remainders(line).second, i))")
+    answers = computed(tmp_path, "taylor", "remainders, slope, sums", expression, lines)
+    for line, (cut, left, slopes) in zip(lines, answers, strict=True):
         assert cut == sums(line) and left == remainders(line)
         for index, found in enumerate(slopes):
             expected = slope(line["t"], remainders(line)["second"], index)
             assert found == (None if expected is None else pytest.approx(expected))
+
+
+def test_terms_and_what_they_leave_over(tmp_path):
+    line = POINTS["early"]["x = y"]
+    exact = {"t": [0.0, 1.0, 2.0], "true": [0.0, 1.0, 4.0], "first": [0.0] * 3, "second": [0.0, 1.0, 4.0]}
+    exact["diagonal"] = [0.0, 0.5, 2.0]
+    found = computed(tmp_path, "taylor", "termsAt", "given.map((one) => termsAt(...one))", [[line, 4], [exact, 0]])
+    expected = [line[key][4] for key in ("true", "first", "second", "cubic")]
+    assert [one["value"] for one in found[0]] == [*expected, remainders(line)["cubic"][4], line["diagonal"][4]]
+    assert [one["filled"] for one in found[0]] == [True] * 5 + [False]
+    assert [one["name"] for one in found[1]] == ["ΔE", "first", "second", "rest", "diagonal"]  # no third term
+
+
+def test_sizes_on_logarithmic_axes_leave_out_what_has_no_logarithm(tmp_path):
+    exact = {"t": [0.0, 1.0, 2.0], "true": [0.0, 1.0, 4.0], "first": [0.0] * 3, "second": [0.0, 1.0, 4.0]}
+    exact["diagonal"] = [0.0, 0.5, 2.0]
+    found = computed(tmp_path, "taylor", "remainders, sizes", "sizes(given.t, remainders(given))", exact)
+    assert found["second"] == [None] * 3 and found["first"] == [None, 1, 4]

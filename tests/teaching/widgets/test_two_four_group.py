@@ -1,16 +1,12 @@
 """One group of four: what stays and is stored, against brute force, and the same numbers in JavaScript."""
 
 import itertools
-import json
 import random
-import shutil
-import subprocess
 
 import pytest
+from node import computed
 
-from pruning_lib.teaching.widgets import two_four_group
-from pruning_lib.teaching.widgets.javascript import bundle
-from pruning_lib.teaching.widgets.two_four_group import OPERANDS, PRESETS, TwoFourGroup, packed, static_figure
+from pruning_lib.teaching.widgets.two_four_group import OPERANDS, PRESETS, TwoFourGroup, packed
 
 # METHODS: which two are not zero → nibble
 NIBBLES = {"1100": "0100", "1010": "1000", "0110": "1001", "1001": "1100", "0101": "1101", "0011": "1110"}
@@ -79,45 +75,18 @@ def test_words_are_no_numbers():
 @pytest.mark.parametrize("bad", [(1.0, 2.0, 3.0), (1.0, 2.0, 3.0, 9.5), (1.0, float("nan"), 0.0, 0.0)])
 @pytest.mark.parametrize("name", ["weights", "operands"])
 def test_bad_values_are_refused_at_the_start_and_later(name, bad):
-    for call in (TwoFourGroup, static_figure, packed):
+    for call in (TwoFourGroup, packed):
         with pytest.raises(ValueError, match=f"{name} is .*, must be four numbers from -9 to 9"):
             call(**{"weights": (1, 2, 3, 4), "operands": OPERANDS} | {name: bad})
-    widget = TwoFourGroup((1, 2, 3, 4))
+    widget = TwoFourGroup(weights=(1, 2, 3, 4))
     with pytest.raises(ValueError, match=f"{name} is"):
         setattr(widget, name, list(bad))
     assert widget.weights == [1, 2, 3, 4] and widget.operands == list(OPERANDS)
 
 
-@pytest.mark.parametrize("weights", PRESETS.values())
-def test_figure_shows_the_group(weights):
-    result = packed(weights)
-    bars, multiplexer = static_figure(weights).axes
-    assert [bar.get_height() for bar in bars.patches] == list(weights)
-    assert [bar.get_facecolor()[3] > 0 for bar in bars.patches] == list(result.keep)
-    texts = [text.get_text().replace("−", "-") for text in multiplexer.texts]
-    for value, operand in zip(result.values, result.selected, strict=True):
-        assert f"{value:g} × {operand:g}" in texts
-    assert f"sum {result.sparse:g}" in texts and result.bits in multiplexer.get_title()
-
-
-NODE = """
-import { readFileSync } from "node:fs";
-import { packed } from "./two_four_group.mjs";
-console.log(JSON.stringify(JSON.parse(readFileSync(0)).map(([weights, operands]) => packed(weights, operands))));
-"""
-
-
 def test_javascript_computes_the_same(tmp_path):
-    node = shutil.which("node")
-    if node is None:
-        pytest.skip("node is not installed: the browser test compares the texts only")
-    (tmp_path / "two_four_group.mjs").write_text(bundle("two_four_group.js"), encoding="utf-8")
-    (tmp_path / "compare.mjs").write_text(NODE, encoding="utf-8")
-    command, given = [node, "compare.mjs"], json.dumps(groups())
-    answered = subprocess.run(
-        command, input=given, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60
-    )
-    for (weights, operands), found in zip(groups(), json.loads(answered.stdout), strict=True):
-        for key, value in two_four_group.packed(weights, operands)._asdict().items():
+    answers = computed(tmp_path, "two_four_group", "packed", "given.map((one) => packed(...one))", groups())
+    for (weights, operands), found in zip(groups(), answers, strict=True):
+        for key, value in packed(weights, operands)._asdict().items():
             expected = list(value) if isinstance(value, tuple) else value
             assert found[key] == pytest.approx(expected, abs=1e-12), (weights, key)

@@ -1,0 +1,152 @@
+"""Stills: pictures of the notebooks' widgets, taken in the browser, for where no script runs."""
+
+import ast
+import base64
+import contextlib
+import functools
+import io
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import nbformat
+import PIL.Image
+from IPython.display import Image
+from ipywidgets import Widget
+
+from pruning_lib.checks import check_choice
+from pruning_lib.files import CHECKOUT, written_whole
+from pruning_lib.teaching.needed_cells import needed
+from pruning_lib.teaching.publishing.live import STARTER, place
+
+FOLDER = CHECKOUT / "figures" / "widgets"
+WIDTH = 860  # CSS pixels: enough for every widget's wide layout
+SCALE = 2  # pixels of the picture for each of them
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+FLAGS += ["--disable-sync", "--no-first-run"]
+DRAWN = """() => [...document.querySelectorAll(".live-widget")].every(({ shadowRoot }) => {
+  const text = shadowRoot?.lastElementChild.textContent;
+  if (text?.includes("did not start")) throw new Error(text);
+  const canvases = [...(shadowRoot?.querySelectorAll("canvas") ?? [])];
+  return canvases.length && canvases.every((canvas) => canvas.style.height || !canvas.clientWidth);
+})"""
+
+
+class Still(NamedTuple):
+    """A widget of a notebook, found by how its call begins, in a state that is set before the picture is taken."""
+
+    notebook: str
+    call: str
+    state: dict[str, Any]
+
+
+STILLS = {
+    "sparsity_explorer": Still("01_taxonomy", "SparsityExplorer(weights", {}),
+    "sparsity_explorer_snip": Still("02_snip", "SparsityExplorer(scores", {}),
+    "lambda_paths_opening": Still("03_sss_apg", "LambdaPaths(block_runs", {"gamma": 0.1, "seed": 1}),
+    "apg_stepper": Still("03_sss_apg", "APGStepper(", {"t": 12}),
+    "lambda_paths": Still("03_sss_apg", "LambdaPaths(block_runs", {"gamma": 0.05, "seed": 0}),
+    "lambda_paths_channels": Still("03_sss_apg", "LambdaPaths(channel_runs", {}),
+    "surgery_opening": Still("04_obs", "Surgery(", {"w1": 0.8, "w2": 1.4, "ratio": 1.0, "correlation": -0.7}),
+    "taylor_early": Still("04_obs", "Taylor(", {"point": "after 10 steps", "index": 32}),
+    "taylor": Still("04_obs", "Taylor(", {"point": "at the minimum", "index": 32}),
+    "surgery": Still("04_obs", "Surgery(", {}),
+    "perplexity_slider": Still("05_sparsegpt", "PerplexitySlider(", {"pattern": "50 %"}),
+    "sparsegpt_stepper": Still("05_sparsegpt", "SparseGPTStepper(", {}),
+    "sparsegpt_stepper_exact": Still("05_sparsegpt", "SparseGPTStepper(", {"form": "exact"}),
+    "sparsegpt_stepper_cholesky": Still("05_sparsegpt", "SparseGPTStepper(", {"form": "cholesky", "step": 8}),
+    "perplexity_slider_two_four": Still("05_sparsegpt", "PerplexitySlider(", {"pattern": "2:4"}),
+    "two_four_group": Still("06_two_four", "TwoFourGroup(", {"weights": [1.0, -9.0, 2.0, 0.5]}),
+    "roofline_explorer": Still("06_two_four", "RooflineExplorer(", {"tokens": 16}),
+    "roofline_explorer_prefill": Still("06_two_four", "RooflineExplorer(", {"tokens": 2048}),
+    "decision_helper": Still("07_comparison", "DecisionHelper(", {}),
+    "decision_helper_untrained": Still(
+        "07_comparison", "DecisionHelper(", {"budget": "none", "data": "few", "goal": "accuracy", "sparsity": 0.9}
+    ),
+}
+
+
+def still(name: str, alt: str) -> Image:
+    """The picture `name` of `STILLS`, to be shown by a notebook; `alt` says what is in it."""
+    check_choice("still", name, STILLS)
+    return Image(FOLDER / f"{name}.png", width=WIDTH, alt=alt)
+
+
+def take_all(folder: Path = FOLDER) -> Iterator[Path]:
+    """Take all `STILLS` and write them into `folder`; yield the paths."""
+    with chromium() as browser, shown(browser, {name: saved(each) for name, each in STILLS.items()}) as page:
+        for name in STILLS:
+            path = folder / f"{name}.png"
+            picture = PIL.Image.open(io.BytesIO(page.locator(f"#{name}").screenshot())).convert("RGB")
+            # 256 colors are enough for a drawing, and need a third of the bytes.
+            small = picture.quantize(256, PIL.Image.Quantize.MAXCOVERAGE, kmeans=1, dither=0)
+            with written_whole(path) as temporary:
+                small.save(temporary, "PNG", optimize=True)
+            yield path
+
+
+@contextlib.contextmanager
+def chromium() -> Iterator[Any]:
+    """A browser without a window, as Playwright gives it; FileNotFoundError where there is none."""
+    from playwright.sync_api import sync_playwright
+
+    path = shutil.which("chromium") or shutil.which("google-chrome")
+    if path is None:
+        raise FileNotFoundError("no Chromium on PATH (Debian: apt-get install --no-install-recommends chromium)")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@contextlib.contextmanager
+def shown(browser: Any, models: dict[str, dict[str, Any]]) -> Iterator[Any]:
+    """A page without network on which the own scripts of saved models drew them, each in an element with its name."""
+    context = browser.new_context(viewport={"width": WIDTH, "height": 900}, device_scale_factor=SCALE, offline=True)
+    context.set_default_timeout(300_000)  # a busy machine is no failure
+    page = context.new_page()
+    places = "".join(f"<div id='{name}'>{place(name, model)}</div>" for name, model in models.items())
+    page.set_content(f"<!doctype html><style>{_style()} body {{ margin: 0; }}</style>{places}")
+    page.evaluate("Promise.all(['', 'bold '].map((weight) => document.fonts.load(`${weight}12px Still`)))")
+    page.add_script_tag(content=STARTER, type="module")
+    page.wait_for_function(DRAWN)
+    yield page
+    context.close()
+
+
+@functools.cache
+def _style() -> str:
+    """The font that the other figures have: a text then takes the same room on every machine."""
+    import matplotlib
+
+    faces = ""
+    for weight, file in (("normal", "DejaVuSans.ttf"), ("bold", "DejaVuSans-Bold.ttf")):
+        font = base64.b64encode(Path(matplotlib.get_data_path(), "fonts", "ttf", file).read_bytes()).decode()
+        faces += f"@font-face {{ font-family: Still; font-weight: {weight}; src: url(data:font/ttf;base64,{font}); }}"
+    return f"{faces} :root {{ --jp-ui-font-family: Still; }}"
+
+
+def saved(each: Still) -> dict[str, Any]:
+    """The state of a still's widget, as a notebook saves it."""
+    widget = widget_of(each.notebook, each.call)
+    usual = {trait: getattr(widget, trait) for trait in each.state}
+    try:
+        for trait, value in each.state.items():
+            setattr(widget, trait, value)
+        return Widget.get_manager_state(widgets=[widget])["state"][widget.model_id]
+    finally:
+        for trait, value in usual.items():
+            setattr(widget, trait, value)
+
+
+@functools.cache
+def widget_of(notebook: str, call: str) -> Widget:
+    """What the cell with `call` shows: it is run, and of the cells before it those that it needs."""
+    read = nbformat.read(CHECKOUT / "notebooks" / f"{notebook}.ipynb", as_version=4)
+    (last,) = (index for index, cell in enumerate(read.cells) if cell.cell_type == "code" and call in cell.source)
+    *before, shown = (line for index in needed(read, [last]) for line in ast.parse(read.cells[index].source).body)
+    scope: dict[str, Any] = {}
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        exec(compile(ast.Module(before, []), notebook, "exec"), scope)
+        return eval(compile(ast.Expression(shown.value), notebook, "eval"), scope)
