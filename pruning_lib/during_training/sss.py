@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from torch.optim import Optimizer
 from tqdm.auto import tqdm
 
-from pruning_lib.checks import check_loss
+from pruning_lib.checks import check_at_least, check_loss
 from pruning_lib.during_training.gates import CONVOLUTIONS, Gate, add_gates, fold_gates, gates
 from pruning_lib.during_training.proximal import ProximalSGD
 from pruning_lib.inputs import Inputs, call, with_targets
@@ -135,8 +135,7 @@ def train_gates(
         `model` is then as it was before, as after any other error or interruption; gradients it had are gone.
     """
     scales = gates_of(model)
-    if epochs < 1:
-        raise ValueError(f"epochs is {epochs}, must be at least 1")
+    check_at_least(1, epochs=epochs)
     if isinstance(batches, Iterator):
         raise ValueError("batches is an iterator, which ends after one epoch; give a list, a DataLoader or a function")
     per_epoch = batches if callable(batches) else lambda epoch: batches
