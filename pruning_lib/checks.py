@@ -43,6 +43,13 @@ def check_sparsity(sparsity: float) -> float:
     return sparsity
 
 
+def check_at_least(smallest: float, **values: float) -> None:
+    """Raise ValueError naming the first of `values` that is less than `smallest`, or nan."""
+    for name, value in values.items():
+        if not value >= smallest:
+            raise ValueError(f"{name} is {value}, must be at least {smallest}")
+
+
 def check_choice(name: str, value: str, allowed: Iterable[str]) -> str:
     """Return `value` if it is one of `allowed`, else raise ValueError with the list."""
     allowed = list(allowed)

@@ -64,27 +64,21 @@ def as_arguments(model: nn.Module, inputs: Inputs) -> tuple[tuple, dict[str, Any
 
 def _fitting(inputs: Any, forward: inspect.Signature | None) -> tuple[tuple, dict[str, Any]]:
     """Positional and keyword arguments as they stand in `inputs`; TypeError if they are not what `forward` takes."""
-    args, kwargs = _split(inputs, forward)
-    if forward is not None:
-        forward.bind(*args, **kwargs)
-    return args, kwargs
-
-
-def _split(inputs: Any, forward: inspect.Signature | None) -> tuple[tuple, dict[str, Any]]:
     if isinstance(inputs, Tensor):
-        return (inputs,), {}
+        inputs = (inputs,)
     if not isinstance(inputs, tuple | list | Mapping):
         raise TypeError("it is none of these")
-    values = inputs.values() if isinstance(inputs, Mapping) else inputs
-    for value in values:
+    args, kwargs = ((), dict(inputs)) if isinstance(inputs, Mapping) else (tuple(inputs), {})
+    for value in (*args, *kwargs.values()):
         stray = isinstance(inputs, list) and not isinstance(value, Tensor | list | tuple | Mapping)
         if stray or _is_array(value):
             raise TypeError(f"{described(value)} in it is no tensor")
-    if not isinstance(inputs, Mapping):
-        return tuple(inputs), {}
-    if forward is None or any(parameter.kind is parameter.VAR_KEYWORD for parameter in forward.parameters.values()):
-        return (), dict(inputs)
-    return (), {name: value for name, value in inputs.items() if name in forward.parameters or name not in LABELS}
+    if forward is not None:
+        takes = forward.parameters
+        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in takes.values()):
+            kwargs = {name: value for name, value in kwargs.items() if name in takes or name not in LABELS}
+        forward.bind(*args, **kwargs)
+    return args, kwargs
 
 
 def _signature(model: nn.Module) -> inspect.Signature | None:

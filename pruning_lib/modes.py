@@ -1,32 +1,55 @@
-"""Evaluation mode is set aside and put back in one way: every module gets its own mode again."""
+"""A model comes back as it was: evaluation mode and training runs are set aside and put back in one way."""
 
-from collections.abc import Iterator
+import copy
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import nn
 
-Modes = dict[nn.Module, bool]
 
+def _modes_of(model: nn.Module) -> Callable[[], None]:
+    """What gives each module of `model` the mode again that it has now."""
+    modes = {module: module.training for module in model.modules()}
 
-def modes_of(model: nn.Module) -> Modes:
-    """Whether each module of `model` is in training mode; for `put_back`."""
-    return {module: module.training for module in model.modules()}
+    def put_back() -> None:
+        for module, training in modes.items():
+            module.training = training
 
-
-def put_back(modes: Modes) -> None:
-    """Give each module the mode it had when `modes_of` was called."""
-    for module, training in modes.items():
-        module.training = training
+    return put_back
 
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
     """`model` in evaluation mode and without gradients; each module's mode is put back after, also after an error."""
-    modes = modes_of(model)
+    put_back = _modes_of(model)
     model.eval()
     try:
         with torch.no_grad():
             yield
     finally:
-        put_back(modes)
+        put_back()
+
+
+@contextmanager
+def undone_on_error(model: nn.Module) -> Iterator[Callable[[], None]]:
+    """Whatever happens to `model` here, after an error or interruption it has the weights and buffers that it had.
+
+    In any case its modes and the global random state are put back, and gradients are gone. Yields a function that does
+    this with modes and gradients on the way.
+    """
+    before, put_back = copy.deepcopy(model.state_dict()), _modes_of(model)
+    devices = {weight.device for weight in model.parameters() if weight.device.type == "cuda"}
+
+    def settle() -> None:
+        put_back()
+        model.zero_grad(set_to_none=True)
+
+    try:
+        with torch.random.fork_rng(devices):
+            yield settle
+    except BaseException:
+        model.load_state_dict(before)
+        raise
+    finally:
+        settle()

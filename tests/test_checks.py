@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from pruning_lib.after_training import magnitude
-from pruning_lib.checks import check_model
+from pruning_lib.checks import check_at_least, check_model
 from pruning_lib.structure import Masks, prunable, remove, score_units, zero_units
 
 X = torch.rand(2, 3)
@@ -87,3 +87,11 @@ def test_layers_compiled_one_by_one_are_followed():
 def test_float_layers_of_quantization_tools_are_no_obstacle():
     model = mlp().append(torch.ao.nn.quantized.FloatFunctional())
     assert check_model(model) is model
+
+
+def test_the_first_value_that_is_too_small_or_nan_is_named():
+    check_at_least(1, count=1, size=1.5)
+    with pytest.raises(ValueError, match="^size is 0, must be at least 1$"):
+        check_at_least(1, count=2, size=0, depth=-1)
+    with pytest.raises(ValueError, match="^lr is nan, must be at least 0$"):
+        check_at_least(0, lr=float("nan"))

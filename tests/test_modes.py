@@ -1,8 +1,10 @@
+import contextlib
+
 import pytest
 import torch
 from torch import nn
 
-from pruning_lib.modes import evaluating
+from pruning_lib.modes import evaluating, undone_on_error
 
 
 def test_evaluating_puts_each_modules_mode_back_even_after_an_error():
@@ -15,3 +17,27 @@ def test_evaluating_puts_each_modules_mode_back_even_after_an_error():
         raise RuntimeError("stop")
     assert [module.training for module in model.modules()] == modes
     assert model(torch.ones(1, 2)).requires_grad
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_only_an_error_undoes_what_was_done(fails):
+    model = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3)).eval()
+    model[0].train()
+    modes = [module.training for module in model.modules()]
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    state = torch.get_rng_state()
+    with contextlib.suppress(KeyboardInterrupt), undone_on_error(model) as settle:
+        for _ in range(2):
+            model.train()
+            model(torch.rand(4, 2)).sum().backward()
+            settle()
+            assert [module.training for module in model.modules()] == modes and model[0].weight.grad is None
+        model.train()
+        model[0].weight.data += 1
+        model(torch.rand(4, 2)).sum().backward()
+        if fails:
+            raise KeyboardInterrupt
+    assert [module.training for module in model.modules()] == modes and model[0].weight.grad is None
+    assert torch.equal(torch.get_rng_state(), state)
+    same = [torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items()]
+    assert same == [fails, True, True, True, fails, fails, fails]

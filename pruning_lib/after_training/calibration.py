@@ -2,8 +2,9 @@
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -19,8 +20,8 @@ from pruning_lib.precision import autocast_off
 from pruning_lib.structure import Masks, prunable
 from pruning_lib.structure.holding import held
 
-# (weight (rows, columns), what was gathered of its inputs) -> (weight, keep)
-PruneLayer = Callable[[Tensor, Hessian], tuple[Tensor, Tensor]]
+# (weight (rows, columns), Hessian of its inputs or the diagonal) -> (weight, keep)
+PruneLayer = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 class Unfinished(ValueError):
@@ -70,8 +71,8 @@ def prune_in_order(
     ----------
     batches : calibration inputs as the model's forward takes them, targets beside them left out; all are held. Padding
         that an `attention_mask` or a `key_padding_mask` leaves out does not count (`inputs.without_padding`)
-    prune_layer : gets a matrix (a convolution's: (out, in·kh·kw), one per group) and the statistic of its inputs
-    statistic : makes one that is still empty, from columns, dtype and device: `Hessian`, of all or its diagonal
+    prune_layer : gets a matrix (a convolution's: (out, in·kh·kw), one per group) and H of its inputs
+    statistic : makes what gathers H, still empty, from columns, dtype and device: `Hessian`, of all or its diagonal
     layers : module names; left out, all prunable ones
     multiple_of : what the columns of every layer must be a multiple of
 
@@ -143,7 +144,10 @@ def in_order(
     units: list[tuple[Chain | None, list[Target]]] = []
     # Which containers are walked does not depend on the layers chosen: what is left after an error is walked alike.
     free = {target.name for target in every}
-    found = [(name, split(container, every)) for name, container in containers(model)]
+    found = [
+        (name, [part for element in container if (part := inside(element, every))])
+        for name, container in containers(model)
+    ]
     for name, parts in sorted(found, key=lambda pair: -len(pair[1])):
         members = {target.name for part in parts for target in part}
         chosen = [target for target in targets if target.name in members]
@@ -166,13 +170,10 @@ def in_order(
     return sorted(units, key=lambda unit: min(order.index(target.name) for target in unit[1]))
 
 
-def split(container: nn.Module, targets: list[Target]) -> list[list[Target]]:
-    """The targets that lie wholly in one element of `container`, element by element; elements without are left out."""
-    parts = []
-    for element in container:
-        modules = set(element.modules())
-        parts.append([target for target in targets if modules.issuperset(target.users)])
-    return [part for part in parts if part]
+def inside(element: nn.Module, targets: list[Target]) -> list[Target]:
+    """Those of `targets` that lie wholly in `element`."""
+    modules = set(element.modules())
+    return [target for target in targets if modules.issuperset(target.users)]
 
 
 def order_of_calls(model: nn.Module, targets: list[Target], batches: list[Inputs]) -> list[str]:
@@ -209,8 +210,7 @@ def walk(
                 f"the elements of {shown(chain.name)} run otherwise in a later batch: {reason}"
             ) from reason
         for place, element in enumerate(chain.elements):
-            modules = set(element.modules())
-            if here := [target for target in targets if modules.issuperset(target.users)]:
+            if here := inside(element, targets):
                 # Clones, since an element may work on its input in place.
                 passes = lambda: (c[place].run(element, h.clone()) for h, c in zip(hidden, calls, strict=True))  # noqa: B023, E731
                 yield prune_unit(here, passes, prune_layer, statistic)
@@ -247,7 +247,7 @@ def prune_unit(
             matrices = as_matrices(target.users[0], target.weight.detach())
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
-                pairs = [prune_layer(matrix, found) for matrix, found in zip(matrices, statistics, strict=True)]
+                pairs = [prune_layer(matrix, found.matrix) for matrix, found in zip(matrices, statistics, strict=True)]
         except ValueError as error:
             raise ValueError(f"{shown(target.layer)}: {error}") from error
         # Once more, with the name of the layer.
@@ -276,19 +276,12 @@ def write(model: nn.Module, pruned: dict[str, tuple[Tensor, Tensor]], done: dict
 @contextmanager
 def hooked(targets: list[Target], see: Callable[[Target, nn.Module, Tensor], Any]) -> Iterator[None]:
     """Call `see` with each target, the module that uses it and that module's inputs, whenever it is called."""
-    handles = []
 
-    def watch(target: Target, user: nn.Module) -> None:
-        def hook(module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
-            see(target, user, args[0] if args else kwargs["input"])
+    def hook(target: Target, module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
+        see(target, module, args[0] if args else kwargs["input"])
 
-        handles.append(user.register_forward_pre_hook(hook, with_kwargs=True))
-
-    try:
+    with ExitStack() as hooks:
         for target in targets:
             for user in target.users:
-                watch(target, user)
+                hooks.enter_context(user.register_forward_pre_hook(partial(hook, target), with_kwargs=True))
         yield
-    finally:
-        for handle in handles:
-            handle.remove()

@@ -113,14 +113,10 @@ def prune(
     UserWarning
         If the model is not at a minimum as far as the first to go can tell (not for magnitude), or a layer goes whole.
     """
-    batches, names = list(with_targets(batches)), None if names is None else list(names)
-    deletions = checked(model, batches, method, alpha, recompute, names, masks, stacklevel=5)
-    weights = weights_of(model, names if masks is None else masks)
-    keep = {
-        name: torch.ones_like(w, dtype=torch.bool) if masks is None else masks[name].to(w.device, copy=True)
-        for name, w in weights.items()
-    }
+    batches = list(with_targets(batches))
+    keep, deletions = begin(model, batches, method, alpha, recompute, names, masks, stacklevel=5)
     limit = how_many(count, sparsity, tolerance, Masks(keep))
+    weights = weights_of(model, keep)
     w = as_vector(weights) * as_vector(keep)
     if tolerance is not None:
         error = squared_error(model, batches, split(w, weights)).item()
@@ -177,11 +173,11 @@ def steps(
     ------
     Deletion, nn.Module : what was deleted, and the copy without it: the same object each time, to look at
     """
-    return checked(model, list(with_targets(batches)), method, alpha, recompute, names, masks, stacklevel=4)
+    return begin(model, list(with_targets(batches)), method, alpha, recompute, names, masks, stacklevel=4)[1]
 
 
-def checked(model, batches, method, alpha, recompute, names, masks, stacklevel: int) -> Iterator:
-    """`steps`; warnings point `stacklevel` frames up, from inside the generator."""
+def begin(model, batches, method, alpha, recompute, names, masks, stacklevel: int) -> tuple[dict, Iterator]:
+    """The mask to begin with, and `steps`; warnings point `stacklevel` frames up, from inside the generator."""
     check_choice("method", method, METHODS)
     check_alpha(alpha)
     check_eval(model)
@@ -193,20 +189,19 @@ def checked(model, batches, method, alpha, recompute, names, masks, stacklevel: 
         if names is not None:
             raise ValueError("names and masks are both given, must be one of them: masks name parameters too")
         masks.weights_of(model)
-    weights = weights_of(model, names if masks is None else masks)
-    keep = torch.ones(sum(weight.numel() for weight in weights.values()), dtype=torch.bool)
-    if masks is not None:
-        keep = as_vector(masks).bool()
-    return delete(copy.deepcopy(model), batches, list(weights), keep, method, alpha, recompute, stacklevel)
+    keep = {
+        name: torch.ones_like(w, dtype=torch.bool) if masks is None else masks[name].to(w.device, copy=True)
+        for name, w in weights_of(model, names if masks is None else masks).items()
+    }
+    flat = as_vector(keep).bool()
+    return keep, delete(copy.deepcopy(model), batches, list(keep), flat, method, alpha, recompute, stacklevel)
 
 
 @without_autocast
 def delete(model, batches, names: list[str], keep: Tensor, method: str, alpha: float, recompute, stacklevel: int):
     weights = weights_of(model, names)
     places = [(name, place) for name, weight in weights.items() for place in np.ndindex(*weight.shape)]
-    w = as_vector(weights)
-    keep = keep.to(w.device)
-    w *= keep
+    w = as_vector(weights) * keep
     write_(weights, w)
     error = error_of(model, batches, method, alpha)
     for deleted in range(int(keep.count_nonzero())):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pruning_lib.after_training.elimination import cholesky_, revive_
-from pruning_lib.checks import check_sparsity
+from pruning_lib.checks import check_at_least, check_sparsity
 from pruning_lib.precision import without_autocast
 
 CHUNK = 2**28  # bytes of the small systems that are solved together
@@ -41,8 +41,7 @@ class Hessian:
         device: torch.device | str = "cpu",
         diagonal: bool = False,
     ):
-        if columns < 1:
-            raise ValueError(f"columns is {columns}, must be at least 1")
+        check_at_least(1, columns=columns)
         if dtype not in (torch.float32, torch.float64):
             raise ValueError(f"dtype is {dtype}, must be torch.float32 or torch.float64")
         self.sum = torch.zeros((columns,) * (2 - diagonal), dtype=dtype, device=device)
@@ -133,7 +132,10 @@ def refit(weight: Tensor, hessian: Tensor, keep: Tensor, damping: float = 0.0) -
     ValueError
         If shapes do not fit, something is not finite or damping is not in [0, 1].
     """
-    check_weight(weight), check_hessian(hessian, weight.shape[1]), check_keep(keep, weight), check_damping(damping)
+    check_weight(weight), check_hessian(hessian, weight.shape[1]), check_damping(damping)
+    if keep.dtype != torch.bool or keep.shape != weight.shape:
+        kind = f"{keep.dtype} {tuple(keep.shape)}"
+        raise ValueError(f"keep is {kind}, must be torch.bool {tuple(weight.shape)}: True = stays")
     W = weight.detach().double()
     H = hessian.to(torch.float64, copy=True)
     revive_(H)
@@ -165,14 +167,6 @@ def check_problem(
     check_weight(weight)
     check_hessian(hessian, weight.shape[1], or_diagonal)
     check_target(sparsity, n_m, weight.shape[1])
-
-
-def check_keep(keep: Tensor, weight: Tensor) -> Tensor:
-    """Return `keep` if it is a mask of `weight`, else raise ValueError."""
-    if keep.dtype != torch.bool or keep.shape != weight.shape:
-        kind = f"{keep.dtype} {tuple(keep.shape)}"
-        raise ValueError(f"keep is {kind}, must be torch.bool {tuple(weight.shape)}: True = stays")
-    return keep
 
 
 def check_damping(damping: float) -> float:

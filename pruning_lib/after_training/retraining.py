@@ -8,7 +8,6 @@ A round chooses what goes, takes it out, and trains what is left: from where it 
 earlier time (rewinding, Frankle and Carbin 2019) or from new random ones (training from scratch, Liu et al. 2019).
 """
 
-import copy
 import math
 import os
 import time
@@ -25,7 +24,7 @@ from tqdm.auto import tqdm
 from pruning_lib.after_training import magnitude
 from pruning_lib.after_training.saved_rounds import Round, load_rounds, save_rounds
 from pruning_lib.checks import check_choice, check_sparsity
-from pruning_lib.modes import Modes, modes_of, put_back
+from pruning_lib.modes import undone_on_error
 from pruning_lib.resuming import described
 from pruning_lib.structure import Masks, keep_largest, prunable
 from pruning_lib.structure.holding import held
@@ -126,63 +125,50 @@ def run(
         If a layer has lost all of its weights, naming it.
     """
     sparsities, seed = check_arguments(model, sparsities, seed, after, rewind_to, fresh)
-    before, modes = copy.deepcopy(model.state_dict()), modes_of(model)
     masks, history, handle = None, [], None
     if folder is not None:
-        arguments = {"model": before, "sparsities": sparsities, "seed": seed, "after": after, "rewind_to": rewind_to}
-        arguments |= {"fresh": fresh, "choose": choose, "train": train, "measure": measure, "settings": settings or {}}
+        arguments = {"model": model.state_dict(), "sparsities": sparsities, "seed": seed, "after": after}
+        arguments |= {"rewind_to": rewind_to, "fresh": fresh, "settings": settings or {}}
+        arguments |= {"choose": choose, "train": train, "measure": measure}
         arguments = {name: described(value, name) for name, value in arguments.items()}
         history, state, masks = load_rounds(folder, arguments)
-    devices = {weight.device for weight in model.parameters() if weight.device.type == "cuda"}
-    try:
-        if history:
-            check_state(model, state, f"the state in {folder}")
-            model.load_state_dict(state)
-            masks = Masks({name: masks[name].to(weight.device) for name, weight in masks.weights_of(model).items()})
-            handle = masks.hold(model)
-        with tqdm(total=len(sparsities), initial=len(history), desc=after, leave=False, disable=not progress) as bar:
+    bar = tqdm(total=len(sparsities), initial=len(history), desc=after, leave=False, disable=not progress)
+    with undone_on_error(model) as settle, bar:
+        try:
+            if history:
+                check_state(model, state, f"the state in {folder}")
+                model.load_state_dict(state)
+                masks = Masks({name: masks[name].to(weight.device) for name, weight in masks.weights_of(model).items()})
+                handle = masks.hold(model)
             for number, sparsity in list(enumerate(sparsities, 1))[len(history) :]:
                 start, seed_of_round = time.perf_counter(), seed * 1_000_003 + number
-                settle_(model, modes)
-                with torch.random.fork_rng(devices):
-                    torch.manual_seed(-1 - seed_of_round)  # else masks drawn at random would follow `fresh` weights
-                    chosen = check_nested(choose(model, sparsity), masks, number)
-                    if handle is not None:
-                        handle.remove()
-                        handle = None
-                    handle = chosen.hold(model)
-                    warn_empty(chosen, masks, number)
-                    masks, pruned = chosen, measured(measure, model)
-                    if after != "fine-tune":
-                        state = rewind_to if after == "rewind" else fresh(seed_of_round).state_dict()
-                        check_state(model, state, after)
-                        model.load_state_dict(state)
-                    torch.manual_seed(seed_of_round)
-                    train(model, number, seed_of_round)
-                    check_trained(model, masks, number)
-                    settle_(model, modes)
-                    retrained = measured(measure, model)
+                settle()
+                torch.manual_seed(-1 - seed_of_round)  # else masks drawn at random would follow `fresh` weights
+                chosen = check_nested(choose(model, sparsity), masks, number)
+                if handle is not None:
+                    handle.remove()
+                handle = chosen.hold(model)
+                warn_empty(chosen, masks, number)
+                masks, pruned = chosen, measured(measure, model)
+                if after != "fine-tune":
+                    state = rewind_to if after == "rewind" else fresh(seed_of_round).state_dict()
+                    check_state(model, state, after)
+                    model.load_state_dict(state)
+                torch.manual_seed(seed_of_round)
+                train(model, number, seed_of_round)
+                check_trained(model, masks, number)
+                settle()
+                retrained = measured(measure, model)
                 seconds = time.perf_counter() - start
                 history.append(Round(number, sparsity, masks.sparsity, masks.per_layer(), pruned, retrained, seconds))
                 if folder is not None:
                     save_rounds(folder, arguments, history, model.state_dict(), masks)
                 bar.update()
                 bar.set_postfix(sparsity=f"{masks.sparsity:.4f}", **retrained)
-        handle.remove()
-    except BaseException:
-        if handle is not None and handle.holds:
-            handle.remove()
-        model.load_state_dict(before)
-        raise
-    finally:
-        settle_(model, modes)
+        finally:
+            if handle is not None and handle.holds:
+                handle.remove()
     return masks, history
-
-
-def settle_(model: nn.Module, modes: Modes) -> None:
-    """Modes as they were given and no gradients, so that a round does not depend on what ran before it."""
-    put_back(modes)
-    model.zero_grad(set_to_none=True)
 
 
 def check_arguments(

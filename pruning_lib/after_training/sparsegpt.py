@@ -4,6 +4,7 @@ Source: Frantar and Alistarh 2023, "SparseGPT: Massive Language Models Can Be Ac
 """
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -110,11 +111,8 @@ def prune_model(
     """
     check_target(sparsity, n_m)
     check_options(block, damping, refit, bits)
-    options = {"block": block, "damping": damping, "refit": refit, "bits": bits}
-
-    def prune_layer(matrix: Tensor, gathered: Hessian) -> tuple[Tensor, Tensor]:
-        return prune_weight(matrix, gathered.matrix, sparsity, n_m, **options)
-
+    options = {"sparsity": sparsity, "n_m": n_m, "block": block, "damping": damping, "refit": refit, "bits": bits}
+    prune_layer = partial(prune_weight, **options)
     return prune_in_order(model, batches, prune_layer, Hessian, layers, n_m[1] if n_m else 1, progress)
 
 

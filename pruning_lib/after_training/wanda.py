@@ -52,9 +52,5 @@ def prune_model(
 ) -> Masks:
     """Wanda on the layers of `model`, in place; the walk, its arguments and its errors are those of SparseGPT's."""
     check_target(sparsity, n_m)
-
-    def prune_layer(matrix: Tensor, gathered: Hessian) -> tuple[Tensor, Tensor]:
-        return prune_weight(matrix, gathered.matrix, sparsity, n_m)
-
-    diagonal = partial(Hessian, diagonal=True)
+    prune_layer, diagonal = partial(prune_weight, sparsity=sparsity, n_m=n_m), partial(Hessian, diagonal=True)
     return prune_in_order(model, batches, prune_layer, diagonal, layers, n_m[1] if n_m else 1, progress)

@@ -193,9 +193,9 @@ def calibrated(prune: Callable, **target: Any) -> Callable:
 def magnitude_refitted(model: nn.Module, batches: list[Tensor], sparsity: float, progress: bool) -> Masks:
     """The mask of magnitude per layer, then exact least squares on it (GPT-2): compensation and nothing else."""
 
-    def prune_layer(matrix: Tensor, gathered: Hessian) -> tuple[Tensor, Tensor]:
+    def prune_layer(matrix: Tensor, hessian: Tensor) -> tuple[Tensor, Tensor]:
         keep = keep_largest({"layer": matrix.abs()}, sparsity)["layer"]
-        return refit(matrix, gathered.matrix, keep, damping=0.01), keep
+        return refit(matrix, hessian, keep, damping=0.01), keep
 
     return prune_in_order(model, batches, prune_layer, Hessian, progress=progress)
 

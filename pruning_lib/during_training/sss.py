@@ -8,7 +8,6 @@ gates' factors λ (SSS-3); ProximalSGD drives some of them to exactly zero while
 >>> small = remove_closed(gated, example_inputs)
 """
 
-import copy
 import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -21,11 +20,11 @@ from torch.nn import functional as F
 from torch.optim import Optimizer
 from tqdm.auto import tqdm
 
-from pruning_lib.checks import check_loss
+from pruning_lib.checks import check_at_least, check_loss
 from pruning_lib.during_training.gates import CONVOLUTIONS, Gate, add_gates, fold_gates, gates
 from pruning_lib.during_training.proximal import ProximalSGD
 from pruning_lib.inputs import Inputs, call, with_targets
-from pruning_lib.modes import modes_of, put_back
+from pruning_lib.modes import undone_on_error
 from pruning_lib.structure.removal import remove
 
 __all__ = ["Gate", "History", "add_gates", "closed", "fold_gates", "gates", "remove_closed", "train_gates"]
@@ -135,8 +134,7 @@ def train_gates(
         `model` is then as it was before, as after any other error or interruption; gradients it had are gone.
     """
     scales = gates_of(model)
-    if epochs < 1:
-        raise ValueError(f"epochs is {epochs}, must be at least 1")
+    check_at_least(1, epochs=epochs)
     if isinstance(batches, Iterator):
         raise ValueError("batches is an iterator, which ends after one epoch; give a list, a DataLoader or a function")
     per_epoch = batches if callable(batches) else lambda epoch: batches
@@ -146,27 +144,18 @@ def train_gates(
     gate_optimizer = ProximalSGD(scales.items(), rate(0), momentum, gamma)
     weight_optimizer = torch.optim.SGD(weights, rate(0), momentum, weight_decay=weight_decay, nesterov=momentum > 0)
 
-    before, modes = copy.deepcopy(model.state_dict()), modes_of(model)
     losses, seen = [], [true_scales(gate_optimizer, scales)]
-    devices = {parameter.device for parameter in weights if parameter.device.type == "cuda"}
-    try:
-        with torch.random.fork_rng(devices), tqdm(range(epochs), "gates", leave=False, disable=not progress) as bar:
-            torch.manual_seed(seed)
-            model.train()
-            for epoch in bar:
-                for group in gate_optimizer.param_groups + weight_optimizer.param_groups:
-                    group["lr"] = rate(epoch)
-                steps = train_epoch(model, per_epoch(epoch), loss, epoch, gate_optimizer, weight_optimizer)
-                losses.append(sum(steps) / len(steps))
-                seen.append(true_scales(gate_optimizer, scales))
-                bar.set_postfix(loss=f"{losses[-1]:.4f}", closed=sum(int((s == 0).sum()) for s in seen[-1].values()))
-            gate_optimizer.settle_()
-    except BaseException:
-        model.load_state_dict(before)
-        raise
-    finally:
-        put_back(modes)
-        model.zero_grad(set_to_none=True)
+    with undone_on_error(model), tqdm(range(epochs), "gates", leave=False, disable=not progress) as bar:
+        torch.manual_seed(seed)
+        model.train()
+        for epoch in bar:
+            for group in gate_optimizer.param_groups + weight_optimizer.param_groups:
+                group["lr"] = rate(epoch)
+            steps = train_epoch(model, per_epoch(epoch), loss, epoch, gate_optimizer, weight_optimizer)
+            losses.append(sum(steps) / len(steps))
+            seen.append(true_scales(gate_optimizer, scales))
+            bar.set_postfix(loss=f"{losses[-1]:.4f}", closed=sum(int((s == 0).sum()) for s in seen[-1].values()))
+        gate_optimizer.settle_()
     history = History(losses, seen)
     if not closed(model):
         warnings.warn(

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from pruning_lib.checks import check_scores
+from pruning_lib.checks import check_at_least, check_scores
 from pruning_lib.precision import without_autocast
 from pruning_lib.structure.masks import Masks, prunable
 from pruning_lib.structure.selection import largest
@@ -72,9 +72,7 @@ def keep_patterns(scores: dict[str, Tensor], entries: int = 4, patterns: int = 8
     ValueError
         If `entries` or `patterns` is under 1, scores are not finite, or no kernel is larger than `entries`.
     """
-    for name, value in (("entries", entries), ("patterns", patterns)):
-        if value < 1:
-            raise ValueError(f"{name} is {value}, must be at least 1")
+    check_at_least(1, entries=entries, patterns=patterns)
     check_scores(scores)
     masks = {name: _whole(score) for name, score in scores.items()}
     sizes = {score.shape[2:] for score in _with_kernels(scores).values() if score[0, 0].numel() > entries}

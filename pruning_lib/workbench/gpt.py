@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pruning_lib.checks import check_at_least
 from pruning_lib.modes import evaluating
 from pruning_lib.workbench import text
 from pruning_lib.workbench.models import initialize_
@@ -151,8 +152,7 @@ def generate(model: GPT, prompt: str, count: int = 200, temperature: float = 1.0
     tokens = text.encode(prompt)
     if not len(tokens):
         raise ValueError("prompt is '', must have at least one byte")
-    if count < 0:
-        raise ValueError(f"count is {count}, must be at least 0")
+    check_at_least(0, count=count)
     if not 0 <= temperature < math.inf:
         raise ValueError(f"temperature is {temperature}, must be finite and at least 0")
     generator = torch.Generator().manual_seed(seed)

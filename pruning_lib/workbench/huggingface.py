@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pruning_lib.checks import check_choice
+from pruning_lib.checks import check_at_least, check_choice
 from pruning_lib.workbench.language import perplexity
 
 # Where a family keeps its decoder blocks.
@@ -159,10 +159,8 @@ def calibration(
     """
     from tqdm.auto import trange
 
-    if count < 1:
-        raise ValueError(f"count is {count}, must be at least 1")
-    if length < 2:
-        raise ValueError(f"length is {length}, must be at least 2")
+    check_at_least(1, count=count)
+    check_at_least(2, length=length)
     documents = c4() if documents is None else documents
     generator = random.Random(seed)
     candidates = list(range(len(documents)))

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from torch.optim import AdamW
 from tqdm.auto import tqdm
 
+from pruning_lib.checks import check_at_least
 from pruning_lib.modes import evaluating
 from pruning_lib.resuming import save_state, saved_state
 from pruning_lib.workbench import text
@@ -51,8 +52,7 @@ def perplexity(
         if not isinstance(model, GPT):
             raise ValueError(f"context is None, must be given for a {type(model).__name__}")
         context = model.config.context
-    if batch_size < 1:
-        raise ValueError(f"batch_size is {batch_size}, must be at least 1")
+    check_at_least(1, batch_size=batch_size)
     device = next(model.parameters()).device
     rows = text.segments(tokens, context)
     total = torch.zeros((), dtype=torch.float64)
@@ -97,13 +97,8 @@ def train(
         If an option is out of range, `tokens` is no longer than the model's context, `state` is of another run, or
         the loss is no longer finite (`model` is then what it had become).
     """
-    for name, value, smallest in (
-        ("steps", steps, 0),
-        ("batch_size", batch_size, 1),
-        ("weight_decay", weight_decay, 0),
-    ):
-        if not value >= smallest:
-            raise ValueError(f"{name} is {value}, must be at least {smallest}")
+    check_at_least(0, steps=steps, weight_decay=weight_decay)
+    check_at_least(1, batch_size=batch_size)
     if not 0 < lr < math.inf:
         raise ValueError(f"lr is {lr}, must be positive")
     text.check_length(tokens, model.config.context + 1)
@@ -114,9 +109,14 @@ def train(
     optimizer = AdamW(groups, lr, betas=(0.9, 0.95))
     run = {"config": vars(model.config), "steps": steps, "batch_size": batch_size, "lr": lr, "decay": weight_decay}
     run |= {"seed": seed, "sha256": text.digest(tokens)}
-    found = saved_state(state, run) if state else None
-    losses = _resumed(parameters, optimizer, *found) if found else []
+    losses = []
     device = next(model.parameters()).device
+    if found := saved_state(state, run) if state else None:
+        tensors, losses = found
+        for name, parameter in parameters.items():
+            parameter.data.copy_(tensors[f"weight.{name}"])
+            moments = {kind: tensors[f"{kind}.{name}"].to(device) for kind in ("exp_avg", "exp_avg_sq")}
+            optimizer.state[parameter] = {"step": tensors[f"step.{name}"], **moments}
     model.train()
     with tqdm(total=steps, initial=len(losses), disable=not progress, desc="training", unit="step") as bar:
         for step in range(len(losses), steps):
@@ -134,29 +134,18 @@ def train(
             bar.update()
             bar.set_postfix(loss=f"{losses[-1]:.3f}", refresh=False)
             if state and (step + 1) % SAVED_EVERY == 0:
-                moments = {f"mean.{name}": optimizer.state[p]["exp_avg"] for name, p in parameters.items()}
-                moments |= {f"square.{name}": optimizer.state[p]["exp_avg_sq"] for name, p in parameters.items()}
-                weights = {f"weight.{name}": p for name, p in parameters.items()}
-                save_state(state, run, weights | moments, losses)
+                tensors = {
+                    f"{kind}.{name}": tensor
+                    for name, parameter in parameters.items()
+                    for kind, tensor in {"weight": parameter, **optimizer.state[parameter]}.items()
+                }
+                save_state(state, run, tensors, losses)
     return losses
 
 
 def learning_rate_factor(step: int, steps: int) -> float:
     warm = min((step + 1) / WARMUP, 1.0)
     return warm * (0.55 + 0.45 * math.cos(math.pi * step / steps))
-
-
-def _resumed(
-    parameters: dict[str, Tensor], optimizer: AdamW, tensors: dict[str, Tensor], losses: list[float]
-) -> list[float]:
-    """Put weights and moments among `tensors` into place; return `losses`."""
-    with torch.no_grad():
-        for name, parameter in parameters.items():
-            parameter.copy_(tensors[f"weight.{name}"])
-            mean, square = (tensors[f"{kind}.{name}"].to(parameter.device) for kind in ("mean", "square"))
-            count = torch.tensor(float(len(losses)))
-            optimizer.state[parameter] = {"step": count, "exp_avg": mean, "exp_avg_sq": square}
-    return losses
 
 
 def main() -> None:

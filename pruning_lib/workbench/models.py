@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from pruning_lib.checks import check_choice
+from pruning_lib.checks import check_at_least, check_choice
 
 CUT_NORMAL = 0.87962566103423978  # standard deviation of a standard normal distribution cut off at ±2
 
@@ -85,8 +85,7 @@ def resnet(
     channels, _, _ = check_shape(input_shape, smallest=1)
     if depth < 8 or (depth - 2) % 6:
         raise ValueError(f"depth is {depth}, must be 6n + 2: 8, 14, 20, 26, 32, 44, 56, …")
-    if width < 1:
-        raise ValueError(f"width is {width}, must be at least 1")
+    check_at_least(1, width=width)
     layers = OrderedDict(
         conv=nn.Conv2d(channels, width, 3, padding=1, bias=False), norm=nn.BatchNorm2d(width), relu=nn.ReLU()
     )

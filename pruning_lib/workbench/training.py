@@ -11,7 +11,7 @@ from torch.optim import SGD, Adam, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from tqdm.auto import tqdm
 
-from pruning_lib.checks import check_choice
+from pruning_lib.checks import check_at_least, check_choice
 from pruning_lib.modes import evaluating
 from pruning_lib.workbench.data import Data, Pair, batches
 
@@ -49,12 +49,10 @@ def fit(
         If an option is unknown or out of range, or the loss is no longer finite (`model` is then what it had become).
     """
     check_choice("optimizer", optimizer, ("sgd", "adam"))
-    if epochs < 0:
-        raise ValueError(f"epochs is {epochs}, must be at least 0")
+    check_at_least(0, epochs=epochs)
+    check_at_least(1, batch_size=batch_size)
     if not lr > 0:
         raise ValueError(f"lr is {lr}, must be positive")
-    if batch_size < 1:
-        raise ValueError(f"batch_size is {batch_size}, must be at least 1")
     if not 0 <= shift < min(data.shape[1:]):
         raise ValueError(f"shift is {shift}, must be at least 0 and below {min(data.shape[1:])}, the images' size")
     steps = epochs * math.ceil(len(data.train[1]) / batch_size)

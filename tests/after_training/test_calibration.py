@@ -211,7 +211,7 @@ def test_after_a_failure_what_is_done_is_said_and_the_rest_can_follow(failing):
         count += 1
         if count == failing + 1:
             raise ValueError("hessian is bad")
-        return sparsegpt.prune_weight(weight, hessian.matrix, sparsity=0.5)
+        return sparsegpt.prune_weight(weight, hessian, sparsity=0.5)
 
     order = [name for names in blocks_of() for name in names]
     with pytest.raises(Unfinished, match=f"^{order[failing]}: hessian is bad") as caught:
@@ -300,7 +300,7 @@ def interrupting(after):
         count += 1
         if count > after:
             raise KeyboardInterrupt
-        return sparsegpt.prune_weight(weight, hessian.matrix, sparsity=0.5)
+        return sparsegpt.prune_weight(weight, hessian, sparsity=0.5)
 
     return prune_layer
 
