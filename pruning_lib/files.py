@@ -11,12 +11,14 @@ from pathlib import Path
 CHECKOUT = Path(__file__).resolve().parents[1]  # the folder that holds pruning_lib, notebooks and figures
 
 
-def make_writable(folder: Path) -> Path:
-    """Make `folder` where it is missing and see that files can be written there; OSError if not."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=folder):
-        pass
-    return folder
+def make_writable(folder: Path, name: str = "out") -> Path:
+    """Make `folder` where it is missing and see that files can be written there; if not, ValueError that names it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError as error:
+        raise ValueError(f"{name} is {str(folder)!r}, must be a writable folder: {error.strerror}") from None
 
 
 @contextmanager

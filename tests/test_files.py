@@ -63,7 +63,7 @@ def test_many_threads_write_one_file(tmp_path):
 def test_a_folder_is_made_and_tried(tmp_path):
     assert make_writable(tmp_path / "a" / "b").is_dir()
     (tmp_path / "file").write_text("")
-    with pytest.raises(FileExistsError):
+    with pytest.raises(ValueError, match=r"out is '.*file', must be a writable folder: File exists"):
         make_writable(tmp_path / "file")
 
 

@@ -91,19 +91,15 @@ class Counter(TorchDispatchMode):
         kwargs = kwargs or {}
         packet = func._overloadpacket
         name = packet.__name__
-        if OPAQUE.search(name):
-            raise ValueError(
-                f"the multiply–accumulates of {name} in {self.where!r} cannot be counted: one fused kernel"
-            )
-        if packet not in PRODUCTS and packet not in CONVOLUTIONS:
+        unseen = "one fused kernel" if OPAQUE.search(name) else None
+        if not unseen and packet not in PRODUCTS and packet not in CONVOLUTIONS:
             with self:  # in inference mode composite operators arrive whole: take them apart
                 parts = func.decompose(*args, **kwargs)
             if parts is not NotImplemented:
                 return parts
-            if OTHER_PRODUCT.search(name):
-                raise ValueError(
-                    f"the multiply–accumulates of {name} in {self.where!r} cannot be counted: unknown product"
-                )
+            unseen = "unknown product" if OTHER_PRODUCT.search(name) else None
+        if unseen:
+            raise ValueError(f"the multiply–accumulates of {name} in {self.where!r} cannot be counted: {unseen}")
         out = func(*args, **kwargs)
         if packet in PRODUCTS:
             self.product(*(args[place] for place in PRODUCTS[packet]))

@@ -117,9 +117,8 @@ def find_chain(model: nn.Module, name: str, inputs: Inputs) -> Chain:
 
 def containers(model: nn.Module) -> list[tuple[str, nn.Module]]:
     """All ModuleLists and Sequentials, outer ones before what is in them."""
-    return [
-        (name, module) for name, module in model.named_modules() if isinstance(module, nn.ModuleList | nn.Sequential)
-    ]
+    kinds = nn.ModuleList | nn.Sequential
+    return [(name, module) for name, module in model.named_modules() if isinstance(module, kinds)]
 
 
 def main_output(output: Any) -> Tensor:

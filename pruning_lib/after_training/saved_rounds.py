@@ -59,10 +59,7 @@ def load_rounds(
         If the folder can't be used, or holds a run with other arguments, naming them, or no whole file of rounds.
     """
     path = Path(folder) / _FILE
-    try:
-        make_writable(path.parent)  # now, since an error after the first round would cost that round
-    except FileExistsError as error:
-        raise ValueError(f"folder is {folder}, a file, must be a folder or not there yet") from error
+    make_writable(path.parent, "folder")  # now, since an error after the first round would cost that round
     found = saved_state(path, arguments)
     if found is None:
         return [], {}, None

@@ -100,10 +100,7 @@ def plan(
         parameters = of_profile[profile] | check_parameters(values, types, name)
         runs.append(Run(paths[name].resolve(), profile, parameters, Path(out).resolve() / name / profile))
     for run in runs:
-        try:
-            make_writable(run.folder)
-        except OSError as error:
-            raise ValueError(f"out is {str(out)!r}, must be writable: {run.folder}: {error.strerror}") from None
+        make_writable(run.folder)
     return runs
 
 

@@ -70,10 +70,7 @@ def opened(sweep: Sweep, threads: int = 1, mix: bool = False) -> Iterator[dict[s
         Whether to go on where notebook, library or versions have changed since the runs that are there.
     """
     folder, state = sweep.folder, state_of(sweep.source, threads)
-    try:
-        make_writable(folder)
-    except OSError as error:
-        raise ValueError(f"out is {str(folder)!r}, must be a writable folder: {error.strerror}") from None
+    make_writable(folder)
     # A sweep that was killed before it had its plan may have left its lock, and the plan half written.
     if not (folder / PLAN).exists() and any(not path.name.startswith(f".{PLAN}.") for path in folder.iterdir()):
         raise ValueError(f"out is {str(folder)!r}, must be a new or empty folder, or one with this sweep")

@@ -479,7 +479,7 @@ def test_a_call_that_failed_in_its_first_round_does_not_bind_the_next(tmp_path):
 
 def test_a_folder_that_is_a_file(tmp_path):
     (tmp_path / "runs").write_text("mine")
-    with pytest.raises(ValueError, match=r"folder is .*runs, a file, must be a folder"):
+    with pytest.raises(ValueError, match=r"folder is '.*runs', must be a writable folder: File exists"):
         run(trained(), folder=tmp_path / "runs")
     assert (tmp_path / "runs").read_text() == "mine"
 

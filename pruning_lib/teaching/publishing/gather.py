@@ -55,7 +55,7 @@ def gather(
     """
     make, heading, note = KINDS[kind]
     copies = [executed(runs, name, profile) for name in chosen(list(names), notebook_paths(Path(notebooks)))]
-    folder = writable(Path(out) / kind)
+    folder = make_writable(Path(out) / kind)
     texts, titles = {}, {}
     for path in copies:
         notebook, file = read_notebook(path), f"{path.stem}.html"
@@ -80,10 +80,3 @@ def executed(runs: str | Path, name: str, profile: str = "smoke") -> Path:
     if run.get("exception") or not run.get("end_time"):
         raise ValueError(f"{path} did not run to its end, must: {command}")
     return path
-
-
-def writable(folder: Path) -> Path:
-    try:
-        return make_writable(folder)
-    except OSError as error:
-        raise ValueError(f"out is {str(folder)!r}, must be writable: {error.strerror}") from None

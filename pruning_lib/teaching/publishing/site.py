@@ -15,10 +15,10 @@ import nbformat
 from nbformat import NotebookNode
 
 from pruning_lib import __version__
-from pruning_lib.files import CHECKOUT
+from pruning_lib.files import CHECKOUT, make_writable
 from pruning_lib.reproduction.parameters import notebook_paths, read_notebook
 from pruning_lib.teaching.publishing import MATHJAX, live
-from pruning_lib.teaching.publishing.gather import executed, writable
+from pruning_lib.teaching.publishing.gather import executed
 from pruning_lib.teaching.publishing.pages import without_places
 
 STYLE = Path(__file__).parent / "templates" / "site.css"
@@ -78,7 +78,7 @@ def build(runs: str | Path, out: str | Path, checkout: str | Path = CHECKOUT) ->
     if site.exists() and any(site.iterdir()) and not (site / "searchindex.js").is_file():
         raise ValueError(f"{site} holds something else, must be empty or an earlier site")
     copies = [executed(runs, name) for name in notebook_paths(checkout / "notebooks")]
-    with tempfile.TemporaryDirectory(prefix=".site.", dir=writable(site.parent)) as work:
+    with tempfile.TemporaryDirectory(prefix=".site.", dir=make_writable(site.parent)) as work:
         source, built = Path(work, "source"), Path(work, "site")
         start_page(source, collect(checkout, copies, source))
         run_sphinx(source, built, Path(work, "doctrees"))

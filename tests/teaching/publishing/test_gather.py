@@ -69,7 +69,7 @@ def test_a_notebook_without_slides_is_named_and_nothing_is_written(places):
 
 def test_a_folder_that_cannot_be_written_to_is_refused(places):
     (places / "build").write_text("in the way")
-    with pytest.raises(ValueError, match=r"out is '.*handouts', must be writable"):
+    with pytest.raises(ValueError, match=r"out is '.*handouts', must be a writable folder: "):
         into(places, "handouts")
 
 

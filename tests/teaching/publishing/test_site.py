@@ -216,7 +216,7 @@ def test_refuses_a_folder_with_something_else(tmp_path):
 def test_refuses_an_unwritable_place(tmp_path):
     checkout = tiny_checkout(tmp_path)
     write(checkout / "build", "a file")
-    with pytest.raises(ValueError, match="must be writable"):
+    with pytest.raises(ValueError, match="must be a writable folder"):
         build(checkout)
 
 
