@@ -115,12 +115,8 @@ def execute(
 ) -> Outcome:
     """Run one notebook; a failure is in the copy and in the outcome, not raised.
 
-    Parameters
-    ----------
-    say, environment
-        As `execute_cells` takes them.
-    page
-        Makes a web page of the executed notebook, its text; without it there is none.
+    `say` and `environment` are as `execute_cells` takes them. `page` makes a web page of the executed notebook, its
+    text; without it there is none.
     """
     from pruning_lib.reproduction.execution import execute_cells, write_notebook
 

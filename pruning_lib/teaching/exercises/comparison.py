@@ -6,14 +6,14 @@ import statistics
 import torch
 from scipy.special import stdtrit
 
-from pruning_lib.teaching.exercises.exercise import Exercise
+from pruning_lib.teaching.exercises.exercise import Exercise, whole
 
 EXERCISES: dict[str, Exercise] = {}
 
 
 def accuracies(generator: torch.Generator) -> tuple[list[float], list[float], float]:
     """Of two methods over the same 3 to 5 seeds, which move both, and Student's t for as many."""
-    n = int(torch.randint(3, 6, (1,), generator=generator))
+    n = whole(generator, 3, 6)
     seeds, noise, more = 3 * torch.randn(n, generator=generator), torch.randn(2, n, generator=generator) / 2, 1.5
     one, other = (95 + more + seeds + noise[0]).tolist(), (95 + seeds + noise[1]).tolist()
     return one, other, float(stdtrit(n - 1, 0.975))

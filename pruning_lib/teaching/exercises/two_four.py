@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from pruning_lib.teaching.exercises.exercise import Exercise, draw
+from pruning_lib.teaching.exercises.exercise import Exercise, draw, whole
 
 EXERCISES: dict[str, Exercise] = {}
 
@@ -91,13 +91,8 @@ EXERCISES["two_four_multiplexer"] = Exercise(
 )
 
 
-def formats(generator: torch.Generator) -> tuple[int, float]:
-    bits = int(torch.tensor([4, 8, 16, 32])[torch.randint(4, (1,), generator=generator)])
-    return bits, 0.3 + 0.6 * float(torch.rand(1, generator=generator))
-
-
 EXERCISES["two_four_shares"] = Exercise(
-    formats,
+    lambda generator: (2 ** whole(generator, 2, 6), 0.3 + 0.6 * torch.rand(1, generator=generator).item()),
     lambda bits, sparsity: ((bits / 2 + 1) / bits, (1 - sparsity) * (bits + 32) / bits),
     lambda bits, sparsity: (0.5, 1 - sparsity),
     "You count the values only. Where they belong has to be stored too.",
@@ -123,15 +118,7 @@ def layers(generator: torch.Generator) -> tuple[int, int, float, float]:
 
 
 def least_time(
-    width: int,
-    tokens: int,
-    peak: float,
-    bandwidth: float,
-    join=max,
-    share=(1.0, 0.5625),
-    faster=2,
-    size=2,
-    others=2,
+    width: int, tokens: int, peak: float, bandwidth: float, join=max, share=(1.0, 0.5625), faster=2, size=2, others=2
 ) -> float:
     """Dense over 2:4; `size` bytes for each number, `others` times width·tokens numbers beside the weights."""
     times = []
