@@ -14,6 +14,7 @@ from pruning_lib.reproduction.parameters import (
     chosen,
     declared,
     notebook_paths,
+    one_of,
     read_notebook,
     read_profiles,
     value_of,
@@ -90,8 +91,7 @@ def plan(
     profiles = read_profiles(Path(notebooks), list(paths))
     runs = []
     for name in names:
-        if profile not in profiles[name]:
-            raise ValueError(f"profile of {name} is {profile!r}, must be one of {', '.join(profiles[name])}")
+        one_of(profile, profiles[name], f"profile of {name}")
         types = declared(read_notebook(paths[name]), name)
         of_profile = {
             key: check_parameters(values, types, f"{name}, profile {key}") for key, values in profiles[name].items()
@@ -153,10 +153,8 @@ def _with_parameters(run: Run) -> Any:
     from papermill.iorw import load_notebook_node
     from papermill.parameterize import parameterize_notebook
 
-    parameters = run.parameters | {"out": str(run.results)}
-    return parameterize_notebook(
-        load_notebook_node(str(run.source)), parameters, kernel_name="python3", language="python"
-    )
+    notebook, parameters = load_notebook_node(str(run.source)), run.parameters | {"out": str(run.results)}
+    return parameterize_notebook(notebook, parameters, kernel_name="python3", language="python")
 
 
 def headline_table(outcomes: Sequence[Outcome]) -> str:

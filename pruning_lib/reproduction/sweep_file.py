@@ -16,6 +16,7 @@ from pruning_lib.reproduction.parameters import (
     check_parameters,
     declared,
     notebook_paths,
+    one_of,
     read_notebook,
     read_profiles,
     read_yaml,
@@ -23,6 +24,7 @@ from pruning_lib.reproduction.parameters import (
 )
 
 RUNS = "runs"
+SEEDS = ("seeds", "seed")  # parameters that tell repetitions from settings, where nothing else is said
 Some = Field(min_length=1)
 
 
@@ -54,27 +56,13 @@ class _SweepFile(BaseModel, extra="forbid"):
 
 @dataclass(frozen=True)
 class Sweep:
-    """A checked sweep.
+    """A checked sweep."""
 
-    Parameters
-    ----------
-    source
-        The notebook.
-    folder
-        Where its runs go.
-    runs
-        Name of each run, from its parameters only -> its parameters.
-    seed_parameter
-        The parameter that tells repetitions from settings; empty if there are no seeds.
-    expected
-        Where our setting is the paper's: ``{quantity, tolerance, where, differs}``, see `docs/reproduction.md`.
-    """
-
-    source: Path
-    folder: Path
-    runs: dict[str, dict[str, Any]]
-    seed_parameter: str
-    expected: list[dict[str, Any]]
+    source: Path  # the notebook
+    folder: Path  # where its runs go
+    runs: dict[str, dict[str, Any]]  # name, which depends on the parameters only -> parameters
+    seed_parameter: str  # tells repetitions from settings; empty if there are no seeds
+    expected: list[dict[str, Any]]  # each an `Expected`
 
     @property
     def plan(self) -> dict[str, Any]:
@@ -85,26 +73,17 @@ class Sweep:
 def read_sweep(path: str | Path, out: str | Path | None = None, notebooks: str | Path = NOTEBOOKS) -> Sweep:
     """Return the sweep that the YAML file `path` describes; nothing is created.
 
-    Parameters
-    ----------
-    path
-        File with `notebook`, and `grid` (parameter -> list of values), `seeds` or both; maybe `profile`, `parameters`
-        (parameter -> value, the same in all runs), `seed_parameter`, `expected`, and `out`, a folder below ``runs``.
-    out
-        Folder of the sweep; left out, ``runs`` and the file's `out` or its own name.
-    notebooks
-        Folder with the notebooks and ``profiles.yaml``.
-
-    Raises
-    ------
-    ValueError
-        For anything unknown, missing, empty, given twice, of the wrong type, or a path that leaves ``runs``.
+    The file gives `notebook`, and `grid` (parameter -> list of values), `seeds` or both; maybe `profile`, `parameters`
+    (parameter -> value, the same in all runs), `seed_parameter`, `expected`, and `out`, a folder below ``runs``. The
+    sweep's folder is the argument `out`, else ``runs`` and the file's `out` or its own name. In the folder `notebooks`
+    there is ``profiles.yaml`` too. ValueError for anything unknown, missing, empty, given twice, of the wrong type, or
+    a path that leaves ``runs``.
     """
     path, paths = Path(path), notebook_paths(Path(notebooks))
     file = strictly(_SweepFile, read_yaml(path), str(path))
-    name = _one_of(file.notebook, paths, f"{path}: notebook")
+    name = one_of(file.notebook, paths, f"{path}: notebook")
     profiles = read_profiles(Path(notebooks), list(paths))[name]
-    profile = _one_of(file.profile, profiles, f"{path}: profile of {name}")
+    profile = one_of(file.profile, profiles, f"{path}: profile of {name}")
     types = declared(read_notebook(paths[name]), name)
     fixed = check_parameters(file.parameters, types, f"{path}, parameters")
     grid = {key: _distinct(key, values, types, f"{path}, grid") for key, values in file.grid.items()}
@@ -130,13 +109,6 @@ def matches(where: dict[str, Any], parameters: dict[str, Any]) -> bool:
     return where.items() <= parameters.items()
 
 
-def _one_of(value: Any, allowed: Any, name: str) -> str:
-    """Return `value` if it is among `allowed`, else raise ValueError with the list."""
-    if not isinstance(value, str) or value not in allowed:
-        raise ValueError(f"{name} is {value!r}, must be one of {', '.join(allowed)}")
-    return value
-
-
 def _distinct(name: str, values: list[Any], types: dict[str, str], where: str) -> list[Any]:
     """Return the `values` of a parameter, checked, if no two are the same."""
     fitted = [check_parameters({name: value}, types, where)[name] for value in values]
@@ -155,19 +127,18 @@ def _seeds_of(file: _SweepFile, types: dict[str, str], path: Path) -> tuple[str,
     allowed = [name for name, kind in types.items() if kind in ("int", "list[int]")]
     name = file.seed_parameter
     if name is None:
-        name = next((usual for usual in ("seeds", "seed") if usual in types), None)
-    _one_of(name, allowed, f"{path}: seed_parameter")
+        name = next((usual for usual in SEEDS if usual in types), None)
+    one_of(name, allowed, f"{path}: seed_parameter")
     values = [[seed] if types[name] == "list[int]" else seed for seed in file.seeds]
     return name, _distinct(name, values, types, f"{path}, seeds")
 
 
 def _run_name(notebook: str, varied: dict[str, Any], parameters: dict[str, Any]) -> str:
     """Return a readable name that depends on notebook and parameters only, not on the place in the grid."""
-    content = json.dumps([notebook, parameters], sort_keys=True)
-    digest = hashlib.sha256(content.encode()).hexdigest()[:10]
+    digest = hashlib.sha256(json.dumps([notebook, parameters], sort_keys=True).encode()).hexdigest()
     words = [f"{name}-{json.dumps(value)}" for name, value in varied.items()]
     words = [re.sub(r"[^A-Za-z0-9._]+", "-", word).strip("-") for word in words]
-    return "_".join(words)[:80] + f"-{digest}"
+    return "_".join(words)[:80] + f"-{digest[:10]}"
 
 
 def _expectation(
