@@ -25,7 +25,7 @@ LANGUAGE = {  # without Python's version, which differs from one machine to the 
 }
 
 
-class _SameInterpreter(AsyncKernelManager):
+class SameInterpreter(AsyncKernelManager):
     """Starts the running Python, where an installed `python3` kernel may be another's."""
 
     def __init__(self, **settings: Any) -> None:
@@ -61,7 +61,7 @@ def execute_cells(
             cell.outputs, cell.execution_count = [], None
     client = NotebookClient(
         notebook,
-        kernel_manager_class=_SameInterpreter,
+        kernel_manager_class=SameInterpreter,
         resources={"metadata": {"path": str(source.parent)}},
         shutdown_kernel="immediate",  # asked politely in the middle of a cell, it writes tracebacks to the terminal
         coalesce_streams=True,
