@@ -22,6 +22,10 @@ def whole(generator: torch.Generator, low: int, high: int) -> int:
     return int(torch.randint(low, high, (1,), generator=generator))
 
 
+def uniform(generator: torch.Generator, low: float, high: float) -> float:
+    return low + (high - low) * torch.rand(1, generator=generator).item()
+
+
 @dataclass(frozen=True)
 class Mistake:
     """A typical wrong answer, and what to tell who gives it."""

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from pruning_lib.teaching.exercises.exercise import Exercise, draw, whole
+from pruning_lib.teaching.exercises.exercise import Exercise, draw, uniform, whole
 
 EXERCISES: dict[str, Exercise] = {}
 
@@ -81,7 +81,7 @@ EXERCISES["add_row"] = Exercise(
 
 
 EXERCISES["cubic_schedule"] = Exercise(
-    lambda generator: (0.5 + 0.49 * torch.rand(1, generator=generator).item(), whole(generator, 3, 9)),
+    lambda generator: (uniform(generator, 0.5, 0.99), whole(generator, 3, 9)),
     lambda final, rounds: [final * (1 - (1 - t / rounds) ** 3) for t in range(1, rounds + 1)],
     lambda final, rounds: [final * (1 - (1 - t / rounds) ** 3) for t in range(rounds)],
     "Your first round prunes nothing and the last does not reach the final sparsity: t runs from 1 to T.",

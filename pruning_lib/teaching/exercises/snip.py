@@ -42,9 +42,7 @@ def loss_and_weights(generator: torch.Generator) -> tuple[Callable, Tensor, int]
 
 
 def edited(weights: Tensor, index: int, value: float) -> Tensor:
-    weights = weights.clone()
-    weights[index] = value
-    return weights
+    return weights.index_fill(0, torch.tensor(index), value)
 
 
 EXERCISES["exact_effect"] = Exercise(

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from pruning_lib.teaching.exercises.exercise import Exercise, draw, whole
+from pruning_lib.teaching.exercises.exercise import Exercise, draw, uniform, whole
 from pruning_lib.teaching.exercises.obs import inverse
 from pruning_lib.teaching.exercises.taxonomy import top_k
 
@@ -62,8 +62,7 @@ def scores_and_sparsity(generator: torch.Generator) -> tuple[Tensor, float]:
     # Whole numbers, so that there are ties; counts that are no multiple of the rows, and a little off whole numbers.
     scores = torch.randint(1, 13, (4, 6), generator=generator).double()
     count = 2 * whole(generator, 2, 10) + 1
-    off = 0.8 * float(torch.rand(1, generator=generator)) - 0.4
-    return scores, (count + off) / scores.numel()
+    return scores, (count + uniform(generator, -0.4, 0.4)) / scores.numel()
 
 
 def choose(scores: Tensor, sparsity: float) -> Tensor:

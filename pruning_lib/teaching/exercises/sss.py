@@ -87,20 +87,10 @@ def gated_layers(generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor, Te
     return draw(generator, 6, 6), draw(generator, 6), gates, draw(generator, 4, 6)
 
 
-def take_out(w1: Tensor, b1: Tensor, gates: Tensor, w2: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    stays = gates != 0
-    return w1[stays], b1[stays], (w2 * gates)[:, stays]
-
-
-def folded_before_relu(w1: Tensor, b1: Tensor, gates: Tensor, w2: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    stays = gates != 0
-    return (gates[:, None] * w1)[stays], (gates * b1)[stays], w2[:, stays]
-
-
 EXERCISES["take_out"] = Exercise(
     gated_layers,
-    take_out,
-    folded_before_relu,
+    lambda w1, b1, gates, w2: (w1[gates != 0], b1[gates != 0], (w2 * gates)[:, gates != 0]),
+    lambda w1, b1, gates, w2: ((gates[:, None] * w1)[gates != 0], (gates * b1)[gates != 0], w2[:, gates != 0]),
     "You fold the gates in before the ReLU, which is wrong for negative ones. They act on what w2 reads.",
     lambda w1, b1, gates, w2: (w1[gates != 0], b1[gates != 0], w2[:, gates != 0]),
     "The open gates are lost: they are not 1. Multiply them into the columns of w2.",

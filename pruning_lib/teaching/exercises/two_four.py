@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from pruning_lib.teaching.exercises.exercise import Exercise, draw, whole
+from pruning_lib.teaching.exercises.exercise import Exercise, draw, uniform, whole
 
 EXERCISES: dict[str, Exercise] = {}
 
@@ -92,7 +92,7 @@ EXERCISES["two_four_multiplexer"] = Exercise(
 
 
 EXERCISES["two_four_shares"] = Exercise(
-    lambda generator: (2 ** whole(generator, 2, 6), 0.3 + 0.6 * torch.rand(1, generator=generator).item()),
+    lambda generator: (2 ** whole(generator, 2, 6), uniform(generator, 0.3, 0.9)),
     lambda bits, sparsity: ((bits / 2 + 1) / bits, (1 - sparsity) * (bits + 32) / bits),
     lambda bits, sparsity: (0.5, 1 - sparsity),
     "You count the values only. Where they belong has to be stored too.",
