@@ -180,3 +180,14 @@ def read_profiles(folder: Path, names: list[str]) -> dict[str, dict[str, dict[st
     for name in profiles:
         one_of(name, names, f"{path}: notebook")
     return {name: {"smoke": {}} | profiles.get(name, {}) for name in names}
+
+
+def of_profile(path: Path, profile: str, profiles: dict[str, dict], where: str = "") -> tuple[dict[str, str], dict]:
+    """Return the types that the notebook at `path` declares and what `profile`, one of its `profiles`, gives.
+
+    All of them are checked. `where` begins the message for a `profile` that is not among them.
+    """
+    one_of(profile, profiles, f"{where}profile of {path.stem}")
+    types = declared(read_notebook(path), path.stem)
+    checked = {key: check_parameters(values, types, f"{path.stem}, profile {key}") for key, values in profiles.items()}
+    return types, checked[profile]

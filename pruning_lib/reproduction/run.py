@@ -12,10 +12,8 @@ from pruning_lib.reproduction import NOTEBOOKS, results
 from pruning_lib.reproduction.parameters import (
     check_parameters,
     chosen,
-    declared,
     notebook_paths,
-    one_of,
-    read_notebook,
+    of_profile,
     read_profiles,
     value_of,
 )
@@ -91,13 +89,9 @@ def plan(
     profiles = read_profiles(Path(notebooks), list(paths))
     runs = []
     for name in names:
-        one_of(profile, profiles[name], f"profile of {name}")
-        types = declared(read_notebook(paths[name]), name)
-        of_profile = {
-            key: check_parameters(values, types, f"{name}, profile {key}") for key, values in profiles[name].items()
-        }
+        types, parameters = of_profile(paths[name], profile, profiles[name])
         values = {key: value_of(text, key, types.get(key)) for key, text in (given or {}).items()}
-        parameters = of_profile[profile] | check_parameters(values, types, name)
+        parameters |= check_parameters(values, types, name)
         runs.append(Run(paths[name].resolve(), profile, parameters, Path(out).resolve() / name / profile))
     for run in runs:
         try:

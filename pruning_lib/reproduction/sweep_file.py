@@ -14,10 +14,9 @@ from pruning_lib.reproduction import NOTEBOOKS
 from pruning_lib.reproduction.parameters import (
     Text,
     check_parameters,
-    declared,
     notebook_paths,
+    of_profile,
     one_of,
-    read_notebook,
     read_profiles,
     read_yaml,
     strictly,
@@ -83,8 +82,7 @@ def read_sweep(path: str | Path, out: str | Path | None = None, notebooks: str |
     file = strictly(_SweepFile, read_yaml(path), str(path))
     name = one_of(file.notebook, paths, f"{path}: notebook")
     profiles = read_profiles(Path(notebooks), list(paths))[name]
-    profile = one_of(file.profile, profiles, f"{path}: profile of {name}")
-    types = declared(read_notebook(paths[name]), name)
+    types, of_file = of_profile(paths[name], file.profile, profiles, f"{path}: ")
     fixed = check_parameters(file.parameters, types, f"{path}, parameters")
     grid = {key: _distinct(key, values, types, f"{path}, grid") for key, values in file.grid.items()}
     seed_parameter, seeds = _seeds_of(file, types, path)
@@ -93,7 +91,7 @@ def read_sweep(path: str | Path, out: str | Path | None = None, notebooks: str |
         raise ValueError(f"{path}: neither grid nor seeds is given, must have one of them")
     for key in fixed.keys() & axes.keys() | grid.keys() & {seed_parameter}:
         raise ValueError(f"{path}: {key} is given twice, must be in one of parameters, grid and seeds")
-    base = check_parameters(profiles[profile], types, f"{name}, profile {profile}") | fixed
+    base = of_file | fixed
     points = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
     runs = {_run_name(name, varied, base | varied): base | varied for varied in points}
     expected = [_expectation(entry, types, runs, seed_parameter, path) for entry in file.expected]

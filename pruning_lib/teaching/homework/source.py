@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pruning_lib.checks import check_choice
-from pruning_lib.reproduction.parameters import read_notebook
+from pruning_lib.reproduction.parameters import one_of, read_notebook
 from pruning_lib.teaching.exercises import EXERCISES
 
 POINTS = {"easy": 1, "medium": 2, "hard": 3}
@@ -91,14 +91,10 @@ def exercise(index: int, before: str, source: str, after: str, where: str) -> Wr
         raise ValueError(f"{where}: no header '**1.1 Title** (easy, 5 minutes).' in a text cell before the stub")
     header = headers[-1]
     where = f"{where.split(',')[0]}, exercise {header['number']}"
-    if header["difficulty"] not in POINTS:
-        raise ValueError(f"{where}: difficulty is {header['difficulty']!r}, must be one of {', '.join(POINTS)}")
+    one_of(header["difficulty"], POINTS, f"{where}: difficulty")
     stub, check = stub_and_check(source, where)
     name, function = check.value.args[0].value, check.value.args[1].id
-    try:
-        check_choice("exercise", name, EXERCISES)
-    except ValueError as error:
-        raise ValueError(f"{where}: {error}") from None
+    check_choice(f"{where}: exercise", name, EXERCISES)
     if function != stub.name:
         raise ValueError(f"{where}: the check is of {function!r}, must be of the stub above it, {stub.name!r}")
     solution = FOLDED.match(after)
