@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from pruning_lib.teaching.exercises.exercise import Exercise, draw, whole
-from pruning_lib.teaching.exercises.two_four import kept_by
+from pruning_lib.teaching.exercises.two_four import MASK
 
 EXERCISES: dict[str, Exercise] = {}
 
@@ -33,24 +33,7 @@ EXERCISES["top_k"] = Exercise(
 )
 
 
-def two_of_four(weight: Tensor) -> Tensor:
-    return kept_by(weight.abs())
-
-
-EXERCISES["two_of_four"] = Exercise(
-    lambda generator: (draw(generator, 4, 8),),
-    two_of_four,
-    kept_by,
-    "You rank signed values, so a large negative weight goes first. Rank absolute values.",
-    lambda weight: two_of_four(weight.T.contiguous()).T,
-    "Your groups of four run down the columns. They run along a row: consecutive inputs of one neuron.",
-    lambda weight: top_k(weight.abs().flatten(), weight.numel() // 2).view(weight.shape),
-    "You keep half of the whole matrix. The rule holds in every group of four: exactly two stay in each.",
-    lambda weight: weight * two_of_four(weight),
-    "These are the pruned weights. Asked for is the mask: a boolean tensor, True where a weight stays.",
-    lambda weight: ~two_of_four(weight),
-    "Your mask is the wrong way round: True means that a weight stays.",
-)
+EXERCISES["two_of_four"] = MASK
 
 
 def without(tensor: Tensor, index: int, dim: int) -> Tensor:

@@ -19,22 +19,25 @@ def strided(weight: Tensor) -> Tensor:
     return weight.view(len(weight), 4, -1).mT.flatten(1)
 
 
-EXERCISES["two_four_mask"] = Exercise(
+MASK = Exercise(  # notebook 01 asks for it too
     lambda generator: (draw(generator, 4, 8),),
     lambda weight: kept_by(weight.abs()),
     kept_by,
     "You compare signed values: −9 would go before 1. Take the absolute value first.",
     lambda weight: kept_by(weight.abs().T).T,
-    "Your groups run down the columns, over four outputs. They lie within a row, along the inputs.",
+    "Your groups run down the columns, over four outputs. They lie within a row: consecutive inputs of one neuron.",
     lambda weight: kept_by(strided(weight.abs())).view(len(weight), -1, 4).mT.flatten(1),
     "Your groups stride through the row, every second column here. A group is four *neighboring* columns.",
     lambda weight: ~kept_by(weight.abs()),
     "Your mask is True where a weight goes. Here True means that it stays.",
+    lambda weight: weight.abs() > weight.abs().median(),
+    "You keep half of the whole matrix. The rule holds in every group of four: exactly two stay in each.",
     lambda weight: weight.abs() >= weight.abs().median(),
     "Half of all weights stay, but not two of every four: that is unstructured pruning at 50 %.",
     lambda weight: weight * kept_by(weight.abs()),
     "You return the pruned weight. Asked for is the mask, True and False.",
 )
+EXERCISES["two_four_mask"] = MASK
 
 
 def two_four_row(generator: torch.Generator) -> tuple[Tensor]:
