@@ -150,7 +150,6 @@ def carry_out(
 
     left = [name for name in sweep.runs if not complete(sweep.folder / name)]
     progress = Progress(len(sweep.runs), len(sweep.runs) - len(left))
-    progress.show()
     topic = f"sweep-{uuid.uuid4().hex}"
     environment = {name: state["threads"] for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
     if "PRUNING_LIB_DATA" in os.environ:
