@@ -58,8 +58,8 @@ def progress(line: str) -> None:
 
 
 def report(failures: list[str], total: int) -> None:
-    """Name the failures, if any, and end with exit code 1."""
-    if failures:
+    """Name the failures that are not empty, if any, and end with exit code 1."""
+    if failures := list(filter(None, failures)):
         progress("\n  ".join([f"\n{len(failures)} of {total} failed:", *failures]))
         sys.exit(1)
 
@@ -95,7 +95,7 @@ def run(names: tuple[str, ...], profile: str, given: tuple[tuple[str, str], ...]
         click.echo(f"{outcome.run.name}: {outcome.seconds:.0f} s, {outcome.run.folder}")
     if outcomes[-1].interrupted:
         sys.exit(130)
-    report([outcome.failure for outcome in outcomes if outcome.failure], len(runs))
+    report([outcome.failure for outcome in outcomes], len(runs))
 
 
 @main.command()
@@ -176,9 +176,8 @@ def notebooks(names: tuple[str, ...], folder: Path) -> None:
     names = refusing(chosen, list(names or ["all"]), paths)
     failures = []
     for name in names:
-        failure = refusing(refresh, paths[name], progress)
-        click.echo(failure or f"{name}: saved", err=bool(failure))
-        failures += [failure] if failure else []
+        failures.append(refusing(refresh, paths[name], progress))
+        click.echo(failures[-1] or f"{name}: saved", err=bool(failures[-1]))
     report(failures, len(names))
 
 

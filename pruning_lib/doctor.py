@@ -10,35 +10,24 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 import pruning_lib
-from pruning_lib.reproduction import CHECKOUT
+from pruning_lib.files import CHECKOUT
+from pruning_lib.reproduction.state import version
 
 COMPILED = ("torch", "torchvision")  # a pair that doesn't match is installed and yet fails to import
 
 
 def examine(data: Path) -> tuple[str, bool]:
-    """Examine the environment.
+    """Return what the environment has, ending in ``ready`` or ``N things missing``, and whether pruning_lib is usable.
 
-    Parameters
-    ----------
-    data
-        Folder in which the data sets are looked for.
-
-    Returns
-    -------
-    text, usable
-        What was found, ending in ``ready`` or ``N things missing``; False if `pruning_lib` itself can't be used.
-        Data sets, chromium and a GPU are told, not counted: everything but their own part works without them.
+    Data sets, which are looked for in the folder `data`, chromium and a GPU are told, not counted: everything but their
+    own part works without them.
     """
     lines = [f"pruning_lib {pruning_lib.__version__}, python {platform.python_version()}, {platform.platform()}"]
-    missing = []
-    required = needed()
+    missing, required = [], needed()
     for name in required + needed("notebooks"):
         found = version(name)
         trouble = import_error(name) if found and name in COMPILED else ""
-        if trouble:
-            lines.append(f"{name} {found} does not import: {trouble}")
-        else:
-            lines.append(f"{name} {found or 'not installed'}")
+        lines.append(f"{name} {found or 'not installed'}" + (f" does not import: {trouble}" if trouble else ""))
         if not found or trouble:
             missing.append(name)
     lines += [pins(CHECKOUT / "requirements.txt"), device(), *data_sets(data)]
@@ -58,18 +47,11 @@ def needed(extra: str = "") -> list[str]:
         requirements = [Requirement(line) for line in metadata.requires("pruning-lib") or []]
     except metadata.PackageNotFoundError:  # run from its folder: nobody has said yet what belongs to it
         return [] if extra else ["pruning-lib"]
-    always = [one.name for one in requirements if not one.marker or one.marker.evaluate({"extra": ""})]
-    if not extra:
-        return always
-    return [one.name for one in requirements if one.name not in always and one.marker.evaluate({"extra": extra})]
-
-
-def version(name: str) -> str | None:
-    """Return the installed version of a package, without importing it."""
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None
+    always, more = (
+        [one.name for one in requirements if not one.marker or one.marker.evaluate({"extra": wanted})]
+        for wanted in ("", extra)
+    )
+    return [name for name in more if name not in always] if extra else always
 
 
 def import_error(name: str) -> str:
@@ -86,20 +68,16 @@ def pins(path: Path) -> str:
     if not path.exists():
         return "requirements.txt is not beside the package: versions not compared"
     stripped = (line.split("#")[0].strip() for line in path.read_text(encoding="utf-8").splitlines())
-    wanted = [Requirement(line) for line in stripped if line and not line.startswith("-")]
-    differing, count = [], 0
-    for requirement in wanted:
-        if requirement.marker and not requirement.marker.evaluate():
-            continue
-        found = version(requirement.name)
-        count += 1
-        if found is None:
-            differing.append(f"{requirement.name} not installed (pinned {requirement.specifier})")
-        elif not requirement.specifier.contains(found, prereleases=True):
-            differing.append(f"{requirement.name} {found} (pinned {requirement.specifier})")
+    pinned = [Requirement(line) for line in stripped if line and not line.startswith("-")]
+    here = [one for one in pinned if not one.marker or one.marker.evaluate()]
+    differing = []
+    for one in here:
+        found = version(one.name)
+        if found is None or not one.specifier.contains(found, prereleases=True):
+            differing.append(f"{one.name} {found or 'not installed'} (pinned {one.specifier})")
     if differing:
-        return f"{len(differing)} of {count} packages differ from requirements.txt: {', '.join(differing)}"
-    return f"all {count} packages as pinned in requirements.txt"
+        return f"{len(differing)} of {len(here)} packages differ from requirements.txt: {', '.join(differing)}"
+    return f"all {len(here)} packages as pinned in requirements.txt"
 
 
 def device() -> str:

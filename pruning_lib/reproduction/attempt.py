@@ -30,25 +30,9 @@ def attempt(
     The folder appears under its name as a whole: whoever is killed on the way leaves a hidden one, which the
     next attempt removes. A lock, which dies with its holder, makes an attempt wait for another of the same run.
 
-    Parameters
-    ----------
-    run
-        Its folder lies in the sweep's, which must exist.
-    state
-        What notebook and library were when the sweep began, as `state_of` gives it.
-    environment
-        Variables of the kernel.
-    topic
-        Of the dask events that tell what runs where.
-    check
-        Whether to refuse to run, and in the end to count, if the state is another one here and now.
-    page
-        As `execute` takes it.
-
-    Returns
-    -------
-    str
-        Empty, or the failure in one line.
+    `state` is what notebook and library were when the sweep began, as `state_of` gives it; with `check` the run does
+    not start, or in the end not count, if it is another one here and now. Dask events of that `topic` tell what runs
+    where. `environment` and `page` are as `execute` takes them. Return the failure in one line, or nothing.
     """
     from filelock import FileLock
 

@@ -16,10 +16,7 @@ WIDGET = "application/vnd.jupyter.widget-view+json"
 def refresh(path: Path, say: Callable[[str], None]) -> str:
     """Run the notebook at `path` with its own defaults and save it over itself, cleaned.
 
-    Returns
-    -------
-    str
-        Empty, or the failure in one line; the file is then as it was.
+    Return an empty string, or the failure in one line; the file is then as it was.
     """
     from pruning_lib.reproduction.execution import execute_cells, write_notebook
 
@@ -62,17 +59,10 @@ def cleaned(notebook: Any) -> Any:
         for key in OF_A_RUN:
             metadata.pop(key, None)
     for cell in notebook.cells:
-        if cell.cell_type == "code":
-            cell.outputs = [output for output in cell.outputs if not _only_widget(output)]
-        for output in cell.get("outputs", []):
+        for output in list(cell.get("outputs", [])):
             data = output.get("data", {})
-            data.pop(WIDGET, None)
+            if data.pop(WIDGET, None) is not None and set(data) <= {"text/plain"}:
+                cell.outputs.remove(output)
             if "text/plain" in data:
                 data["text/plain"] = re.sub(r" at 0x[0-9a-f]+", "", data["text/plain"])
     return notebook
-
-
-def _only_widget(output: Any) -> bool:
-    """Whether `output` is a widget and the text that stands for it."""
-    data = output.get("data", {})
-    return WIDGET in data and set(data) <= {WIDGET, "text/plain"}

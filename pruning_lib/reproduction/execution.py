@@ -25,7 +25,7 @@ LANGUAGE = {  # without Python's version, which differs from one machine to the 
 }
 
 
-class _SameInterpreter(AsyncKernelManager):
+class SameInterpreter(AsyncKernelManager):
     """Starts the running Python, where an installed `python3` kernel may be another's."""
 
     def __init__(self, **settings: Any) -> None:
@@ -47,19 +47,9 @@ def execute_cells(
 ) -> tuple[str, bool]:
     """Execute `notebook`, which was read from `source`, in that folder; outputs and an error are in it afterwards.
 
-    Parameters
-    ----------
-    say
-        Gets a line per code cell, numbered as in `source`; without it a progress bar is drawn.
-    environment
-        Variables of the kernel, beside those of this process.
-    keep_widgets
-        Whether the state of widgets is kept in the notebook.
-
-    Returns
-    -------
-    failure, interrupted
-        The failure in one line, empty if there was none, and whether it was an interrupt.
+    `say` gets a line per code cell, numbered as in `source`; without it a progress bar is drawn. The kernel has the
+    variables of `environment` beside those of this process. With `keep_widgets` their state is kept in the notebook.
+    Return the failure in one line, empty if there was none, and whether it was an interrupt.
     """
     from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError
@@ -71,7 +61,7 @@ def execute_cells(
             cell.outputs, cell.execution_count = [], None
     client = NotebookClient(
         notebook,
-        kernel_manager_class=_SameInterpreter,
+        kernel_manager_class=SameInterpreter,
         resources={"metadata": {"path": str(source.parent)}},
         shutdown_kernel="immediate",  # asked politely in the middle of a cell, it writes tracebacks to the terminal
         coalesce_streams=True,

@@ -10,9 +10,7 @@ from typing import Any
 from pruning_lib.reproduction.attempt import PARAMETERS, complete
 from pruning_lib.reproduction.results import checked_results, read_results
 from pruning_lib.reproduction.sweep import PLAN, Plan, read_plan
-from pruning_lib.reproduction.sweep_file import Expected, matches
-
-SEEDS = ("seeds", "seed")  # parameters that tell repetitions from settings, where no sweep says which
+from pruning_lib.reproduction.sweep_file import SEEDS, Expected, matches
 
 
 @dataclass(frozen=True)

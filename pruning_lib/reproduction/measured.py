@@ -6,6 +6,7 @@ from typing import Any
 
 from pruning_lib.files import CHECKOUT
 from pruning_lib.reproduction import results
+from pruning_lib.reproduction.parameters import one_of
 
 FOLDER = CHECKOUT / "figures" / "measured"
 PAPERS = "paper_values.json"
@@ -24,13 +25,12 @@ def paper_values(notebook: str, folder: Path = FOLDER) -> dict[str, dict[str, An
         If the file has none for that notebook, or an entry is not complete.
     """
     known = read(PAPERS, folder)
-    if notebook not in known:
-        raise ValueError(f"notebook is {notebook!r}, must be one of {', '.join(known)}")
-    for name, entry in known[notebook].items():
+    values = known[one_of(notebook, known, "notebook")]
+    for name, entry in values.items():
         if set(entry) != ENTRY or entry["mark"] not in MARKS:
             raise ValueError(f"{PAPERS}: {name!r} is {entry}, must have {', '.join(sorted(ENTRY))}, the mark R or M")
         results.finite_number(entry["value"], f"{PAPERS}: {name!r}")
-    return known[notebook]
+    return values
 
 
 def runs_of(notebook: str, folder: Path = FOLDER) -> dict[str, dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 import ast
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,6 +30,14 @@ def notebook_paths(folder: Path) -> dict[str, Path]:
     if not paths:
         raise ValueError(f"notebooks is {str(folder)!r}, must be a folder with .ipynb files: that of a checkout")
     return paths
+
+
+def one_of(value: Any, allowed: Iterable[str], name: str) -> str:
+    """Return `value` if it is one of `allowed`, else raise ValueError with the list."""
+    allowed = list(allowed)
+    if value not in allowed:
+        raise ValueError(f"{name} is {value!r}, must be one of {', '.join(allowed)}")
+    return value
 
 
 def chosen(names: list[str], paths: dict[str, Path]) -> list[str]:
@@ -169,6 +178,16 @@ def read_profiles(folder: Path, names: list[str]) -> dict[str, dict[str, dict[st
     profiles = (read_yaml(path) if path.exists() else None) or {}
     strictly(dict[str, dict[str, dict[str, Any]]], profiles, str(path), "map notebook -> profile -> {parameter: value}")
     for name in profiles:
-        if name not in names:
-            raise ValueError(f"{path}: notebook is {name!r}, must be one of {', '.join(names)}")
+        one_of(name, names, f"{path}: notebook")
     return {name: {"smoke": {}} | profiles.get(name, {}) for name in names}
+
+
+def of_profile(path: Path, profile: str, profiles: dict[str, dict], where: str = "") -> tuple[dict[str, str], dict]:
+    """Return the types that the notebook at `path` declares and what `profile`, one of its `profiles`, gives.
+
+    All of them are checked. `where` begins the message for a `profile` that is not among them.
+    """
+    one_of(profile, profiles, f"{where}profile of {path.stem}")
+    types = declared(read_notebook(path), path.stem)
+    checked = {key: check_parameters(values, types, f"{path.stem}, profile {key}") for key, values in profiles.items()}
+    return types, checked[profile]

@@ -7,7 +7,7 @@ import time
 
 
 class Progress:
-    """Counts runs and tells which are at what cell; of `total` runs, `done` were complete before."""
+    """Counts runs and tells, at first and at each change, which are at what cell; of `total`, `done` were complete."""
 
     def __init__(self, total: int, done: int) -> None:
         self.total, self.done, self.failed = total, done, 0
@@ -15,6 +15,7 @@ class Progress:
         self.over: set[str] = set()
         self.start, self.live = time.monotonic(), sys.stderr.isatty()
         self.lock = threading.Lock()  # dask's thread tells, the main thread counts
+        self._show()
 
     def told(self, run: str, line: str) -> None:
         """Take note of a line from a worker, which may come when the run is over."""
@@ -38,11 +39,6 @@ class Progress:
             self.running.pop(run, None)
             self.done, self.failed = self.done + (not failure), self.failed + bool(failure)
             self._show(f"{run}: {failure or 'done'}\n")
-
-    def show(self) -> None:
-        """Print where the sweep is."""
-        with self.lock:
-            self._show()
 
     def close(self) -> None:
         """End the line that renews itself."""

@@ -12,9 +12,8 @@ from pruning_lib.reproduction import NOTEBOOKS, results
 from pruning_lib.reproduction.parameters import (
     check_parameters,
     chosen,
-    declared,
     notebook_paths,
-    read_notebook,
+    of_profile,
     read_profiles,
     value_of,
 )
@@ -90,14 +89,9 @@ def plan(
     profiles = read_profiles(Path(notebooks), list(paths))
     runs = []
     for name in names:
-        if profile not in profiles[name]:
-            raise ValueError(f"profile of {name} is {profile!r}, must be one of {', '.join(profiles[name])}")
-        types = declared(read_notebook(paths[name]), name)
-        of_profile = {
-            key: check_parameters(values, types, f"{name}, profile {key}") for key, values in profiles[name].items()
-        }
+        types, parameters = of_profile(paths[name], profile, profiles[name])
         values = {key: value_of(text, key, types.get(key)) for key, text in (given or {}).items()}
-        parameters = of_profile[profile] | check_parameters(values, types, name)
+        parameters |= check_parameters(values, types, name)
         runs.append(Run(paths[name].resolve(), profile, parameters, Path(out).resolve() / name / profile))
     for run in runs:
         make_writable(run.folder)
@@ -112,12 +106,8 @@ def execute(
 ) -> Outcome:
     """Run one notebook; a failure is in the copy and in the outcome, not raised.
 
-    Parameters
-    ----------
-    say, environment
-        As `execute_cells` takes them.
-    page
-        Makes a web page of the executed notebook, its text; without it there is none.
+    `say` and `environment` are as `execute_cells` takes them. `page` makes a web page of the executed notebook, its
+    text; without it there is none.
     """
     from pruning_lib.reproduction.execution import execute_cells, write_notebook
 
@@ -154,10 +144,8 @@ def _with_parameters(run: Run) -> Any:
     from papermill.iorw import load_notebook_node
     from papermill.parameterize import parameterize_notebook
 
-    parameters = run.parameters | {"out": str(run.results)}
-    return parameterize_notebook(
-        load_notebook_node(str(run.source)), parameters, kernel_name="python3", language="python"
-    )
+    notebook, parameters = load_notebook_node(str(run.source)), run.parameters | {"out": str(run.results)}
+    return parameterize_notebook(notebook, parameters, kernel_name="python3", language="python")
 
 
 def headline_table(outcomes: Sequence[Outcome]) -> str:

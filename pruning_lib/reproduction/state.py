@@ -3,7 +3,7 @@
 import hashlib
 import json
 import platform
-from importlib.metadata import PackageNotFoundError, version
+from importlib import metadata
 from pathlib import Path
 
 from pruning_lib.files import CHECKOUT
@@ -25,7 +25,7 @@ def state_of(notebook: Path, threads: int) -> dict[str, str]:
         f"notebook {notebook.stem}": hashlib.sha256(json.dumps(code).encode()).hexdigest(),
         "pruning_lib": library.hexdigest(),
         "Python": platform.python_version(),
-        **{name: _version_of(name) for name in ("torch", "torchvision", "numpy", "scikit-learn")},
+        **{name: version(name) or "" for name in ("torch", "torchvision", "numpy", "scikit-learn")},
         "threads": str(threads),
     }
 
@@ -36,20 +36,20 @@ def _counts(path: Path) -> bool:
     return path.suffix in SUFFIXES and not hidden and path.parts[0] not in SHOWS
 
 
-def _version_of(package: str) -> str:
-    """Return the installed version of `package`, empty if there is none."""
+def version(package: str) -> str | None:
+    """Return the installed version of `package`, without importing it; None if there is none."""
     try:
-        return version(package)
-    except PackageNotFoundError:
-        return ""
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def differences(old: dict[str, str], new: dict[str, str]) -> str:
     """Return in words what differs between two states, empty if nothing does."""
     found = []
-    for name in old.keys() | new.keys():
-        before, now = old.get(name, ""), new.get(name, "")
+    for name in sorted(old.keys() | new.keys()):
+        before, now = old.get(name) or "absent", new.get(name) or "absent"
         if before != now:
-            digests = name == "pruning_lib" or name.startswith("notebook ")
-            found.append(f"{name} has changed" if digests else f"{name} was {before or 'absent'}, is {now or 'absent'}")
-    return ", ".join(sorted(found))
+            digest = name == "pruning_lib" or name.startswith("notebook ")
+            found.append(f"{name} has changed" if digest else f"{name} was {before}, is {now}")
+    return ", ".join(found)

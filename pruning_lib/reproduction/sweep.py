@@ -41,12 +41,8 @@ def ready(
 ) -> tuple[Any, dict[str, str]]:
     """Return a dask client and the state for `carry_out`; `stack` then holds folder and client.
 
-    Raises
-    ------
-    ValueError
-        If the folder can't be used, or the scheduler does not answer or has no workers.
-    OSError
-        Naming the file, if it can't be written.
+    ValueError if the folder can't be used, or the scheduler does not answer or has no workers; OSError, naming the
+    file, if it can't be written.
     """
     left = sum(not complete(sweep.folder / name) for name in sweep.runs)
     client = stack.enter_context(_connected(scheduler)) if scheduler and left else None
@@ -58,16 +54,10 @@ def ready(
 
 @contextmanager
 def opened(sweep: Sweep, threads: int = 1, mix: bool = False) -> Iterator[dict[str, str]]:
-    """Hold the folder of `sweep` and give the state its runs must have; ValueError if it is not to be had.
+    """Hold the folder of `sweep` and give the state its runs, whose kernels have so many `threads`, must have.
 
-    Parameters
-    ----------
-    sweep
-        Its folder must be new, empty or hold the same sweep, and no other process may be at it.
-    threads
-        Of each run's kernel.
-    mix
-        Whether to go on where notebook, library or versions have changed since the runs that are there.
+    ValueError unless the folder is new, empty or holds the same sweep, and no other process is at it; or if notebook,
+    library or versions have changed since the runs that are there, and `mix` does not say to go on.
     """
     folder, state = sweep.folder, state_of(sweep.source, threads)
     make_writable(folder)
@@ -88,10 +78,10 @@ def _planned(sweep: Sweep, state: dict[str, str], mix: bool) -> None:
             raise ValueError(f"{sweep.folder} holds another sweep, of {old.notebook}: choose another --out")
         states = old.states if begun else []
         late = old.expected_late or (begun and [entry.model_dump() for entry in old.expected] != sweep.expected)
-    changed = [] if mix else [text for text in (differences(before, state) for before in states) if text]
-    if changed:
-        remedy = "start anew with another --out, or mix both with --mix"
-        raise ValueError(f"since {sweep.folder} was begun, {changed[0]}: {remedy}")
+    for before in [] if mix else states:
+        if changed := differences(before, state):
+            remedy = "start anew with another --out, or mix both with --mix"
+            raise ValueError(f"since {sweep.folder} was begun, {changed}: {remedy}")
     if state not in states:
         states = [*states, state]
     write_json(path, sweep.plan | {"expected": sweep.expected, "expected_late": late, "states": states})
@@ -118,7 +108,6 @@ def _local(workers: int) -> Iterator[Any]:
     cluster = LocalCluster(
         n_workers=workers,
         threads_per_worker=1,
-        processes=True,
         dashboard_address="127.0.0.1:0",  # any free port, for this machine only
         memory_limit=0,  # the memory is in the kernels, which are other processes
         silence_logs=logging.CRITICAL,
@@ -147,26 +136,17 @@ def _connected(scheduler: str) -> Any:
 
 
 def carry_out(
-    sweep: Sweep,
-    client: Any,
-    state: dict[str, str],
-    mix: bool = False,
-    page: Callable[[Any], str] | None = None,
+    sweep: Sweep, client: Any, state: dict[str, str], mix: bool = False, page: Callable[[Any], str] | None = None
 ) -> list[str]:
     """Do the runs that are not complete, each at most twice; return the failures, a line each.
 
-    `page` makes the web page of a run, see `execute`; workers must be able to import it.
-
-    Raises
-    ------
-    ConnectionError
-        If the scheduler is gone before all is done.
+    `page` makes the web page of a run, see `execute`; workers must be able to import it. ConnectionError if the
+    scheduler is gone before all is done.
     """
     from distributed import as_completed
 
     left = [name for name in sweep.runs if not complete(sweep.folder / name)]
     progress = Progress(len(sweep.runs), len(sweep.runs) - len(left))
-    progress.show()
     topic = f"sweep-{uuid.uuid4().hex}"
     environment = {name: state["threads"] for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
     if "PRUNING_LIB_DATA" in os.environ:

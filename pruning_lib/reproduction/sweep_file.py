@@ -14,15 +14,16 @@ from pruning_lib.reproduction import NOTEBOOKS
 from pruning_lib.reproduction.parameters import (
     Text,
     check_parameters,
-    declared,
     notebook_paths,
-    read_notebook,
+    of_profile,
+    one_of,
     read_profiles,
     read_yaml,
     strictly,
 )
 
 RUNS = "runs"
+SEEDS = ("seeds", "seed")  # parameters that tell repetitions from settings, where nothing else is said
 Some = Field(min_length=1)
 
 
@@ -54,27 +55,13 @@ class _SweepFile(BaseModel, extra="forbid"):
 
 @dataclass(frozen=True)
 class Sweep:
-    """A checked sweep.
+    """A checked sweep."""
 
-    Parameters
-    ----------
-    source
-        The notebook.
-    folder
-        Where its runs go.
-    runs
-        Name of each run, from its parameters only -> its parameters.
-    seed_parameter
-        The parameter that tells repetitions from settings; empty if there are no seeds.
-    expected
-        Where our setting is the paper's: ``{quantity, tolerance, where, differs}``, see `docs/reproduction.md`.
-    """
-
-    source: Path
-    folder: Path
-    runs: dict[str, dict[str, Any]]
-    seed_parameter: str
-    expected: list[dict[str, Any]]
+    source: Path  # the notebook
+    folder: Path  # where its runs go
+    runs: dict[str, dict[str, Any]]  # name, which depends on the parameters only -> parameters
+    seed_parameter: str  # tells repetitions from settings; empty if there are no seeds
+    expected: list[dict[str, Any]]  # each an `Expected`
 
     @property
     def plan(self) -> dict[str, Any]:
@@ -85,27 +72,17 @@ class Sweep:
 def read_sweep(path: str | Path, out: str | Path | None = None, notebooks: str | Path = NOTEBOOKS) -> Sweep:
     """Return the sweep that the YAML file `path` describes; nothing is created.
 
-    Parameters
-    ----------
-    path
-        File with `notebook`, and `grid` (parameter -> list of values), `seeds` or both; maybe `profile`, `parameters`
-        (parameter -> value, the same in all runs), `seed_parameter`, `expected`, and `out`, a folder below ``runs``.
-    out
-        Folder of the sweep; left out, ``runs`` and the file's `out` or its own name.
-    notebooks
-        Folder with the notebooks and ``profiles.yaml``.
-
-    Raises
-    ------
-    ValueError
-        For anything unknown, missing, empty, given twice, of the wrong type, or a path that leaves ``runs``.
+    The file gives `notebook`, and `grid` (parameter -> list of values), `seeds` or both; maybe `profile`, `parameters`
+    (parameter -> value, the same in all runs), `seed_parameter`, `expected`, and `out`, a folder below ``runs``. The
+    sweep's folder is the argument `out`, else ``runs`` and the file's `out` or its own name. In the folder `notebooks`
+    there is ``profiles.yaml`` too. ValueError for anything unknown, missing, empty, given twice, of the wrong type, or
+    a path that leaves ``runs``.
     """
     path, paths = Path(path), notebook_paths(Path(notebooks))
     file = strictly(_SweepFile, read_yaml(path), str(path))
-    name = _one_of(file.notebook, paths, f"{path}: notebook")
+    name = one_of(file.notebook, paths, f"{path}: notebook")
     profiles = read_profiles(Path(notebooks), list(paths))[name]
-    profile = _one_of(file.profile, profiles, f"{path}: profile of {name}")
-    types = declared(read_notebook(paths[name]), name)
+    types, of_file = of_profile(paths[name], file.profile, profiles, f"{path}: ")
     fixed = check_parameters(file.parameters, types, f"{path}, parameters")
     grid = {key: _distinct(key, values, types, f"{path}, grid") for key, values in file.grid.items()}
     seed_parameter, seeds = _seeds_of(file, types, path)
@@ -114,7 +91,7 @@ def read_sweep(path: str | Path, out: str | Path | None = None, notebooks: str |
         raise ValueError(f"{path}: neither grid nor seeds is given, must have one of them")
     for key in fixed.keys() & axes.keys() | grid.keys() & {seed_parameter}:
         raise ValueError(f"{path}: {key} is given twice, must be in one of parameters, grid and seeds")
-    base = check_parameters(profiles[profile], types, f"{name}, profile {profile}") | fixed
+    base = of_file | fixed
     points = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
     runs = {_run_name(name, varied, base | varied): base | varied for varied in points}
     expected = [_expectation(entry, types, runs, seed_parameter, path) for entry in file.expected]
@@ -128,13 +105,6 @@ def read_sweep(path: str | Path, out: str | Path | None = None, notebooks: str |
 def matches(where: dict[str, Any], parameters: dict[str, Any]) -> bool:
     """Whether all that `where` asks for is among `parameters`."""
     return where.items() <= parameters.items()
-
-
-def _one_of(value: Any, allowed: Any, name: str) -> str:
-    """Return `value` if it is among `allowed`, else raise ValueError with the list."""
-    if not isinstance(value, str) or value not in allowed:
-        raise ValueError(f"{name} is {value!r}, must be one of {', '.join(allowed)}")
-    return value
 
 
 def _distinct(name: str, values: list[Any], types: dict[str, str], where: str) -> list[Any]:
@@ -155,19 +125,18 @@ def _seeds_of(file: _SweepFile, types: dict[str, str], path: Path) -> tuple[str,
     allowed = [name for name, kind in types.items() if kind in ("int", "list[int]")]
     name = file.seed_parameter
     if name is None:
-        name = next((usual for usual in ("seeds", "seed") if usual in types), None)
-    _one_of(name, allowed, f"{path}: seed_parameter")
+        name = next((usual for usual in SEEDS if usual in types), None)
+    one_of(name, allowed, f"{path}: seed_parameter")
     values = [[seed] if types[name] == "list[int]" else seed for seed in file.seeds]
     return name, _distinct(name, values, types, f"{path}, seeds")
 
 
 def _run_name(notebook: str, varied: dict[str, Any], parameters: dict[str, Any]) -> str:
     """Return a readable name that depends on notebook and parameters only, not on the place in the grid."""
-    content = json.dumps([notebook, parameters], sort_keys=True)
-    digest = hashlib.sha256(content.encode()).hexdigest()[:10]
+    digest = hashlib.sha256(json.dumps([notebook, parameters], sort_keys=True).encode()).hexdigest()
     words = [f"{name}-{json.dumps(value)}" for name, value in varied.items()]
     words = [re.sub(r"[^A-Za-z0-9._]+", "-", word).strip("-") for word in words]
-    return "_".join(words)[:80] + f"-{digest}"
+    return "_".join(words)[:80] + f"-{digest[:10]}"
 
 
 def _expectation(

@@ -56,7 +56,10 @@ def render(rows: Sequence[Row], form: str = "markdown", base: str | Path = ".") 
         [*map(show, cells(row, rows)), ", ".join(link.format(show(label), at) for label, at in _links(row, base))]
         for row in rows
     ]
-    frame, lines = pd.DataFrame(texts, columns=HEAD, dtype=object), [show(line) for line in _below(rows)]
+    frame, below = pd.DataFrame(texts, columns=HEAD, dtype=object), origins(rows)
+    if missing := dict.fromkeys(name for row in rows for record in row.records for name in record.missing):
+        below.append(f"missing runs: {', '.join(missing)}")
+    lines = [show(line) for line in below]
     if form == "markdown":
         head, _, *body = frame.to_markdown(index=False, stralign=None, disable_numparse=True).split("\n")
         return "\n".join([head, ALIGNED, *body, "", RULE, "", *(f"- {line}" for line in lines)]) + "\n"
@@ -166,12 +169,6 @@ def origins(rows: Sequence[Row]) -> list[str]:
     for row in rows:
         runs.setdefault(row.notebook, {}).update({id(record): record.results for record in row.records})
     return [_origin(notebook, list(of.values())) for notebook, of in runs.items()]
-
-
-def _below(rows: Sequence[Row]) -> list[str]:
-    """Return the lines below the table: `origins`, and the runs of its sweeps that are missing."""
-    missing = dict.fromkeys(name for row in rows for record in row.records for name in record.missing)
-    return origins(rows) + ([f"missing runs: {', '.join(missing)}"] if missing else [])
 
 
 def _origin(notebook: str, runs: list[dict]) -> str:

@@ -16,14 +16,14 @@ def needed(notebook: NotebookNode, wanted: Container[int]) -> list[int]:
     for index, cell in reversed(list(enumerate(notebook.cells))):
         if cell.cell_type != "code":
             continue
-        bound, used = _names(cell.source)
+        bound, used = bound_and_used(cell.source)
         if index in wanted or bound & missing:
             missing = missing - bound | used
             found.append(index)
     return found[::-1]
 
 
-def _names(source: str) -> tuple[set[str], set[str]]:
+def bound_and_used(source: str) -> tuple[set[str], set[str]]:
     """Names that a cell binds, and those that it uses before it binds them: from cells before it, or built in."""
     bound, used = set(), set()
     for step in dis.get_instructions(compile(source, "cell", "exec")):

@@ -11,10 +11,10 @@ import pytest
 import widgets_used
 from live_notebooks import STATE, anywidget, markdown, notebook, view
 from nbclient import NotebookClient
-from pruning_lib.reproduction.kernel import SameInterpreter
 from widget_page import LIMIT
 
 from pruning_lib.reproduction import NOTEBOOKS
+from pruning_lib.reproduction.execution import SameInterpreter
 from pruning_lib.reproduction.parameters import notebook_paths, read_notebook
 from pruning_lib.teaching.publishing.gather import gather
 from pruning_lib.teaching.publishing.pages import deck, handout

@@ -4,15 +4,8 @@ from pruning_lib.checks import check_choice
 from pruning_lib.teaching.exercises import comparison, obs, snip, sparsegpt, sss, taxonomy, two_four
 from pruning_lib.teaching.exercises.exercise import Exercise, Function, Mistake, Verdict, judge
 
-EXERCISES: dict[str, Exercise] = (
-    taxonomy.EXERCISES
-    | snip.EXERCISES
-    | sss.EXERCISES
-    | obs.EXERCISES
-    | sparsegpt.EXERCISES
-    | two_four.EXERCISES
-    | comparison.EXERCISES
-)
+_NOTEBOOKS = (taxonomy, snip, sss, obs, sparsegpt, two_four, comparison)
+EXERCISES: dict[str, Exercise] = {name: each for of in _NOTEBOOKS for name, each in of.EXERCISES.items()}
 
 
 def check(name: str, answer: Function, seed: int | None = None) -> Verdict:

@@ -6,14 +6,14 @@ import statistics
 import torch
 from scipy.special import stdtrit
 
-from pruning_lib.teaching.exercises.exercise import Exercise
+from pruning_lib.teaching.exercises.exercise import Exercise, uniform, whole
 
 EXERCISES: dict[str, Exercise] = {}
 
 
 def accuracies(generator: torch.Generator) -> tuple[list[float], list[float], float]:
     """Of two methods over the same 3 to 5 seeds, which move both, and Student's t for as many."""
-    n = int(torch.randint(3, 6, (1,), generator=generator))
+    n = whole(generator, 3, 6)
     seeds, noise, more = 3 * torch.randn(n, generator=generator), torch.randn(2, n, generator=generator) / 2, 1.5
     one, other = (95 + more + seeds + noise[0]).tolist(), (95 + seeds + noise[1]).tolist()
     return one, other, float(stdtrit(n - 1, 0.975))
@@ -81,7 +81,7 @@ EXERCISES["comparison_front"] = Exercise(
 def stored(generator: torch.Generator) -> tuple[int, int, int]:
     """rows, columns and the bytes of a float32 matrix as CSR with int32 indices."""
     rows, columns = (50 * torch.randint(2, 20, (2,), generator=generator)).tolist()
-    kept = int(rows * columns * (0.02 + 0.4 * torch.rand(1, generator=generator).item()))
+    kept = int(rows * columns * uniform(generator, 0.02, 0.42))
     return rows, columns, 8 * kept + 4 * (rows + 1)
 
 
@@ -99,14 +99,8 @@ EXERCISES["comparison_sparsity"] = Exercise(
 )
 
 
-def parts(generator: torch.Generator) -> tuple[float, float]:
-    """Share of the time that gets faster, and how many times."""
-    share, times = torch.rand(2, generator=generator).tolist()
-    return 0.1 + 0.8 * share, 1.5 + 8 * times
-
-
 EXERCISES["comparison_speed"] = Exercise(
-    parts,
+    lambda generator: (uniform(generator, 0.1, 0.9), uniform(generator, 1.5, 9.5)),  # share of the time, how many times
     lambda share, times: 1 / (1 - share + share / times),
     lambda share, times: share * times + 1 - share,
     "You average the speeds. Times add up, speeds do not: add the new times, then divide.",
@@ -127,8 +121,8 @@ def offers(generator: torch.Generator) -> tuple[list[tuple[str, float, int]], fl
     By size: one that loses too much, one within the loss of the dense network only, one within that of the best too,
     the best, which is ahead of the dense network, and one that is larger and worse.
     """
-    dense, loss = 97 + torch.rand(1, generator=generator).item(), 1.0
-    ahead, less = torch.rand(2, generator=generator).mul(0.4).add(0.1).tolist()
+    dense, loss = uniform(generator, 97, 98), 1.0
+    ahead, less = uniform(generator, 0.1, 0.5), uniform(generator, 0.1, 0.5)
     worth = (dense - loss - less, dense - loss + ahead / 2, dense - less / 2, dense + ahead, dense - less)
     sizes = sorted(torch.randperm(90_000, generator=generator)[:5].add(10_000).tolist())
     order = torch.randperm(5, generator=generator).tolist()

@@ -17,6 +17,15 @@ def draw(generator: torch.Generator, *shape: int) -> Tensor:
     return torch.randn(*shape, generator=generator, dtype=torch.float64)
 
 
+def whole(generator: torch.Generator, low: int, high: int) -> int:
+    """A number from `low` to below `high`."""
+    return int(torch.randint(low, high, (1,), generator=generator))
+
+
+def uniform(generator: torch.Generator, low: float, high: float) -> float:
+    return low + (high - low) * torch.rand(1, generator=generator).item()
+
+
 @dataclass(frozen=True)
 class Mistake:
     """A typical wrong answer, and what to tell who gives it."""
@@ -47,10 +56,7 @@ class Verdict:
 def judge(exercise: Exercise, answer: Function, seed: int | None = None) -> Verdict:
     """Compare `answer` with the solution on `ROUNDS` random inputs (fresh ones each time unless a `seed` is given)."""
     generator = torch.Generator()
-    if seed is None:
-        generator.seed()
-    else:
-        generator.manual_seed(seed)
+    generator.manual_seed(generator.seed() if seed is None else seed)
     rounds = [exercise.inputs(generator) for _ in range(ROUNDS)]
     results = []
     for arguments in rounds:
@@ -90,9 +96,7 @@ def form_of(value: Any) -> str:
 
 def same(left: Any, right: Any) -> bool:
     """Equality within rounding, through tuples, lists and dicts of tensors and numbers."""
-    if isinstance(left, np.ndarray | np.generic) or (
-        isinstance(left, bool | int | float) and isinstance(right, Tensor)
-    ):
+    if isinstance(left, np.ndarray | np.generic) or (isinstance(left, int | float) and isinstance(right, Tensor)):
         left = torch.as_tensor(left)  # a number or an array is as good an answer as the tensor of it
     if isinstance(right, Tensor):
         return (

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from pruning_lib.teaching.exercises.exercise import Exercise, draw
+from pruning_lib.teaching.exercises.exercise import Exercise, draw, uniform, whole
 
 EXERCISES: dict[str, Exercise] = {}
 
@@ -17,13 +17,9 @@ def weights_and_inverse(generator: torch.Generator) -> tuple[Tensor, Tensor]:
     return draw(generator, 6), inverse(generator, 6)
 
 
-def saliency(w: Tensor, H_inv: Tensor) -> Tensor:
-    return w**2 / (2 * H_inv.diagonal())
-
-
 EXERCISES["obs_saliency"] = Exercise(
     weights_and_inverse,
-    saliency,
+    lambda w, H_inv: w**2 / (2 * H_inv.diagonal()),
     lambda w, H_inv: w**2 / (2 * torch.linalg.inv(H_inv).diagonal()),
     "You divide by the diagonal of H. OBS-5 divides by the diagonal of the inverse.",
     lambda w, H_inv: torch.linalg.inv(H_inv).diagonal() * w**2 / 2,
@@ -39,16 +35,12 @@ EXERCISES["obs_saliency"] = Exercise(
 )
 
 
-def surgery_inputs(generator: torch.Generator) -> tuple[Tensor, Tensor, int]:
-    return *weights_and_inverse(generator), int(torch.randint(6, (1,), generator=generator))
-
-
 def surgery(w: Tensor, H_inv: Tensor, q: int) -> Tensor:
     return w - w[q] / H_inv[q, q] * H_inv[:, q]
 
 
 EXERCISES["obs_surgery"] = Exercise(
-    surgery_inputs,
+    lambda generator: (*weights_and_inverse(generator), whole(generator, 0, 6)),
     surgery,
     lambda w, H_inv, q: w * (torch.arange(6) != q),
     "Weight q is gone, but the others did not move: that is what OBD and magnitude do.",
@@ -65,17 +57,13 @@ EXERCISES["obs_surgery"] = Exercise(
 )
 
 
-def row_inputs(generator: torch.Generator) -> tuple[Tensor, Tensor, int]:
-    return inverse(generator, 5), draw(generator, 5), int(torch.randint(2, 50, (1,), generator=generator))
-
-
 def add_row(H_inv: Tensor, x: Tensor, samples: int) -> Tensor:
     column = H_inv @ x
     return H_inv - torch.outer(column, column) / (samples + x @ column)
 
 
 EXERCISES["add_row"] = Exercise(
-    row_inputs,
+    lambda generator: (inverse(generator, 5), draw(generator, 5), whole(generator, 2, 50)),
     add_row,
     lambda H_inv, x, samples: H_inv - torch.outer(H_inv @ x, H_inv @ x) / (1 + x @ H_inv @ x),
     "With 1 in the denominator it is the Hessian of the summed error. For the mean over P samples it is P.",
@@ -92,13 +80,8 @@ EXERCISES["add_row"] = Exercise(
 )
 
 
-def schedule_inputs(generator: torch.Generator) -> tuple[float, int]:
-    final = 0.5 + 0.49 * float(torch.rand(1, generator=generator))
-    return final, int(torch.randint(3, 9, (1,), generator=generator))
-
-
 EXERCISES["cubic_schedule"] = Exercise(
-    schedule_inputs,
+    lambda generator: (uniform(generator, 0.5, 0.99), whole(generator, 3, 9)),
     lambda final, rounds: [final * (1 - (1 - t / rounds) ** 3) for t in range(1, rounds + 1)],
     lambda final, rounds: [final * (1 - (1 - t / rounds) ** 3) for t in range(rounds)],
     "Your first round prunes nothing and the last does not reach the final sparsity: t runs from 1 to T.",

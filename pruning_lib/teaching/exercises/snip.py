@@ -5,16 +5,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from pruning_lib.teaching.exercises.exercise import Exercise, draw
+from pruning_lib.teaching.exercises.exercise import Exercise, draw, whole
 
 EXERCISES: dict[str, Exercise] = {}
-
 Tensors = list[Tensor]
-
-
-def layers(generator: torch.Generator) -> tuple[Tensors, Tensors]:
-    weights, gradients = ([draw(generator, 3, 2), draw(generator, 2, 3)] for _ in range(2))
-    return weights, gradients
 
 
 def shares(scores: Tensors) -> Tensors:
@@ -27,7 +21,7 @@ def sensitivity(weights: Tensors, gradients: Tensors) -> Tensors:
 
 
 EXERCISES["sensitivity"] = Exercise(
-    layers,
+    lambda generator: tuple([draw(generator, 3, 2), draw(generator, 2, 3)] for _ in range(2)),
     sensitivity,
     lambda weights, gradients: shares([g.abs() for g in gradients]),
     "That is |dL/dw|, the derivative by the weight. SNIP-3 is the derivative by the indicator: w · dL/dw.",
@@ -44,13 +38,11 @@ EXERCISES["sensitivity"] = Exercise(
 
 def loss_and_weights(generator: torch.Generator) -> tuple[Callable, Tensor, int]:
     target, weights = 3 * draw(generator, 5), draw(generator, 5)
-    return (lambda w: ((w - target) ** 2).sum()), weights, int(torch.randint(0, 5, (1,), generator=generator))
+    return (lambda w: ((w - target) ** 2).sum()), weights, whole(generator, 0, 5)
 
 
 def edited(weights: Tensor, index: int, value: float) -> Tensor:
-    weights = weights.clone()
-    weights[index] = value
-    return weights
+    return weights.index_fill(0, torch.tensor(index), value)
 
 
 EXERCISES["exact_effect"] = Exercise(
@@ -67,17 +59,12 @@ EXERCISES["exact_effect"] = Exercise(
 )
 
 
-def batch_gradients(generator: torch.Generator) -> tuple[Tensor, Tensors, list[int]]:
-    weight, first, second, third = draw(generator, 4, 6)
-    return weight, [first, second, third], [10, 10, 4]
-
-
 def mean_of(tensors: Tensors, sizes: list[int]) -> Tensor:
     return sum(tensor * size for tensor, size in zip(tensors, sizes, strict=True)) / sum(sizes)
 
 
 EXERCISES["several_batches"] = Exercise(
-    batch_gradients,
+    lambda generator: (draw(generator, 6), [draw(generator, 6) for _ in range(3)], [10, 10, 4]),
     lambda weight, gradients, sizes: (weight * mean_of(gradients, sizes)).abs(),
     lambda weight, gradients, sizes: mean_of([(weight * g).abs() for g in gradients], sizes),
     "You take |·| in each batch, then average. SNIP-3 derives the mean loss: average first, |·| last.",

@@ -3,15 +3,11 @@
 import torch
 from torch import Tensor
 
-from pruning_lib.teaching.exercises.exercise import Exercise, draw
+from pruning_lib.teaching.exercises.exercise import Exercise, draw, uniform, whole
 from pruning_lib.teaching.exercises.obs import inverse
 from pruning_lib.teaching.exercises.taxonomy import top_k
 
 EXERCISES: dict[str, Exercise] = {}
-
-
-def inverse_only(generator: torch.Generator) -> tuple[Tensor]:
-    return (inverse(generator, 5),)
 
 
 def eliminate(B: Tensor) -> Tensor:
@@ -19,7 +15,7 @@ def eliminate(B: Tensor) -> Tensor:
 
 
 EXERCISES["eliminate"] = Exercise(
-    inverse_only,
+    lambda generator: (inverse(generator, 5),),
     eliminate,
     lambda B: B[1:, 1:],
     "You only cut. That is (H⁻¹)_U, which is not (H_U)⁻¹ (GPT-3): subtract before you cut.",
@@ -65,9 +61,8 @@ EXERCISES["sparsegpt_scores"] = Exercise(
 def scores_and_sparsity(generator: torch.Generator) -> tuple[Tensor, float]:
     # Whole numbers, so that there are ties; counts that are no multiple of the rows, and a little off whole numbers.
     scores = torch.randint(1, 13, (4, 6), generator=generator).double()
-    count = 2 * int(torch.randint(2, 10, (1,), generator=generator)) + 1
-    off = 0.8 * float(torch.rand(1, generator=generator)) - 0.4
-    return scores, (count + off) / scores.numel()
+    count = 2 * whole(generator, 2, 10) + 1
+    return scores, (count + uniform(generator, -0.4, 0.4)) / scores.numel()
 
 
 def choose(scores: Tensor, sparsity: float) -> Tensor:
@@ -106,8 +101,7 @@ EXERCISES["choose_block"] = Exercise(
 
 def column_inputs(generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor, int]:
     W, U = weight_and_factor(generator)
-    keep = torch.rand(5, 5, generator=generator) < 0.5
-    j = int(torch.randint(3, (1,), generator=generator))
+    keep, j = torch.rand(5, 5, generator=generator) < 0.5, whole(generator, 0, 3)
     keep[0, j], keep[1, j] = True, False
     return W, keep, U, j
 

@@ -5,10 +5,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from pruning_lib.teaching.exercises.exercise import Exercise, draw
+from pruning_lib.teaching.exercises.exercise import Exercise, draw, whole
 
 EXERCISES: dict[str, Exercise] = {}
-
 Function = Callable[[Tensor], Tensor]
 
 
@@ -32,16 +31,12 @@ EXERCISES["soft_threshold"] = Exercise(
 )
 
 
-def step_inputs(generator: torch.Generator) -> tuple[Tensor, Tensor, float, float]:
-    return draw(generator, 8), draw(generator, 8), 0.3, 1.1
-
-
 def proximal(x: Tensor, gradient: Tensor, step: float, gamma: float) -> Tensor:
     return soft(x - step * gradient, step * gamma)
 
 
 EXERCISES["proximal_step"] = Exercise(
-    step_inputs,
+    lambda generator: (draw(generator, 8), draw(generator, 8), 0.3, 1.1),
     proximal,
     lambda x, gradient, step, gamma: soft(x - step * gradient, gamma),
     "Your threshold is gamma. The prox of step·R has the step in it: the threshold is step · gamma.",
@@ -55,8 +50,7 @@ EXERCISES["proximal_step"] = Exercise(
 
 
 def apg_inputs(generator: torch.Generator) -> tuple[Tensor, Tensor, Function, float, float, int]:
-    matrix, target = draw(generator, 5, 5), draw(generator, 5)
-    t = int(torch.randint(3, 9, (1,), generator=generator))
+    matrix, target, t = draw(generator, 5, 5), draw(generator, 5), whole(generator, 3, 9)
     return draw(generator, 5), draw(generator, 5), (lambda x: matrix.T @ (matrix @ x - target)), 0.1, 0.5, t
 
 
@@ -93,20 +87,10 @@ def gated_layers(generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor, Te
     return draw(generator, 6, 6), draw(generator, 6), gates, draw(generator, 4, 6)
 
 
-def take_out(w1: Tensor, b1: Tensor, gates: Tensor, w2: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    stays = gates != 0
-    return w1[stays], b1[stays], (w2 * gates)[:, stays]
-
-
-def folded_before_relu(w1: Tensor, b1: Tensor, gates: Tensor, w2: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    stays = gates != 0
-    return (gates[:, None] * w1)[stays], (gates * b1)[stays], w2[:, stays]
-
-
 EXERCISES["take_out"] = Exercise(
     gated_layers,
-    take_out,
-    folded_before_relu,
+    lambda w1, b1, gates, w2: (w1[gates != 0], b1[gates != 0], (w2 * gates)[:, gates != 0]),
+    lambda w1, b1, gates, w2: ((gates[:, None] * w1)[gates != 0], (gates * b1)[gates != 0], w2[:, gates != 0]),
     "You fold the gates in before the ReLU, which is wrong for negative ones. They act on what w2 reads.",
     lambda w1, b1, gates, w2: (w1[gates != 0], b1[gates != 0], w2[:, gates != 0]),
     "The open gates are lost: they are not 1. Multiply them into the columns of w2.",

@@ -3,14 +3,10 @@
 import torch
 from torch import Tensor
 
-from pruning_lib.teaching.exercises.exercise import Exercise, draw
-from pruning_lib.teaching.exercises.two_four import kept_by
+from pruning_lib.teaching.exercises.exercise import Exercise, draw, whole
+from pruning_lib.teaching.exercises.two_four import MASK
 
 EXERCISES: dict[str, Exercise] = {}
-
-
-def tied_scores(generator: torch.Generator) -> tuple[Tensor, int]:
-    return torch.randint(0, 4, (12,), generator=generator).double(), 5
 
 
 def top_k(scores: Tensor, k: int) -> Tensor:
@@ -20,7 +16,7 @@ def top_k(scores: Tensor, k: int) -> Tensor:
 
 
 EXERCISES["top_k"] = Exercise(
-    tied_scores,
+    lambda generator: (torch.randint(0, 4, (12,), generator=generator).double(), 5),
     top_k,
     lambda scores, k: scores >= scores.sort(descending=True).values[k - 1],
     "Too many stay when scores tie: a threshold with >= keeps all that equal the k-th. Select by index.",
@@ -37,46 +33,20 @@ EXERCISES["top_k"] = Exercise(
 )
 
 
-def two_of_four(weight: Tensor) -> Tensor:
-    return kept_by(weight.abs())
-
-
-EXERCISES["two_of_four"] = Exercise(
-    lambda generator: (draw(generator, 4, 8),),
-    two_of_four,
-    kept_by,
-    "You rank signed values, so a large negative weight goes first. Rank absolute values.",
-    lambda weight: two_of_four(weight.T.contiguous()).T,
-    "Your groups of four run down the columns. They run along a row: consecutive inputs of one neuron.",
-    lambda weight: top_k(weight.abs().flatten(), weight.numel() // 2).view(weight.shape),
-    "You keep half of the whole matrix. The rule holds in every group of four: exactly two stay in each.",
-    lambda weight: weight * two_of_four(weight),
-    "These are the pruned weights. Asked for is the mask: a boolean tensor, True where a weight stays.",
-    lambda weight: ~two_of_four(weight),
-    "Your mask is the wrong way round: True means that a weight stays.",
-)
-
-
-def two_layers(generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor, int]:
-    index = int(torch.randint(0, 5, (1,), generator=generator))
-    return draw(generator, 5, 5), draw(generator, 5), draw(generator, 5, 5), index
+EXERCISES["two_of_four"] = MASK
 
 
 def without(tensor: Tensor, index: int, dim: int) -> Tensor:
-    return torch.cat([tensor.narrow(dim, 0, index), tensor.narrow(dim, index + 1, tensor.shape[dim] - index - 1)], dim)
+    return tensor.index_select(dim, torch.tensor([i for i in range(tensor.shape[dim]) if i != index]))
 
 
 def zeroed(tensor: Tensor, index: int, dim: int) -> Tensor:
     return tensor.index_fill(dim, torch.tensor([index]), 0)
 
 
-def remove_neuron(w1: Tensor, b1: Tensor, w2: Tensor, index: int) -> tuple[Tensor, Tensor, Tensor]:
-    return without(w1, index, 0), without(b1, index, 0), without(w2, index, 1)
-
-
 EXERCISES["remove_neuron"] = Exercise(
-    two_layers,
-    remove_neuron,
+    lambda generator: (draw(generator, 5, 5), draw(generator, 5), draw(generator, 5, 5), whole(generator, 0, 5)),
+    lambda w1, b1, w2, index: (without(w1, index, 0), without(b1, index, 0), without(w2, index, 1)),
     lambda w1, b1, w2, index: (without(w1, index, 0), b1, without(w2, index, 1)),
     "The bias still has an entry for the neuron that is gone.",
     lambda w1, b1, w2, index: (without(w1, index, 1), without(b1, index, 0), without(w2, index, 0)),
@@ -97,13 +67,9 @@ def momentum_step(generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor, T
     return weight, velocity, gradient, keep
 
 
-def masked_step(weight: Tensor, velocity: Tensor, gradient: Tensor, keep: Tensor) -> Tensor:
-    return (weight - 0.1 * (0.9 * velocity + gradient)) * keep
-
-
 EXERCISES["masked_step"] = Exercise(
     momentum_step,
-    masked_step,
+    lambda weight, velocity, gradient, keep: (weight - 0.1 * (0.9 * velocity + gradient)) * keep,
     lambda weight, velocity, gradient, keep: weight - 0.1 * (0.9 * velocity + gradient),
     "The mask is lost in the step: masked weights are no longer zero.",
     lambda weight, velocity, gradient, keep: weight - 0.1 * (0.9 * velocity + gradient * keep),

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from pruning_lib.teaching.exercises.exercise import Exercise, draw
+from pruning_lib.teaching.exercises.exercise import Exercise, draw, uniform, whole
 
 EXERCISES: dict[str, Exercise] = {}
 
@@ -19,22 +19,25 @@ def strided(weight: Tensor) -> Tensor:
     return weight.view(len(weight), 4, -1).mT.flatten(1)
 
 
-EXERCISES["two_four_mask"] = Exercise(
+MASK = Exercise(  # notebook 01 asks for it too
     lambda generator: (draw(generator, 4, 8),),
     lambda weight: kept_by(weight.abs()),
     kept_by,
     "You compare signed values: −9 would go before 1. Take the absolute value first.",
     lambda weight: kept_by(weight.abs().T).T,
-    "Your groups run down the columns, over four outputs. They lie within a row, along the inputs.",
+    "Your groups run down the columns, over four outputs. They lie within a row: consecutive inputs of one neuron.",
     lambda weight: kept_by(strided(weight.abs())).view(len(weight), -1, 4).mT.flatten(1),
     "Your groups stride through the row, every second column here. A group is four *neighboring* columns.",
     lambda weight: ~kept_by(weight.abs()),
     "Your mask is True where a weight goes. Here True means that it stays.",
+    lambda weight: weight.abs() > weight.abs().median(),
+    "You keep half of the whole matrix. The rule holds in every group of four: exactly two stay in each.",
     lambda weight: weight.abs() >= weight.abs().median(),
     "Half of all weights stay, but not two of every four: that is unstructured pruning at 50 %.",
     lambda weight: weight * kept_by(weight.abs()),
     "You return the pruned weight. Asked for is the mask, True and False.",
 )
+EXERCISES["two_four_mask"] = MASK
 
 
 def two_four_row(generator: torch.Generator) -> tuple[Tensor]:
@@ -91,13 +94,8 @@ EXERCISES["two_four_multiplexer"] = Exercise(
 )
 
 
-def formats(generator: torch.Generator) -> tuple[int, float]:
-    bits = int(torch.tensor([4, 8, 16, 32])[torch.randint(4, (1,), generator=generator)])
-    return bits, 0.3 + 0.6 * float(torch.rand(1, generator=generator))
-
-
 EXERCISES["two_four_shares"] = Exercise(
-    formats,
+    lambda generator: (2 ** whole(generator, 2, 6), uniform(generator, 0.3, 0.9)),
     lambda bits, sparsity: ((bits / 2 + 1) / bits, (1 - sparsity) * (bits + 32) / bits),
     lambda bits, sparsity: (0.5, 1 - sparsity),
     "You count the values only. Where they belong has to be stored too.",
@@ -123,15 +121,7 @@ def layers(generator: torch.Generator) -> tuple[int, int, float, float]:
 
 
 def least_time(
-    width: int,
-    tokens: int,
-    peak: float,
-    bandwidth: float,
-    join=max,
-    share=(1.0, 0.5625),
-    faster=2,
-    size=2,
-    others=2,
+    width: int, tokens: int, peak: float, bandwidth: float, join=max, share=(1.0, 0.5625), faster=2, size=2, others=2
 ) -> float:
     """Dense over 2:4; `size` bytes for each number, `others` times width·tokens numbers beside the weights."""
     times = []

@@ -48,18 +48,10 @@ def build(names: Iterable[str], folder: Path, out: Path, nbgrader: Path = NBGRAD
 
     `source/NAME/` and `release/NAME/` get the assignment with and without solutions, `notebooks/student/` and
     `notebooks/solutions/` the whole notebooks; `nbgrader_config.py` only where there is none. What students handed in,
-    the gradebook's marks and all else stay. After an error everything is as it was.
+    the gradebook's marks and all else stay. Return the released assignments.
 
-    Returns
-    -------
-    list of Path
-        The released assignments.
-
-    Raises
-    ------
-    ValueError
-        For an unknown notebook, a malformed exercise, a folder that cannot be written, no nbgrader, or exercises that
-        came or went after students handed in.
+    ValueError for an unknown notebook, a malformed exercise, a folder that cannot be written, no nbgrader, or exercises
+    that came or went after students handed in; everything is then as it was.
     """
     paths = notebook_paths(folder)
     names = chosen(list(names) or ["all"], paths)

@@ -2,10 +2,11 @@
 
 import ast
 import builtins
-import symtable
+import copy
 from typing import Any
 
 from pruning_lib.teaching.homework.source import Written, statements
+from pruning_lib.teaching.needed_cells import bound_and_used
 
 
 def imports_and_definitions(notebook: Any, exercises: list[Written], where: str) -> str:
@@ -18,7 +19,8 @@ def imports_and_definitions(notebook: Any, exercises: list[Written], where: str)
     needed = []
 
     def need(code: str, own: set[str], what: str) -> None:
-        for name in sorted(free_names(code) - own):
+        _, used = bound_and_used(code)
+        for name in sorted(used - own - set(dir(builtins))):
             if name not in known:
                 raise ValueError(f"{where}, {what} uses {name!r}, must be imported or a function or class before it")
             if name not in needed:
@@ -32,35 +34,21 @@ def imports_and_definitions(notebook: Any, exercises: list[Written], where: str)
         need(f"{each.solved}\n{each.check}", own, f"exercise {each.number}")
     need("torch", set(), "any answer")
     taken = sorted({known[name] for name in needed}, key=lambda pair: pair[0])
-    lines = sorted({ast.unparse(node) for _, node in taken if isinstance(node, ast.Import | ast.ImportFrom)})
+    imports = {ast.unparse(node) for _, node in taken if isinstance(node, ast.Import | ast.ImportFrom)}
     others = [ast.unparse(node) for _, node in taken if not isinstance(node, ast.Import | ast.ImportFrom)]
-    return "\n\n\n".join(["\n".join(sorted(lines, key=lambda line: line.startswith("from"))), *others])
+    return "\n\n\n".join(["\n".join(sorted(imports, key=lambda line: (line.startswith("from"), line))), *others])
 
 
 def bound(cells: list[Any]) -> dict[str, tuple[int, ast.stmt]]:
     """Return name -> (place, statement) for what `cells` import or define at their top level; the last one counts."""
     found: dict[str, tuple[int, ast.stmt]] = {}
-    for place, node in enumerate(
-        node for cell in cells if cell.cell_type == "code" for node in statements(cell.source)
-    ):
-        if isinstance(node, ast.Import):
+    nodes = [node for cell in cells if cell.cell_type == "code" for node in statements(cell.source)]
+    for place, node in enumerate(nodes):
+        if isinstance(node, ast.Import | ast.ImportFrom):
             for alias in node.names:
-                found[alias.asname or alias.name.split(".")[0]] = place, ast.Import([alias])
-        elif isinstance(node, ast.ImportFrom):
-            for alias in node.names:
-                found[alias.asname or alias.name] = place, ast.ImportFrom(node.module, [alias], node.level)
+                alone = copy.copy(node)
+                alone.names = [alias]
+                found[alias.asname or alias.name.split(".")[0]] = place, alone
         elif isinstance(node, ast.FunctionDef | ast.ClassDef):
             found[node.name] = place, node
     return found
-
-
-def free_names(code: str) -> set[str]:
-    """Return the names that `code` takes from outside, built-in ones left out."""
-    names = set()
-    tables = [symtable.symtable(code, "<exercise>", "exec")]
-    top = {symbol.get_name() for symbol in tables[0].get_symbols() if symbol.is_assigned() or symbol.is_imported()}
-    while tables:
-        table = tables.pop()
-        tables += table.get_children()
-        names |= {symbol.get_name() for symbol in table.get_symbols() if symbol.is_global() and symbol.is_referenced()}
-    return names - top - set(dir(builtins))

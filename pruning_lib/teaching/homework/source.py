@@ -6,12 +6,13 @@ stub and `exercises.check("name", stub)`, and text that begins with the solution
 
 import ast
 import re
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pruning_lib.checks import check_choice
-from pruning_lib.reproduction.parameters import read_notebook
+from pruning_lib.reproduction.parameters import one_of, read_notebook
 from pruning_lib.teaching.exercises import EXERCISES
 
 POINTS = {"easy": 1, "medium": 2, "hard": 3}
@@ -67,19 +68,16 @@ def written(notebook: Any, where: str) -> list[Written]:
             before, after = (c.source if c is not None and c.cell_type == "markdown" else "" for c in around)
             found.append(exercise(index, before, cell.source, after, f"{where}, cell {index + 1}"))
     for what in ("name", "number"):
-        values = [getattr(each, what) for each in found]
-        for value in values:
-            if values.count(value) > 1:
-                raise ValueError(
-                    f"{where}: {what} {value!r} is that of {values.count(value)} exercises, must be of one"
-                )
+        for value, times in Counter(getattr(each, what) for each in found).items():
+            if times > 1:
+                raise ValueError(f"{where}: {what} {value!r} is that of {times} exercises, must be of one")
+    number_at = {each.cell: each.number for each in found}
     for index, cell in enumerate(cells):
         if cell.cell_type == "markdown":
-            of_this = [each for each in found if each.cell == index + 1]
             for header in HEADER.finditer(cell.source):
-                if header["number"] not in [each.number for each in of_this]:
+                if header["number"] != number_at.get(index + 1):
                     raise ValueError(f"{where}: exercise {header['number']} has no stub: a code cell after its text")
-            if cell.source.count(SOLUTION) != sum(each.cell == index - 1 for each in found):
+            if cell.source.count(SOLUTION) != (index - 1 in number_at):
                 raise ValueError(
                     f"{where}, cell {index + 1}: a solution must follow the cell of its exercise, one each"
                 )
@@ -93,29 +91,21 @@ def exercise(index: int, before: str, source: str, after: str, where: str) -> Wr
         raise ValueError(f"{where}: no header '**1.1 Title** (easy, 5 minutes).' in a text cell before the stub")
     header = headers[-1]
     where = f"{where.split(',')[0]}, exercise {header['number']}"
-    if header["difficulty"] not in POINTS:
-        raise ValueError(f"{where}: difficulty is {header['difficulty']!r}, must be one of {', '.join(POINTS)}")
+    one_of(header["difficulty"], POINTS, f"{where}: difficulty")
     stub, check = stub_and_check(source, where)
     name, function = check.value.args[0].value, check.value.args[1].id
-    try:
-        check_choice("exercise", name, EXERCISES)
-    except ValueError as error:
-        raise ValueError(f"{where}: {error}") from None
+    check_choice(f"{where}: exercise", name, EXERCISES)
     if function != stub.name:
         raise ValueError(f"{where}: the check is of {function!r}, must be of the stub above it, {stub.name!r}")
     solution = FOLDED.match(after)
     if not solution:
         raise ValueError(f"{where}: no solution: the next text must begin with <details>{SOLUTION}, then ```python")
     code = solution["code"].rstrip()
-    try:
-        parts = ast.parse(code).body
-    except SyntaxError as error:
-        raise ValueError(f"{where}: the solution is no Python: {error}") from None
+    parts = parsed(code, f"{where}: the solution")
     if len(parts) != 1 or not isinstance(parts[0], ast.FunctionDef):
         raise ValueError(f"{where}: the solution must be one function, {stub.name}")
     if signature(parts[0]) != signature(stub):
         raise ValueError(f"{where}: the solution is {signature(parts[0])}, must be {signature(stub)} as the stub")
-    lines = source.splitlines()[: stub.body[-1].lineno - 1]
     return Written(
         cell=index,
         name=name,
@@ -123,7 +113,7 @@ def exercise(index: int, before: str, source: str, after: str, where: str) -> Wr
         difficulty=header["difficulty"],
         minutes=int(header["minutes"]),
         text=before[header.start() :].strip(),
-        head="\n".join(lines),
+        head="\n".join(source.splitlines()[: stub.body[-1].lineno - 1]),
         check=ast.get_source_segment(source, check),
         body="\n".join(code.splitlines()[head_length(code, where) :]),
         note=solution["note"].strip(),
@@ -132,13 +122,17 @@ def exercise(index: int, before: str, source: str, after: str, where: str) -> Wr
 
 def stub_and_check(source: str, where: str) -> tuple[ast.FunctionDef, ast.Expr]:
     """Return the two statements of an exercise's code cell."""
-    try:
-        parts = ast.parse(source).body
-    except SyntaxError as error:
-        raise ValueError(f"{where}: the code is no Python: {error}") from None
+    parts = parsed(source, f"{where}: the code")
     if len(parts) == 2 and is_stub(source) and CHECKED.fullmatch(ast.unparse(parts[1])):
         return parts[0], parts[1]
     raise ValueError(f"{where}: the code must be a stub, 'def name(…):' and '...', then {CHECK}\"…\", name)")
+
+
+def parsed(code: str, what: str) -> list[ast.stmt]:
+    try:
+        return ast.parse(code).body
+    except SyntaxError as error:
+        raise ValueError(f"{what} is no Python: {error}") from None
 
 
 def is_stub(source: str) -> bool:
@@ -150,8 +144,8 @@ def is_stub(source: str) -> bool:
 def statements(source: str) -> list[ast.stmt]:
     """Return the statements of a code cell; none if it has magic commands: nothing is taken from such a cell."""
     try:
-        return ast.parse(source).body
-    except SyntaxError:
+        return parsed(source, "the cell")
+    except ValueError:
         return []
 
 

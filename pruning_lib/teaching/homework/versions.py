@@ -11,6 +11,12 @@ from pruning_lib.teaching.homework.definitions import imports_and_definitions
 from pruning_lib.teaching.homework.source import FOLDED, Written
 
 TEST_IMPORTS = "import sys\nfrom contextlib import redirect_stderr"
+# nbgrader takes the value of a cell for its points, so that the verdict is printed, and gives none to a cell that
+# writes to stderr, as a warning does.
+TEST = """with redirect_stderr(sys.stdout):  # a warning is no mistake
+    verdict = {check}
+assert verdict.passed, verdict.message
+print(verdict)"""
 
 
 def student(notebook: Any, exercises: list[Written]) -> Any:
@@ -65,46 +71,26 @@ def assignment(notebook: Any, exercises: list[Written], name: str) -> Any:
         graded_cell("imports", f"{TEST_IMPORTS}\n\n{imports_and_definitions(notebook, exercises, name)}", locked=True),
     ]
     for each in exercises:
+        text = f"{each.text} **{each.points} point{'s' if each.points > 1 else ''}**."
         cells += [
-            nbformat.v4.new_markdown_cell(
-                "\n\n".join([f"{each.text} {counted(each.points)}.", *equations(notebook, each.text)]),
-                id=f"text_{each.name}",
-            ),
+            nbformat.v4.new_markdown_cell("\n\n".join([text, *equations(notebook, each.text)]), id=f"text_{each.name}"),
             graded_cell(each.name, each.solved, solution=True),
-            graded_cell(f"test_{each.name}", test(each), locked=True, points=each.points),
+            graded_cell(f"test_{each.name}", TEST.format(check=each.check), locked=True, points=each.points),
         ]
     metadata = {"kernelspec": KERNELSPEC, "language_info": LANGUAGE}
     return nbformat.v4.new_notebook(cells=cells, metadata=copy.deepcopy(metadata))
 
 
-def counted(points: int) -> str:
-    return f"**{points} point{'s' if points > 1 else ''}**"
-
-
-def test(each: Written) -> str:
-    """Return the code of an exercise's test.
-
-    nbgrader takes the value of a cell for its points, so that the verdict is printed, and gives none to a cell that
-    writes to stderr, as a warning does.
-    """
-    return (
-        "with redirect_stderr(sys.stdout):  # a warning is no mistake\n"
-        f"    verdict = {each.check}\n"
-        "assert verdict.passed, verdict.message\n"
-        "print(verdict)"
-    )
-
-
 def equations(notebook: Any, text: str) -> list[str]:
     """Return the numbered equations of `notebook` that `text` names."""
-    found = []
-    for cell in notebook.cells:
-        if cell.cell_type == "markdown":
-            for formula in re.findall(r"\$\$.+?\$\$", cell.source, flags=re.DOTALL):
-                tags = re.findall(r"\\tag\{([^}]+)\}", formula)
-                if any(re.search(rf"\b{re.escape(tag)}\b", text) for tag in tags):
-                    found.append(formula)
-    return found
+    texts = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
+    formulas = [formula for each in texts for formula in re.findall(r"\$\$.+?\$\$", each, flags=re.DOTALL)]
+    tags = re.compile(r"\\tag\{([^}]+)\}")
+    return [
+        formula
+        for formula in formulas
+        if any(re.search(rf"\b{re.escape(tag)}\b", text) for tag in tags.findall(formula))
+    ]
 
 
 def graded_cell(name: str, source: str, *, locked: bool = False, solution: bool = False, points: int = 0) -> Any:
