@@ -98,7 +98,7 @@ def weighted(f, name, func, args, kwargs, outputs):
         return None
     w = f.names[id(weight)]
     dim = out_dim(module)
-    kind = "neuron" if isinstance(module, nn.Linear) else "filter"
+    kind = kind_of(module)
     made = f.graph.layer(layer, Layer(kind, w, dim), outputs[0].shape[axis])
     f.graph.slot(w, dim, made, zeroed=True)
     source = (w,)
@@ -170,26 +170,20 @@ def attention(f, name, func, args, kwargs, outputs):
         return None
     for t in args[:3]:
         f.hold(f.trail(t), f"attention {layer!r} has a fixed embedding")
-    rows = {
-        key: t
-        for key, t in module._parameters.items()
-        if key.startswith(("in_proj", "q_", "k_", "v_")) and t is not None
-    }
-    out = module.out_proj
-    names = {key: f.names.get(id(t)) for key, t in {**rows, "out": out._parameters.get("weight")}.items()}
-    if None in names.values():
+    parts = parts_of(module)
+    names = [f.names.get(id(t)) for t, *_ in parts]
+    if None in names:
         return None
-    heads = f.graph.layer(layer, Layer("head", names["out"], 1), module.num_heads)
-    of_feature = heads.repeat_interleave(module.head_dim)
+    heads = f.graph.layer(layer, Layer("head", names[-1], 1), module.num_heads)
     f.graph.size(layer, num_heads=heads)
-    f.graph.size(f"{layer}.out_proj" if layer else "out_proj", in_features=of_feature)
+    f.graph.size(f"{layer}.out_proj" if layer else "out_proj", in_features=heads[parts[-1][2]])
     if module.bias_k is not None or module.add_zero_attn:
         f.graph.block(heads, "attention with bias_k or add_zero_attn cannot be made smaller")
-    for key, t in rows.items():
-        f.graph.slot(names[key], 0, of_feature.repeat(len(t) // len(of_feature)), zeroed=True)
-    f.graph.slot(names["out"], 1, of_feature, zeroed=True)
+    for name, (_, dim, units) in zip(names, parts, strict=True):
+        f.graph.slot(name, dim, heads[units], zeroed=True)
     for frame in f.frames:
-        frame.weights += [n for key, n in names.items() if key != "in_proj_bias"]
+        frame.weights += [name for name, (t, *_) in zip(names, parts, strict=True) if t.ndim > 1]
+    out = module.out_proj
     source = tuple(f.names[id(t)] for t in (out.weight, out.bias) if t is not None)
     return [Trail(source=source)] + [Trail() for _ in outputs[1:]]
 
@@ -248,3 +242,24 @@ def read(f, x: Tensor, who: str) -> None:
 def out_dim(module: nn.Module) -> int:
     """The dimension of the weight that runs over a layer's outputs."""
     return 1 if getattr(module, "transposed", False) else 0
+
+
+def kind_of(module: nn.Module) -> str | None:
+    """What the units of a layer are, None for a module that has none of its own."""
+    kinds = {nn.MultiheadAttention: "head", nn.Linear: "neuron"} | dict.fromkeys(CONVOLUTIONS, "filter")
+    return next((kind for base, kind in kinds.items() if isinstance(module, base)), None)
+
+
+def parts_of(module: nn.Module) -> list[tuple[Tensor, int, Tensor]]:
+    """(tensor, dim, number of the unit of each index along it) for all that belongs to the units of a layer."""
+    if isinstance(module, nn.MultiheadAttention):
+        units = torch.arange(module.num_heads).repeat_interleave(module.head_dim)
+        split = (module.q_proj_weight, module.k_proj_weight, module.v_proj_weight)
+        parts = [(t, 0, units) for t in split]
+        parts += [(t, 0, units.repeat(3)) for t in (module.in_proj_weight, module.in_proj_bias)]
+        parts += [(module.out_proj.weight, 1, units)]
+    else:
+        dim = out_dim(module)
+        units = torch.arange(module.weight.shape[dim])
+        parts = [(module.weight, dim, units), (module.bias, 0, units)]
+    return [part for part in parts if part[0] is not None]
