@@ -73,7 +73,7 @@ class Graph:
         """Let the units go only together, position by position; what is tied to something fixed stays, for `reason`."""
         for a, b in zip(one.tolist(), other.tolist(), strict=True):
             if FIXED in (a, b):
-                self.block_(a if b == FIXED else b, reason)
+                self.block([a, b], reason)
                 continue
             a, b = sorted((self.find(a), self.find(b)))
             if a != b:
@@ -81,14 +81,11 @@ class Graph:
                 if b in self.reasons:
                     self.reasons.setdefault(a, self.reasons.pop(b))
 
-    def block(self, ids: Tensor, reason: str) -> None:
+    def block(self, ids: Tensor | list[int], reason: str) -> None:
         """These units cannot go, for `reason`."""
-        for unit in ids.tolist():
-            self.block_(unit, reason)
-
-    def block_(self, unit: int, reason: str) -> None:
-        if unit != FIXED:
-            self.reasons.setdefault(self.find(unit), reason)
+        for unit in map(int, ids):
+            if unit != FIXED:
+                self.reasons.setdefault(self.find(unit), reason)
 
     def slot(self, tensor: str, dim: int, ids: Tensor, zeroed: bool) -> None:
         """Enter a slot; a tensor used twice (shared weights) ties the two uses."""

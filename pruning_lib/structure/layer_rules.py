@@ -5,6 +5,7 @@ output, or None if it cannot tell; then the follower keeps the units that went i
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
@@ -75,6 +76,17 @@ class Size(int):
     def __rfloordiv__(self, other):
         size = other // int(self)
         return Size(size) if type(size) is int else size
+
+
+def tensors_in(value: Any) -> list[Tensor]:
+    """All tensors in nested tuples, lists, dicts and data classes, in order."""
+    if isinstance(value, Tensor):
+        return [value]
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    elif hasattr(value, "__dataclass_fields__"):
+        value = list(vars(value).values())
+    return [t for item in value for t in tensors_in(item)] if isinstance(value, tuple | list) else []
 
 
 def given(args: tuple, kwargs: dict, position: int, name: str, default: Any = None) -> Any:

@@ -21,6 +21,7 @@ from pruning_lib.structure.layer_rules import (
     given,
     layer_norm,
     name_heads,
+    tensors_in,
     weighted,
 )
 
@@ -28,7 +29,7 @@ from pruning_lib.structure.layer_rules import (
 def elementwise(f, name, func, args, kwargs, outputs):
     """f(x), element by element: what it makes of a zeroed unit is tried out."""
     x, *rest = args
-    if not isinstance(x, Tensor) or flat([rest, kwargs]) or outputs[0].shape != x.shape:
+    if not isinstance(x, Tensor) or tensors_in([rest, kwargs]) or outputs[0].shape != x.shape:
         return None
     trail = f.trail(x)
     if math.isnan(trail.value) or (trail.ids is None and not trail.source):
@@ -40,7 +41,7 @@ def elementwise(f, name, func, args, kwargs, outputs):
 
 def binary(f, name, func, args, kwargs, outputs):
     """Addition ties the channels that meet. So does a product, which is zero where one factor is."""
-    tensors = flat([args, kwargs])
+    tensors = tensors_in([args, kwargs])
     if len(tensors) == 1:
         return elementwise(f, name, func, args, kwargs, outputs)
     matrix = name in ("matmul", "bmm")
@@ -147,7 +148,7 @@ def moving(f, name, func, args, kwargs, outputs):
     """Flatten, permute, index: moving the ids as the function moves the elements shows where they go."""
     x = args[0]
     trail = f.trail(x)
-    if flat([args[1:], kwargs]):
+    if tensors_in([args[1:], kwargs]):
         return None
     if trail.ids is None:
         return [trail if name != "getitem" else Trail()] * len(outputs)
@@ -155,7 +156,7 @@ def moving(f, name, func, args, kwargs, outputs):
     numbered = trail.ids.view(shape).expand(x.shape)
     moved = func(numbered.contiguous() if name == "view" else numbered, *args[1:], **kwargs)
     trails = []
-    for ids in flat([moved]):
+    for ids in tensors_in([moved]):
         axes = [d for d in range(ids.ndim) if bool((ids != ids.narrow(d, 0, 1)).any())] if ids.numel() else []
         sizes = sizes_of(name, x, args, kwargs) if name in SIZED else []
         if not axes or (len(axes) > 1 and len(sizes) != ids.ndim):
@@ -253,14 +254,6 @@ def chunks(f, name, func, args, kwargs, outputs):
     for part in parts[1:]:
         f.graph.tie(parts[0], part, f"{f.where(name)} needs equal parts")
     return [replace(trail, ids=part, source=()) for part in parts]
-
-
-def flat(value: Any) -> list[Tensor]:
-    if isinstance(value, Tensor):
-        return [value]
-    if isinstance(value, dict):
-        value = list(value.values())
-    return [t for item in value for t in flat(item)] if isinstance(value, tuple | list) else []
 
 
 def names(text: str, rule: Callable) -> dict[str, Callable]:

@@ -6,7 +6,7 @@ followed keeps them in the model, with the reason.
 """
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -20,7 +20,7 @@ from pruning_lib.checks import check_model
 from pruning_lib.inputs import call
 from pruning_lib.structure.graph import Block, Graph
 from pruning_lib.structure.holding import release
-from pruning_lib.structure.layer_rules import Size, Trail
+from pruning_lib.structure.layer_rules import Size, Trail, tensors_in
 from pruning_lib.structure.rules import RULES
 
 # Operators and in-place functions come under names of their own.
@@ -64,19 +64,6 @@ def map_tensors(function: Callable[[Tensor], Tensor], value: Any) -> Any:
     if type(value) in (tuple, list):
         return type(value)(map_tensors(function, item) for item in value)
     return value
-
-
-def tensors_in(value: Any) -> Iterator[Tensor]:
-    """All tensors in nested tuples, lists, dicts and data classes, in order."""
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, Mapping):
-        yield from tensors_in(list(value.values()))
-    elif isinstance(value, tuple | list):
-        for item in value:
-            yield from tensors_in(item)
-    elif hasattr(value, "__dataclass_fields__"):
-        yield from tensors_in(list(vars(value).values()))
 
 
 @dataclass(eq=False)
@@ -128,11 +115,9 @@ class Follower(TorchFunctionMode):
                 module.register_forward_hook(lambda m, args, out: self.leave(m, out), always_call=True)
         with self:
             outputs = call(self.model, inputs)
-        found = False
         for out in tensors_in(outputs):
-            found = True
             self.hold(self.trail(out), "it feeds the model's output")
-        if not found:
+        if not tensors_in(outputs):
             raise ValueError(
                 f"the model returns {type(outputs).__name__}, must return tensors (in tuples, lists or dicts)"
             )
@@ -210,8 +195,8 @@ class Follower(TorchFunctionMode):
         args = args or tuple(kwargs.pop(key) for key in FIRST if key in kwargs)[:1]
         if name in ("shape", "size"):
             return self.sized(args[0], result, args[1:] or tuple(kwargs.values()))
-        tensors = list(tensors_in([args, kwargs]))
-        outputs = list(tensors_in(result))
+        tensors = tensors_in([args, kwargs])
+        outputs = tensors_in(result)
         if len(outputs) == 1:
             self.watch_blocks(name, tensors, outputs[0])
         rule = RULES.get(name)
