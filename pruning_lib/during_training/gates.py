@@ -49,9 +49,6 @@ class Gate(nn.Module):
                 layer.bias.mul_(self.per_channel())
         return layer
 
-    def extra_repr(self) -> str:
-        return f"unit={self.unit!r}, size={len(self.scale)}"
-
 
 def add_gates(model: nn.Module, level: str = "block") -> nn.Module:
     """Return a copy of `model` with open gates (λ = 1): it computes the same, and λ can be trained toward zero.

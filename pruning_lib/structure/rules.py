@@ -256,39 +256,35 @@ def chunks(f, name, func, args, kwargs, outputs):
     return [replace(trail, ids=part, source=()) for part in parts]
 
 
-def names(text: str, rule: Callable) -> dict[str, Callable]:
-    return dict.fromkeys(text.split(), rule)
-
-
 BINARY = ("add", "sub", "mul", "div", "maximum", "minimum", "prelu")
 SIZED = ("view", "reshape", "expand", "unflatten")
 POOLS = [f"{pool}{d}d" for pool in ("max_pool", "avg_pool", "lp_pool") for d in (1, 2, 3)]
 POOLS += [f"adaptive_{pool}{d}d" for pool in ("max_pool", "avg_pool") for d in (1, 2, 3)]
-RULES: dict[str, Callable] = (
-    names("conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d linear", weighted)
-    | names("batch_norm instance_norm group_norm", channel_norm)
-    | names("layer_norm rms_norm", layer_norm)
-    | names("multi_head_attention_forward attend", attention)
-    | names("scaled_dot_product_attention", dot_product_attention)
-    | dict.fromkeys((*BINARY, "matmul", "bmm", "masked_fill"), binary)
-    | names("glu", gated)
-    | names("softmax", softmax)
-    | names(
-        "relu relu6 leaky_relu rrelu elu selu celu gelu silu mish hardtanh hardswish hardsigmoid sigmoid", elementwise
-    )
-    | names("logsigmoid tanh softplus softsign tanhshrink softshrink hardshrink threshold", elementwise)
-    | names("exp expm1 log log1p sqrt rsqrt square pow rpow abs neg sin cos erf reciprocal rdiv", elementwise)
-    | names("sign round floor ceil clamp clamp_min clamp_max clip zeros_like ones_like", elementwise)
-    | names("dropout dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout", elementwise)
-    | names("contiguous clone detach to type float half double bfloat16", elementwise)
-    | dict.fromkeys(POOLS, pooling)
-    | names("max_pool1d_with_indices max_pool2d_with_indices max_pool3d_with_indices", pooling)
-    | names("interpolate upsample pad", pooling)
-    | names("mean sum amax amin", reduction)
-    | names("flatten permute transpose swapaxes swapdims movedim moveaxis unsqueeze squeeze getitem unbind", moving)
-    | names("t T mT repeat_interleave", moving)
-    | dict.fromkeys(SIZED, moving)
-    | names("expand_as view_as reshape_as", like)
-    | names("cat concat concatenate", concatenation)
-    | names("chunk", chunks)
-)
+_NAMES = {
+    weighted: "conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d linear",
+    channel_norm: "batch_norm instance_norm group_norm",
+    layer_norm: "layer_norm rms_norm",
+    attention: "multi_head_attention_forward attend",
+    dot_product_attention: "scaled_dot_product_attention",
+    binary: f"{' '.join(BINARY)} matmul bmm masked_fill",
+    gated: "glu",
+    softmax: "softmax",
+    elementwise: (
+        "relu relu6 leaky_relu rrelu elu selu celu gelu silu mish hardtanh hardswish hardsigmoid sigmoid "
+        "logsigmoid tanh softplus softsign tanhshrink softshrink hardshrink threshold "
+        "exp expm1 log log1p sqrt rsqrt square pow rpow abs neg sin cos erf reciprocal rdiv "
+        "sign round floor ceil clamp clamp_min clamp_max clip zeros_like ones_like "
+        "dropout dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout "
+        "contiguous clone detach to type float half double bfloat16"
+    ),
+    pooling: f"{' '.join(POOLS)} {' '.join(f'max_pool{d}d_with_indices' for d in (1, 2, 3))} interpolate upsample pad",
+    reduction: "mean sum amax amin",
+    moving: (
+        f"{' '.join(SIZED)} flatten permute transpose swapaxes swapdims movedim moveaxis unsqueeze squeeze getitem "
+        "unbind t T mT repeat_interleave"
+    ),
+    like: "expand_as view_as reshape_as",
+    concatenation: "cat concat concatenate",
+    chunks: "chunk",
+}
+RULES: dict[str, Callable] = {name: rule for rule, names in _NAMES.items() for name in names.split()}
