@@ -90,18 +90,15 @@ def add_gates(model: nn.Module, level: str = "block") -> nn.Module:
 
 def gates(model: nn.Module) -> dict[str, nn.Parameter]:
     """λ of every gate in `model`, by the name of the unit: what goes to ProximalSGD, without weight decay."""
-    return {gate.unit: gate.scale for _, gate in named_gates(model)}
-
-
-def named_gates(model: nn.Module) -> list[tuple[str, Gate]]:
-    return [(name, module) for name, module in model.named_modules() if isinstance(module, Gate)]
+    return {gate.unit: gate.scale for gate in model.modules() if isinstance(gate, Gate)}
 
 
 def fold_gates(model: nn.Module) -> nn.Module:
     """A copy of `model` without gates that computes the same: λ goes into the gated layers' weights and biases."""
     folded = copy.deepcopy(model)
-    for name, gate in named_gates(folded):
-        folded.set_submodule(name, gate.folded())
+    for name, module in list(folded.named_modules()):
+        if isinstance(module, Gate):
+            folded.set_submodule(name, module.folded())
     return folded
 
 

@@ -69,9 +69,8 @@ class Size(int):
     def __floordiv__(self, other):
         size = int(self) // other
         exact = type(other) is int and size * other == self
-        return (
-            Size(size, *[(base, times / other) for base, times in self.parts if exact]) if type(size) is int else size
-        )
+        parts = [(base, times / other) for base, times in self.parts] if exact else []
+        return Size(size, *parts) if type(size) is int else size
 
     def __rfloordiv__(self, other):
         size = other // int(self)
@@ -108,27 +107,24 @@ def weighted(f, name, func, args, kwargs, outputs):
     if out_dim(module) and groups > 1:
         f.hold(f.trail(x), f"grouped transposed convolution {layer!r} cannot be made smaller")
         return None
-    w = f.names[id(weight)]
-    dim = out_dim(module)
-    kind = kind_of(module)
-    made = f.graph.layer(layer, Layer(kind, w, dim), outputs[0].shape[axis])
-    f.graph.slot(w, dim, made, zeroed=True)
-    source = (w,)
-    if module.bias is not None:
-        source += (f.names[id(module.bias)],)
-        f.graph.slot(source[1], 0, made, zeroed=True)
+    w, dim = f.names[id(weight)], out_dim(module)
+    made = f.graph.layer(layer, kind_of(module), w, dim, outputs[0].shape[axis])
+    source = ()
+    for tensor, along_units, _ in parts_of(module):
+        source += (f.names[id(tensor)],)
+        f.graph.slot(source[-1], along_units, made, zeroed=True)
     if groups == 1:
-        read(f, x, f"{layer!r} would read it")
+        if offset := f.trail(x).offset:  # only a unit that is zero when zeroed can be taken from a reader
+            f.hold(f.trail(x), f"{offset} turns its zeros into something else, and {layer!r} would read it")
         f.graph.slot(w, 1 - dim, inputs, zeroed=False)
         counted = {}
     else:  # only whole groups can go: their inputs and outputs are tied
         members = torch.cat([inputs.view(groups, -1), made.view(groups, -1)], 1)
         for column in members.T[:-1]:
-            f.graph.tie(
-                column, members[:, -1], f"it goes through the grouped convolution {layer!r} with one that stays"
-            )
+            reason = f"it goes through the grouped convolution {layer!r} with one that stays"
+            f.graph.tie(column, members[:, -1], reason)
         counted = {"groups": members[:, -1]}
-    sizes = ("in_features", "out_features") if kind == "neuron" else ("in_channels", "out_channels")
+    sizes = ("in_features", "out_features") if isinstance(module, nn.Linear) else ("in_channels", "out_channels")
     f.graph.size(layer, **dict(zip(sizes, (inputs, made), strict=True)), **counted)
     for frame in f.frames:
         frame.weights.append(w)
@@ -141,10 +137,9 @@ def channel_norm(f, name, func, args, kwargs, outputs):
     weight = given(args, kwargs, 2 if name == "group_norm" else 3, "weight")
     if not isinstance(module, CHANNEL_NORMS) or module._parameters.get("weight") is not weight:
         return None
-    axis = 1
     if isinstance(module, instancenorm._InstanceNorm) and x.ndim == module._get_no_batch_dim():
         return None
-    ids = along(f, x, axis, name)
+    ids = along(f, x, 1, name)
     source = ()
     for key, zeroed in [("weight", True), ("bias", True), ("running_mean", True), ("running_var", False)]:
         tensor = getattr(module, key, None)
@@ -161,7 +156,7 @@ def channel_norm(f, name, func, args, kwargs, outputs):
     else:
         f.graph.size(layer, num_features=ids)
     before = Trail() if weight is not None else f.trail(x).mixed()
-    return [replace(before, ids=ids if (ids != FIXED).any() else None, axis=axis, source=source)]
+    return [replace(before, ids=ids if (ids != FIXED).any() else None, axis=1, source=source)]
 
 
 def layer_norm(f, name, func, args, kwargs, outputs):
@@ -186,7 +181,7 @@ def attention(f, name, func, args, kwargs, outputs):
     names = [f.names.get(id(t)) for t, *_ in parts]
     if None in names:
         return None
-    heads = f.graph.layer(layer, Layer("head", names[-1], 1), module.num_heads)
+    heads = f.graph.layer(layer, "head", names[-1], 1, module.num_heads)
     f.graph.size(layer, num_heads=heads)
     f.graph.size(f"{layer}.out_proj" if layer else "out_proj", in_features=heads[parts[-1][2]])
     if module.bias_k is not None or module.add_zero_attn:
@@ -229,10 +224,9 @@ def name_heads(f, ids: Tensor) -> None:
     for key in made:
         layers[key].kind = "projection"
     if name not in layers:  # before its projections, so that they are scored under its name
-        at = list(layers).index(made[0])
-        first = layers[made[0]]
-        items = list(layers.items())
-        f.graph.layers = dict([*items[:at], (name, Layer("head", first.weight, first.dim, ids)), *items[at:]])
+        items, first = list(layers.items()), layers[made[0]]
+        items.insert(list(layers).index(made[0]), (name, Layer("head", first.weight, first.dim, ids)))
+        f.graph.layers = dict(items)
 
 
 def along(f, x: Tensor, axis: int, name: str) -> Tensor:
@@ -242,13 +236,6 @@ def along(f, x: Tensor, axis: int, name: str) -> Tensor:
         return trail.ids
     f.hold(trail, f"{f.where(name)} works along another axis")
     return torch.full((x.shape[axis],), FIXED)
-
-
-def read(f, x: Tensor, who: str) -> None:
-    """Only a unit that is zero when zeroed can be taken from a reader."""
-    trail = f.trail(x)
-    if trail.offset:
-        f.hold(trail, f"{trail.offset} turns its zeros into something else, and {who}")
 
 
 def out_dim(module: nn.Module) -> int:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 import torch
@@ -109,9 +110,7 @@ class Follower(TorchFunctionMode):
             x._trail = Trail()
         for name, module in self.model.named_modules():
             if name:  # registered last, so that hooks of the user's own count as part of the module that calls
-                module.register_forward_pre_hook(
-                    lambda m, args, kwargs, name=name: self.enter(name, m, args, kwargs), with_kwargs=True
-                )
+                module.register_forward_pre_hook(partial(self.enter, name), with_kwargs=True)
                 module.register_forward_hook(lambda m, args, out: self.leave(m, out), always_call=True)
         with self:
             outputs = call(self.model, inputs)
@@ -202,7 +201,9 @@ class Follower(TorchFunctionMode):
         rule = RULES.get(name)
         trails = rule(self, name, func, args, kwargs, outputs) if rule and args and outputs else None
         if trails is None:
-            trails = self.lose(name, tensors, outputs)
+            for t in tensors:
+                self.hold(self.trail(t), f"channels cannot be followed through {self.where(name)}")
+            trails = [Trail() for _ in outputs]
         for out, trail in zip(outputs, trails, strict=True):
             out._trail = trail
         return result
@@ -232,11 +233,6 @@ class Follower(TorchFunctionMode):
     def hold(self, trail: Trail, reason: str) -> None:
         if trail.ids is not None:
             self.graph.block(trail.ids, reason)
-
-    def lose(self, name: str, tensors: list[Tensor], outputs: list[Tensor]) -> list[Trail]:
-        for t in tensors:
-            self.hold(self.trail(t), f"channels cannot be followed through {self.where(name)}")
-        return [Trail() for _ in outputs]
 
     def sized(self, x: Tensor, sizes: torch.Size | int, dims: tuple) -> torch.Size | int:
         """x.shape or x.size(), with the size of the units' axis marked."""
