@@ -16,7 +16,6 @@ from pruning_lib.checks import check_choice
 from pruning_lib.structure.calls import Calls
 from pruning_lib.structure.layer_rules import CHANNEL_NORMS
 
-LEVELS = ("block", "group", "channel")
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 NORMS = (batchnorm._BatchNorm, instancenorm._InstanceNorm)  # of each channel by itself
 
@@ -75,7 +74,7 @@ def add_gates(model: nn.Module, level: str = "block") -> nn.Module:
     ------
     ValueError : if `model` has gates, cannot be traced, or has nothing that could carry a gate at this `level`.
     """
-    check_choice("level", level, LEVELS)
+    check_choice("level", level, ("block", "group", "channel"))
     if gates(model):
         raise ValueError("model has gates already, must be a model without")
     found = _Sites(model)
