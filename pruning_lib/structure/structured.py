@@ -93,11 +93,12 @@ def alone(model: nn.Module, unit: str, power: int) -> Scores:
     of_attention = {id(m.out_proj) for m in model.modules() if isinstance(m, nn.MultiheadAttention)}
     for name, module in model.named_modules():
         if kind_of(module) == KINDS[unit] and id(module) not in of_attention:
-            weights = [(t, dim, ids) for t, dim, ids in parts_of(module) if t.ndim > 1]
-            totals = weights[0][0].new_zeros(len(weights[0][2].unique()), dtype=torch.float64)
-            for weight, dim, ids in weights:
-                totals.index_add_(0, ids.to(weight.device), per_index(weight, dim, power).double())
-            scores[name] = totals.to(weights[0][0].dtype)
+            parts = [(t, dim, ids) for t, dim, ids in parts_of(module) if t.ndim > 1]
+            weight, _, units = parts[0]
+            totals = torch.zeros(len(units.unique()), dtype=torch.float64)
+            for tensor, dim, ids in parts:
+                totals.index_add_(0, ids, per_index(tensor, dim, power).cpu().double())
+            scores[name] = totals.to(weight.device, weight.dtype)
     return scores
 
 
@@ -110,7 +111,7 @@ def grouped(model: nn.Module, graph: Graph, unit: str, power: int) -> Scores:
         if slot.tensor in tensors and (
             key in own if unit in ("filter", "neuron") else unit == "channel" or tensors[slot.tensor].ndim > 1
         ):
-            norms = per_index(tensors[slot.tensor], slot.dim, power).double().cpu()
+            norms = per_index(tensors[slot.tensor], slot.dim, power).cpu().double()
             totals.index_add_(0, graph.roots(slot.ids) % len(totals), norms)
     scores, seen = Scores(unit), torch.zeros(len(totals), dtype=torch.bool)
     for name, layer in graph.layers.items():
