@@ -107,15 +107,11 @@ def fit_(model: nn.Module, tensors: dict[str, Tensor], counts: dict[str, dict[st
     """Give `model` these tensors in place of its own, and its modules these integer attributes."""
     own = dict([*model.named_parameters(), *model.named_buffers()])
     new = {id(own[name]): tensor for name, tensor in tensors.items() if name in own}
+    # One parameter, also where modules share it.
+    new |= {id(p): nn.Parameter(new[id(p)], p.requires_grad) for p in model.parameters() if id(p) in new}
     for module in model.modules():
-        for key, tensor in module._parameters.items():
-            if id(tensor) in new:
-                if not isinstance(new[id(tensor)], nn.Parameter):  # one parameter, also where modules share it
-                    new[id(tensor)] = nn.Parameter(new[id(tensor)], tensor.requires_grad)
-                module._parameters[key] = new[id(tensor)]
-        for key, tensor in module._buffers.items():
-            if id(tensor) in new:
-                module._buffers[key] = new[id(tensor)]
+        for place in (module._parameters, module._buffers):
+            place.update({key: new[id(tensor)] for key, tensor in place.items() if id(tensor) in new})
     for name, attributes in counts.items():
         vars(model.get_submodule(name)).update(attributes)
     for module in model.modules():
