@@ -16,7 +16,6 @@ from pruning_lib.checks import check_choice
 from pruning_lib.structure.calls import Calls
 from pruning_lib.structure.layer_rules import CHANNEL_NORMS
 
-LEVELS = ("block", "group", "channel")
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 NORMS = (batchnorm._BatchNorm, instancenorm._InstanceNorm)  # of each channel by itself
 
@@ -49,9 +48,6 @@ class Gate(nn.Module):
                 layer.bias.mul_(self.per_channel())
         return layer
 
-    def extra_repr(self) -> str:
-        return f"unit={self.unit!r}, size={len(self.scale)}"
-
 
 def add_gates(model: nn.Module, level: str = "block") -> nn.Module:
     """Return a copy of `model` with open gates (λ = 1): it computes the same, and λ can be trained toward zero.
@@ -78,7 +74,7 @@ def add_gates(model: nn.Module, level: str = "block") -> nn.Module:
     ------
     ValueError : if `model` has gates, cannot be traced, or has nothing that could carry a gate at this `level`.
     """
-    check_choice("level", level, LEVELS)
+    check_choice("level", level, ("block", "group", "channel"))
     if gates(model):
         raise ValueError("model has gates already, must be a model without")
     found = _Sites(model)
@@ -93,18 +89,15 @@ def add_gates(model: nn.Module, level: str = "block") -> nn.Module:
 
 def gates(model: nn.Module) -> dict[str, nn.Parameter]:
     """λ of every gate in `model`, by the name of the unit: what goes to ProximalSGD, without weight decay."""
-    return {gate.unit: gate.scale for _, gate in named_gates(model)}
-
-
-def named_gates(model: nn.Module) -> list[tuple[str, Gate]]:
-    return [(name, module) for name, module in model.named_modules() if isinstance(module, Gate)]
+    return {gate.unit: gate.scale for gate in model.modules() if isinstance(gate, Gate)}
 
 
 def fold_gates(model: nn.Module) -> nn.Module:
     """A copy of `model` without gates that computes the same: λ goes into the gated layers' weights and biases."""
     folded = copy.deepcopy(model)
-    for name, gate in named_gates(folded):
-        folded.set_submodule(name, gate.folded())
+    for name, module in list(folded.named_modules()):
+        if isinstance(module, Gate):
+            folded.set_submodule(name, module.folded())
     return folded
 
 

@@ -185,17 +185,15 @@ class ProximalSGD(torch.optim.Optimizer):
             check_gradients(group, index)
         for group in self.param_groups:
             for look_ahead in group["params"]:
-                if look_ahead.grad is not None:
-                    self.move(look_ahead, **{key: group[key] for key in ("lr", "momentum", "gamma")})
+                if look_ahead.grad is None:
+                    continue
+                # SSS-9: z_t = λ'_{t−1} − η∇G(λ'_{t−1}),  λ_t = S_{ηγ}(z_t)
+                point = prox_l1(look_ahead - group["lr"] * look_ahead.grad, group["lr"], group["gamma"])
+                # SSS-9: v_t = λ_t − λ_{t−1},  λ'_t = λ_t + μ_t v_t
+                velocity = point - self.state[look_ahead].get("true", look_ahead)
+                look_ahead.copy_(point + group["momentum"] * velocity)
+                self.state[look_ahead]["true"] = point
         return loss
-
-    def move(self, look_ahead: Tensor, lr: float, momentum: float, gamma: float) -> None:
-        # SSS-9: z_t = λ'_{t−1} − η∇G(λ'_{t−1}),  λ_t = S_{ηγ}(z_t)
-        point = prox_l1(look_ahead - lr * look_ahead.grad, lr, gamma)
-        # SSS-9: v_t = λ_t − λ_{t−1},  λ'_t = λ_t + μ_t v_t
-        velocity = point - self.state[look_ahead].get("true", look_ahead)
-        look_ahead.copy_(point + momentum * velocity)
-        self.state[look_ahead]["true"] = point
 
     def true(self, parameter: Tensor) -> Tensor:
         """A copy of the true λ of `parameter`; before the first step, `parameter` itself is λ."""

@@ -41,7 +41,12 @@ class History:
 
     def closed_at(self) -> dict[str, Tensor]:
         """For each λ the epoch after which it was zero for good; −1 for those that are open at the end."""
-        return {name: last_closed([scales[name] for scales in self.scales]) for name in self.scales[-1]}
+        found = {}
+        for name in self.scales[-1]:
+            is_open = torch.stack([scales[name] for scales in self.scales]) != 0
+            epoch = (is_open.flip(0).cumsum(0) > 0).sum(0)  # how many epochs there are up to the last open one
+            found[name] = torch.where(epoch == len(self.scales), -1, epoch)
+        return found
 
     def summary(self) -> str:
         """One line: how many gates closed and when, and how far from zero the nearest open one is."""
@@ -53,12 +58,6 @@ class History:
         if (factors > 0).any():
             text += f"; the open ones have λ from {factors[factors > 0].min():.3g} to {factors.max():.3g} in size"
         return text
-
-
-def last_closed(scales: list[Tensor]) -> Tensor:
-    open_later = (torch.stack(scales) != 0).flip(0).cumsum(0).flip(0) > 0
-    epoch = open_later.sum(0)
-    return torch.where(epoch == len(scales), -1, epoch)
 
 
 def closed(model: nn.Module) -> dict[str, Tensor]:

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.overrides import handle_torch_function, has_torch_function
+from torch.overrides import wrap_torch_function
 
 
 class FewerHeads(nn.MultiheadAttention):
@@ -39,6 +39,7 @@ def fewer_heads_(attention: nn.MultiheadAttention) -> None:
     attention._qkv_same_embed_dim = False
 
 
+@wrap_torch_function(lambda query, key, value, *_: (query, key, value))  # tracing sees it as one function
 def attend(
     query: Tensor,
     key: Tensor,
@@ -49,20 +50,14 @@ def attend(
     need_weights: bool,
 ) -> tuple[Tensor, Tensor | None]:
     """softmax(QKᵀ/√d + mask) V for each head, then the output projection; weights (batch, heads, L, S)."""
-    if has_torch_function((query, key, value)):
-        return handle_torch_function(
-            attend, (query, key, value), query, key, value, module, key_padding_mask, attn_mask, need_weights
-        )
     batched = query.ndim == 3
     if not batched:
         query, key, value = (x[None] for x in (query, key, value))
         key_padding_mask = None if key_padding_mask is None else key_padding_mask[None]
     elif not module.batch_first:
         query, key, value = (x.transpose(0, 1) for x in (query, key, value))
-    if module.in_proj_weight is not None:
-        weights = module.in_proj_weight.chunk(3)
-    else:
-        weights = (module.q_proj_weight, module.k_proj_weight, module.v_proj_weight)
+    split = (module.q_proj_weight, module.k_proj_weight, module.v_proj_weight)
+    weights = split if module.in_proj_weight is None else module.in_proj_weight.chunk(3)
     biases = (None, None, None) if module.in_proj_bias is None else module.in_proj_bias.chunk(3)
     # (batch, tokens, embedding) -> (batch, heads, tokens, head_dim)
     q, k, v = (
@@ -87,16 +82,14 @@ def attend(
 def joined_mask(q: Tensor, k: Tensor, attn_mask: Tensor | None, key_padding_mask: Tensor | None) -> Any:
     """One additive mask that fits (batch, heads, L, S), or None."""
     batch, heads, queries, _ = q.shape
-    mask = None
-    if attn_mask is not None:
-        mask = additive(attn_mask, q.dtype)
-        if mask.ndim == 3:
-            if len(mask) != batch * heads:
-                raise ValueError(
-                    f"attn_mask has shape {tuple(attn_mask.shape)}, must be ({queries}, {k.shape[2]}) or, with a mask "
-                    f"for each of the {heads} heads left, ({batch * heads}, {queries}, {k.shape[2]})"
-                )
-            mask = mask.unflatten(0, (batch, heads))
+    mask = None if attn_mask is None else additive(attn_mask, q.dtype)
+    if mask is not None and mask.ndim == 3:
+        if len(mask) != batch * heads:
+            raise ValueError(
+                f"attn_mask has shape {tuple(attn_mask.shape)}, must be ({queries}, {k.shape[2]}) or, with a mask "
+                f"for each of the {heads} heads left, ({batch * heads}, {queries}, {k.shape[2]})"
+            )
+        mask = mask.unflatten(0, (batch, heads))
     if key_padding_mask is not None:
         padding = additive(key_padding_mask, q.dtype)[:, None, None]
         mask = padding if mask is None else mask + padding

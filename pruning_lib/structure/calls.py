@@ -55,9 +55,8 @@ class Calls:
 
     def ancestors(self, node: fx.Node) -> set[fx.Node]:
         """`node` and all that it is computed from."""
-        found, waiting = {node}, [node]
-        while waiting:
-            new = set(waiting.pop().all_input_nodes) - found
-            found |= new
-            waiting.extend(new)
+        found = {node}
+        for later in reversed(self.nodes):
+            if later in found:
+                found.update(later.all_input_nodes)
         return found

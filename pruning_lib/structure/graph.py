@@ -28,7 +28,7 @@ class Layer:
     kind: str  # filter, neuron or head; projection: goes with the heads that read it
     weight: str  # the tensor whose index along `dim` is the unit
     dim: int
-    ids: Tensor | None = None
+    ids: Tensor
 
 
 @dataclass
@@ -73,7 +73,7 @@ class Graph:
         """Let the units go only together, position by position; what is tied to something fixed stays, for `reason`."""
         for a, b in zip(one.tolist(), other.tolist(), strict=True):
             if FIXED in (a, b):
-                self.block_(a if b == FIXED else b, reason)
+                self.block(torch.tensor([a, b]), reason)
                 continue
             a, b = sorted((self.find(a), self.find(b)))
             if a != b:
@@ -84,11 +84,8 @@ class Graph:
     def block(self, ids: Tensor, reason: str) -> None:
         """These units cannot go, for `reason`."""
         for unit in ids.tolist():
-            self.block_(unit, reason)
-
-    def block_(self, unit: int, reason: str) -> None:
-        if unit != FIXED:
-            self.reasons.setdefault(self.find(unit), reason)
+            if unit != FIXED:
+                self.reasons.setdefault(self.find(unit), reason)
 
     def slot(self, tensor: str, dim: int, ids: Tensor, zeroed: bool) -> None:
         """Enter a slot; a tensor used twice (shared weights) ties the two uses."""
@@ -111,14 +108,13 @@ class Graph:
         units = self.members(ids).keys()
         return [name for name, layer in self.layers.items() if not units.isdisjoint(self.members(layer.ids))]
 
-    def layer(self, name: str, layer: Layer, count: int) -> Tensor:
+    def layer(self, name: str, kind: str, weight: str, dim: int, count: int) -> Tensor:
         """Enter a layer and return its units' ids; the same ones when the layer runs again."""
-        layer = self.layers.setdefault(name, layer)
-        if layer.ids is None:
-            layer.ids = self.fresh(count)
+        if name not in self.layers:
+            self.layers[name] = Layer(kind, weight, dim, self.fresh(count))
             if count == 1:
-                self.block(layer.ids, f"{name!r} has no other unit")
-        return layer.ids
+                self.block(self.layers[name].ids, f"{name!r} has no other unit")
+        return self.layers[name].ids
 
     def close(self) -> None:
         """Number the tied sets once all ties are known; a block that owns heads is named as a block."""

@@ -44,8 +44,8 @@ class _Hold:
 
     def __call__(self, module: nn.Module, _: Any = None) -> None:
         key = self.name.rpartition(".")[2]
-        if _is_replica(module):
-            return
+        if getattr(module, "_is_replica", False):
+            return  # one of the copies that DataParallel runs, which have tensors in the place of their parameters
         if key not in module._parameters:
             raise ValueError(f"{self.name!r} is held by a mask, but is computed from other parameters now: {_REMEDY}")
         if torch.compiler.is_compiling() or torch.jit.is_tracing():
@@ -102,31 +102,25 @@ class _Hold:
 class _Watch:
     """Forward pre-hook of the whole model, which alone sees that a layer was put in the place of a held one."""
 
-    def __init__(self, holds: list[_Hold]):
-        self.holds = holds
+    def __init__(self, hold: _Hold):
+        self.hold = hold
 
     @property
     def __name__(self) -> str:
-        return self.holds[0].__name__
-
-    @property
-    def in_force(self) -> bool:
-        return any(hold.in_force for hold in self.holds)
+        return self.hold.__name__
 
     def __call__(self, model: nn.Module, _: Any) -> None:
-        if _is_replica(model):
+        hold = self.hold
+        if getattr(model, "_is_replica", False) or not hold.in_force:  # released through the layer alone
             return
-        for hold in self.holds:
-            if not hold.in_force:
-                continue  # released through the layer alone
-            path, _, key = hold.name.rpartition(".")
-            module = model
-            for part in path.split(".") if path else ():
-                module = module._modules.get(part) if module is not None else None
-            if module is None or hold not in module._forward_pre_hooks.values():
-                raise ValueError(f"{hold.name!r} is held by a mask, but {path!r} is another layer now: {_REMEDY}")
-            if module._parameters.get(key) is not hold.weight or not held(hold.weight):
-                hold(module)  # the model may use the weight without calling its module
+        path, _, key = hold.name.rpartition(".")
+        module = model
+        for part in path.split(".") if path else ():
+            module = module._modules.get(part) if module is not None else None
+        if module is None or hold not in module._forward_pre_hooks.values():
+            raise ValueError(f"{hold.name!r} is held by a mask, but {path!r} is another layer now: {_REMEDY}")
+        if module._parameters.get(key) is not hold.weight or not held(hold.weight):
+            hold(module)  # the model may use the weight without calling its module
 
 
 class _Tie:
@@ -137,11 +131,6 @@ class _Tie:
 
     def __reduce__(self):
         return type(None), ()
-
-
-def _is_replica(module: nn.Module) -> bool:
-    """Whether it is one of the copies that DataParallel runs, which have tensors in the place of their parameters."""
-    return getattr(module, "_is_replica", False)
 
 
 @cache
@@ -174,7 +163,8 @@ class Handle:
                         module = model.get_submodule(alias.rpartition(".")[0])
                         module.register_forward_pre_hook(hold)
                         module.register_load_state_dict_post_hook(hold)
-            model.register_forward_pre_hook(_Watch(self.holds), prepend=True)
+            for hold in reversed(self.holds):  # so that the first is asked first
+                model.register_forward_pre_hook(_Watch(hold), prepend=True)
         except Exception:
             _take_off(model, self.holds, restore=True)
             raise
@@ -203,11 +193,14 @@ def release(model: nn.Module, restore: bool = False) -> None:
 
     The zeros stay in the weights ("baked"), or with `restore` the values from before `Masks.hold` come back.
     """
-    holds = []
-    for module in model.modules():
-        for hook in module._forward_pre_hooks.values():
-            holds += [hook] if isinstance(hook, _Hold) else hook.holds if isinstance(hook, _Watch) else []
-    _take_off(model, [hold for hold in holds if hold.in_force], restore)
+    hooks = [_hold_of(hook) for module in model.modules() for hook in module._forward_pre_hooks.values()]
+    _take_off(model, [hold for hold in dict.fromkeys(hooks) if hold and hold.in_force], restore)
+
+
+def _hold_of(hook: Any) -> _Hold | None:
+    """The hold that put the hook there, None if another did."""
+    hold = hook.hold if isinstance(hook, _Watch) else hook
+    return hold if isinstance(hold, _Hold) else None
 
 
 def _take_off(model: nn.Module, holds: list[_Hold], restore: bool) -> None:
@@ -220,5 +213,5 @@ def _take_off(model: nn.Module, holds: list[_Hold], restore: bool) -> None:
     for module in model.modules():
         for hooks in (module._forward_pre_hooks, module._load_state_dict_post_hooks):
             for key, hook in list(hooks.items()):
-                if isinstance(hook, _Hold | _Watch) and not hook.in_force:
+                if (hold := _hold_of(hook)) and not hold.in_force:
                     del hooks[key]

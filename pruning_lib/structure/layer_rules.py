@@ -5,6 +5,7 @@ output, or None if it cannot tell; then the follower keeps the units that went i
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
@@ -68,13 +69,23 @@ class Size(int):
     def __floordiv__(self, other):
         size = int(self) // other
         exact = type(other) is int and size * other == self
-        return (
-            Size(size, *[(base, times / other) for base, times in self.parts if exact]) if type(size) is int else size
-        )
+        parts = [(base, times / other) for base, times in self.parts] if exact else []
+        return Size(size, *parts) if type(size) is int else size
 
     def __rfloordiv__(self, other):
         size = other // int(self)
         return Size(size) if type(size) is int else size
+
+
+def tensors_in(value: Any) -> list[Tensor]:
+    """All tensors in nested tuples, lists, dicts and data classes, in order."""
+    if isinstance(value, Tensor):
+        return [value]
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    elif hasattr(value, "__dataclass_fields__"):
+        value = list(vars(value).values())
+    return [t for item in value for t in tensors_in(item)] if isinstance(value, tuple | list) else []
 
 
 def given(args: tuple, kwargs: dict, position: int, name: str, default: Any = None) -> Any:
@@ -96,27 +107,24 @@ def weighted(f, name, func, args, kwargs, outputs):
     if out_dim(module) and groups > 1:
         f.hold(f.trail(x), f"grouped transposed convolution {layer!r} cannot be made smaller")
         return None
-    w = f.names[id(weight)]
-    dim = out_dim(module)
-    kind = "neuron" if isinstance(module, nn.Linear) else "filter"
-    made = f.graph.layer(layer, Layer(kind, w, dim), outputs[0].shape[axis])
-    f.graph.slot(w, dim, made, zeroed=True)
-    source = (w,)
-    if module.bias is not None:
-        source += (f.names[id(module.bias)],)
-        f.graph.slot(source[1], 0, made, zeroed=True)
+    w, dim = f.names[id(weight)], out_dim(module)
+    made = f.graph.layer(layer, kind_of(module), w, dim, outputs[0].shape[axis])
+    source = ()
+    for tensor, along_units, _ in parts_of(module):
+        source += (f.names[id(tensor)],)
+        f.graph.slot(source[-1], along_units, made, zeroed=True)
     if groups == 1:
-        read(f, x, f"{layer!r} would read it")
+        if offset := f.trail(x).offset:  # only a unit that is zero when zeroed can be taken from a reader
+            f.hold(f.trail(x), f"{offset} turns its zeros into something else, and {layer!r} would read it")
         f.graph.slot(w, 1 - dim, inputs, zeroed=False)
         counted = {}
     else:  # only whole groups can go: their inputs and outputs are tied
         members = torch.cat([inputs.view(groups, -1), made.view(groups, -1)], 1)
         for column in members.T[:-1]:
-            f.graph.tie(
-                column, members[:, -1], f"it goes through the grouped convolution {layer!r} with one that stays"
-            )
+            reason = f"it goes through the grouped convolution {layer!r} with one that stays"
+            f.graph.tie(column, members[:, -1], reason)
         counted = {"groups": members[:, -1]}
-    sizes = ("in_features", "out_features") if kind == "neuron" else ("in_channels", "out_channels")
+    sizes = ("in_features", "out_features") if isinstance(module, nn.Linear) else ("in_channels", "out_channels")
     f.graph.size(layer, **dict(zip(sizes, (inputs, made), strict=True)), **counted)
     for frame in f.frames:
         frame.weights.append(w)
@@ -129,10 +137,9 @@ def channel_norm(f, name, func, args, kwargs, outputs):
     weight = given(args, kwargs, 2 if name == "group_norm" else 3, "weight")
     if not isinstance(module, CHANNEL_NORMS) or module._parameters.get("weight") is not weight:
         return None
-    axis = 1
     if isinstance(module, instancenorm._InstanceNorm) and x.ndim == module._get_no_batch_dim():
         return None
-    ids = along(f, x, axis, name)
+    ids = along(f, x, 1, name)
     source = ()
     for key, zeroed in [("weight", True), ("bias", True), ("running_mean", True), ("running_var", False)]:
         tensor = getattr(module, key, None)
@@ -149,7 +156,7 @@ def channel_norm(f, name, func, args, kwargs, outputs):
     else:
         f.graph.size(layer, num_features=ids)
     before = Trail() if weight is not None else f.trail(x).mixed()
-    return [replace(before, ids=ids if (ids != FIXED).any() else None, axis=axis, source=source)]
+    return [replace(before, ids=ids if (ids != FIXED).any() else None, axis=1, source=source)]
 
 
 def layer_norm(f, name, func, args, kwargs, outputs):
@@ -170,26 +177,20 @@ def attention(f, name, func, args, kwargs, outputs):
         return None
     for t in args[:3]:
         f.hold(f.trail(t), f"attention {layer!r} has a fixed embedding")
-    rows = {
-        key: t
-        for key, t in module._parameters.items()
-        if key.startswith(("in_proj", "q_", "k_", "v_")) and t is not None
-    }
-    out = module.out_proj
-    names = {key: f.names.get(id(t)) for key, t in {**rows, "out": out._parameters.get("weight")}.items()}
-    if None in names.values():
+    parts = parts_of(module)
+    names = [f.names.get(id(t)) for t, *_ in parts]
+    if None in names:
         return None
-    heads = f.graph.layer(layer, Layer("head", names["out"], 1), module.num_heads)
-    of_feature = heads.repeat_interleave(module.head_dim)
+    heads = f.graph.layer(layer, "head", names[-1], 1, module.num_heads)
     f.graph.size(layer, num_heads=heads)
-    f.graph.size(f"{layer}.out_proj" if layer else "out_proj", in_features=of_feature)
+    f.graph.size(f"{layer}.out_proj" if layer else "out_proj", in_features=heads[parts[-1][2]])
     if module.bias_k is not None or module.add_zero_attn:
         f.graph.block(heads, "attention with bias_k or add_zero_attn cannot be made smaller")
-    for key, t in rows.items():
-        f.graph.slot(names[key], 0, of_feature.repeat(len(t) // len(of_feature)), zeroed=True)
-    f.graph.slot(names["out"], 1, of_feature, zeroed=True)
+    for name, (_, dim, units) in zip(names, parts, strict=True):
+        f.graph.slot(name, dim, heads[units], zeroed=True)
     for frame in f.frames:
-        frame.weights += [n for key, n in names.items() if key != "in_proj_bias"]
+        frame.weights += [name for name, (t, *_) in zip(names, parts, strict=True) if t.ndim > 1]
+    out = module.out_proj
     source = tuple(f.names[id(t)] for t in (out.weight, out.bias) if t is not None)
     return [Trail(source=source)] + [Trail() for _ in outputs[1:]]
 
@@ -223,10 +224,9 @@ def name_heads(f, ids: Tensor) -> None:
     for key in made:
         layers[key].kind = "projection"
     if name not in layers:  # before its projections, so that they are scored under its name
-        at = list(layers).index(made[0])
-        first = layers[made[0]]
-        items = list(layers.items())
-        f.graph.layers = dict([*items[:at], (name, Layer("head", first.weight, first.dim, ids)), *items[at:]])
+        items, first = list(layers.items()), layers[made[0]]
+        items.insert(list(layers).index(made[0]), (name, Layer("head", first.weight, first.dim, ids)))
+        f.graph.layers = dict(items)
 
 
 def along(f, x: Tensor, axis: int, name: str) -> Tensor:
@@ -238,13 +238,27 @@ def along(f, x: Tensor, axis: int, name: str) -> Tensor:
     return torch.full((x.shape[axis],), FIXED)
 
 
-def read(f, x: Tensor, who: str) -> None:
-    """Only a unit that is zero when zeroed can be taken from a reader."""
-    trail = f.trail(x)
-    if trail.offset:
-        f.hold(trail, f"{trail.offset} turns its zeros into something else, and {who}")
-
-
 def out_dim(module: nn.Module) -> int:
     """The dimension of the weight that runs over a layer's outputs."""
     return 1 if getattr(module, "transposed", False) else 0
+
+
+def kind_of(module: nn.Module) -> str | None:
+    """What the units of a layer are, None for a module that has none of its own."""
+    kinds = {nn.MultiheadAttention: "head", nn.Linear: "neuron"} | dict.fromkeys(CONVOLUTIONS, "filter")
+    return next((kind for base, kind in kinds.items() if isinstance(module, base)), None)
+
+
+def parts_of(module: nn.Module) -> list[tuple[Tensor, int, Tensor]]:
+    """(tensor, dim, number of the unit of each index along it) for all that belongs to the units of a layer."""
+    if isinstance(module, nn.MultiheadAttention):
+        units = torch.arange(module.num_heads).repeat_interleave(module.head_dim)
+        split = (module.q_proj_weight, module.k_proj_weight, module.v_proj_weight)
+        parts = [(t, 0, units) for t in split]
+        parts += [(t, 0, units.repeat(3)) for t in (module.in_proj_weight, module.in_proj_bias)]
+        parts += [(module.out_proj.weight, 1, units)]
+    else:
+        dim = out_dim(module)
+        units = torch.arange(module.weight.shape[dim])
+        parts = [(module.weight, dim, units), (module.bias, 0, units)]
+    return [part for part in parts if part[0] is not None]

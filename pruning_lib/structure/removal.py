@@ -107,15 +107,11 @@ def fit_(model: nn.Module, tensors: dict[str, Tensor], counts: dict[str, dict[st
     """Give `model` these tensors in place of its own, and its modules these integer attributes."""
     own = dict([*model.named_parameters(), *model.named_buffers()])
     new = {id(own[name]): tensor for name, tensor in tensors.items() if name in own}
+    # One parameter, also where modules share it.
+    new |= {id(p): nn.Parameter(new[id(p)], p.requires_grad) for p in model.parameters() if id(p) in new}
     for module in model.modules():
-        for key, tensor in module._parameters.items():
-            if id(tensor) in new:
-                if not isinstance(new[id(tensor)], nn.Parameter):  # one parameter, also where modules share it
-                    new[id(tensor)] = nn.Parameter(new[id(tensor)], tensor.requires_grad)
-                module._parameters[key] = new[id(tensor)]
-        for key, tensor in module._buffers.items():
-            if id(tensor) in new:
-                module._buffers[key] = new[id(tensor)]
+        for place in (module._parameters, module._buffers):
+            place.update({key: new[id(tensor)] for key, tensor in place.items() if id(tensor) in new})
     for name, attributes in counts.items():
         vars(model.get_submodule(name)).update(attributes)
     for module in model.modules():
@@ -134,7 +130,7 @@ def check_agreement(before: nn.Module, after: nn.Module, inputs: Any, refusal: s
         try:
             with torch.no_grad(), uncompiled(model), torch.random.fork_rng(devices=[]):
                 torch.manual_seed(0)
-                outputs.append(list(tensors_in(call(model, map_tensors(torch.clone, inputs)))))
+                outputs.append(tensors_in(call(model, map_tensors(torch.clone, inputs))))
         except Exception as error:
             raise ValueError(f"{refusal}: the model does not run then ({error})") from error
     if len(outputs[0]) != len(outputs[1]) or not all(map(_same, *outputs)):
@@ -191,20 +187,16 @@ def load(path: str | os.PathLike, build: Callable[[], nn.Module]) -> nn.Module:
         close_blocks_(model, posts)
         own = model.state_dict()
         missing = sorted(own.keys() ^ state.keys())
-    if missing:
-        raise ValueError(f"{path} does not fit the model built: {missing[0]!r} is only in one of the two")
-    for name, tensor in state.items():
-        if tensor.ndim != own[name].ndim or any(
-            new > old for new, old in zip(tensor.shape, own[name].shape, strict=True)
-        ):
-            raise ValueError(
-                f"{path} does not fit the model built: {name!r} has shape {tuple(tensor.shape)}, "
-                f"must be at most {tuple(own[name].shape)}"
-            )
-    smaller = {name: own[name].new_empty(t.shape) for name, t in state.items() if t.shape != own[name].shape}
-    fit_(model, smaller, counts)
     try:
+        if missing:
+            raise ValueError(f"{missing[0]!r} is only in one of the two")
+        for name, tensor in state.items():
+            new, most = tuple(tensor.shape), tuple(own[name].shape)
+            if len(new) != len(most) or any(map(int.__gt__, new, most)):
+                raise ValueError(f"{name!r} has shape {new}, must be at most {most}")
+        smaller = {name: own[name].new_empty(t.shape) for name, t in state.items() if t.shape != own[name].shape}
+        fit_(model, smaller, counts)
         model.load_state_dict(state)
-    except RuntimeError as error:
+    except (ValueError, RuntimeError) as error:
         raise ValueError(f"{path} does not fit the model built: {error}") from error
     return model

@@ -21,6 +21,7 @@ from pruning_lib.structure.layer_rules import (
     given,
     layer_norm,
     name_heads,
+    tensors_in,
     weighted,
 )
 
@@ -28,7 +29,7 @@ from pruning_lib.structure.layer_rules import (
 def elementwise(f, name, func, args, kwargs, outputs):
     """f(x), element by element: what it makes of a zeroed unit is tried out."""
     x, *rest = args
-    if not isinstance(x, Tensor) or flat([rest, kwargs]) or outputs[0].shape != x.shape:
+    if not isinstance(x, Tensor) or tensors_in([rest, kwargs]) or outputs[0].shape != x.shape:
         return None
     trail = f.trail(x)
     if math.isnan(trail.value) or (trail.ids is None and not trail.source):
@@ -40,7 +41,7 @@ def elementwise(f, name, func, args, kwargs, outputs):
 
 def binary(f, name, func, args, kwargs, outputs):
     """Addition ties the channels that meet. So does a product, which is zero where one factor is."""
-    tensors = flat([args, kwargs])
+    tensors = tensors_in([args, kwargs])
     if len(tensors) == 1:
         return elementwise(f, name, func, args, kwargs, outputs)
     matrix = name in ("matmul", "bmm")
@@ -147,7 +148,7 @@ def moving(f, name, func, args, kwargs, outputs):
     """Flatten, permute, index: moving the ids as the function moves the elements shows where they go."""
     x = args[0]
     trail = f.trail(x)
-    if flat([args[1:], kwargs]):
+    if tensors_in([args[1:], kwargs]):
         return None
     if trail.ids is None:
         return [trail if name != "getitem" else Trail()] * len(outputs)
@@ -155,7 +156,7 @@ def moving(f, name, func, args, kwargs, outputs):
     numbered = trail.ids.view(shape).expand(x.shape)
     moved = func(numbered.contiguous() if name == "view" else numbered, *args[1:], **kwargs)
     trails = []
-    for ids in flat([moved]):
+    for ids in tensors_in([moved]):
         axes = [d for d in range(ids.ndim) if bool((ids != ids.narrow(d, 0, 1)).any())] if ids.numel() else []
         sizes = sizes_of(name, x, args, kwargs) if name in SIZED else []
         if not axes or (len(axes) > 1 and len(sizes) != ids.ndim):
@@ -255,47 +256,35 @@ def chunks(f, name, func, args, kwargs, outputs):
     return [replace(trail, ids=part, source=()) for part in parts]
 
 
-def flat(value: Any) -> list[Tensor]:
-    if isinstance(value, Tensor):
-        return [value]
-    if isinstance(value, dict):
-        value = list(value.values())
-    return [t for item in value for t in flat(item)] if isinstance(value, tuple | list) else []
-
-
-def names(text: str, rule: Callable) -> dict[str, Callable]:
-    return dict.fromkeys(text.split(), rule)
-
-
 BINARY = ("add", "sub", "mul", "div", "maximum", "minimum", "prelu")
 SIZED = ("view", "reshape", "expand", "unflatten")
 POOLS = [f"{pool}{d}d" for pool in ("max_pool", "avg_pool", "lp_pool") for d in (1, 2, 3)]
 POOLS += [f"adaptive_{pool}{d}d" for pool in ("max_pool", "avg_pool") for d in (1, 2, 3)]
-RULES: dict[str, Callable] = (
-    names("conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d linear", weighted)
-    | names("batch_norm instance_norm group_norm", channel_norm)
-    | names("layer_norm rms_norm", layer_norm)
-    | names("multi_head_attention_forward attend", attention)
-    | names("scaled_dot_product_attention", dot_product_attention)
-    | dict.fromkeys((*BINARY, "matmul", "bmm", "masked_fill"), binary)
-    | names("glu", gated)
-    | names("softmax", softmax)
-    | names(
-        "relu relu6 leaky_relu rrelu elu selu celu gelu silu mish hardtanh hardswish hardsigmoid sigmoid", elementwise
-    )
-    | names("logsigmoid tanh softplus softsign tanhshrink softshrink hardshrink threshold", elementwise)
-    | names("exp expm1 log log1p sqrt rsqrt square pow rpow abs neg sin cos erf reciprocal rdiv", elementwise)
-    | names("sign round floor ceil clamp clamp_min clamp_max clip zeros_like ones_like", elementwise)
-    | names("dropout dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout", elementwise)
-    | names("contiguous clone detach to type float half double bfloat16", elementwise)
-    | dict.fromkeys(POOLS, pooling)
-    | names("max_pool1d_with_indices max_pool2d_with_indices max_pool3d_with_indices", pooling)
-    | names("interpolate upsample pad", pooling)
-    | names("mean sum amax amin", reduction)
-    | names("flatten permute transpose swapaxes swapdims movedim moveaxis unsqueeze squeeze getitem unbind", moving)
-    | names("t T mT repeat_interleave", moving)
-    | dict.fromkeys(SIZED, moving)
-    | names("expand_as view_as reshape_as", like)
-    | names("cat concat concatenate", concatenation)
-    | names("chunk", chunks)
-)
+_NAMES = {
+    weighted: "conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d linear",
+    channel_norm: "batch_norm instance_norm group_norm",
+    layer_norm: "layer_norm rms_norm",
+    attention: "multi_head_attention_forward attend",
+    dot_product_attention: "scaled_dot_product_attention",
+    binary: f"{' '.join(BINARY)} matmul bmm masked_fill",
+    gated: "glu",
+    softmax: "softmax",
+    elementwise: (
+        "relu relu6 leaky_relu rrelu elu selu celu gelu silu mish hardtanh hardswish hardsigmoid sigmoid "
+        "logsigmoid tanh softplus softsign tanhshrink softshrink hardshrink threshold "
+        "exp expm1 log log1p sqrt rsqrt square pow rpow abs neg sin cos erf reciprocal rdiv "
+        "sign round floor ceil clamp clamp_min clamp_max clip zeros_like ones_like "
+        "dropout dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout "
+        "contiguous clone detach to type float half double bfloat16"
+    ),
+    pooling: f"{' '.join(POOLS)} {' '.join(f'max_pool{d}d_with_indices' for d in (1, 2, 3))} interpolate upsample pad",
+    reduction: "mean sum amax amin",
+    moving: (
+        f"{' '.join(SIZED)} flatten permute transpose swapaxes swapdims movedim moveaxis unsqueeze squeeze getitem "
+        "unbind t T mT repeat_interleave"
+    ),
+    like: "expand_as view_as reshape_as",
+    concatenation: "cat concat concatenate",
+    chunks: "chunk",
+}
+RULES: dict[str, Callable] = {name: rule for rule, names in _NAMES.items() for name in names.split()}

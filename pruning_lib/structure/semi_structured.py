@@ -49,12 +49,8 @@ def keep_stripes(scores: dict[str, Tensor], sparsity: float, scope: str = "globa
     check_scores(scores)
     stripes = {name: score.sum(dim=1) for name, score in _with_kernels(scores).items()}  # (out, kh, kw)
     kept = keep_largest(stripes, sparsity, scope)
-    return Masks(
-        {
-            name: kept[name].unsqueeze(1).expand_as(score).clone() if name in kept else _whole(score)
-            for name, score in scores.items()
-        }
-    )
+    masks = {name: torch.ones_like(score, dtype=torch.bool) for name, score in scores.items()}
+    return Masks(masks | {name: keep.unsqueeze(1).expand_as(scores[name]).clone() for name, keep in kept.items()})
 
 
 @without_autocast
@@ -74,16 +70,16 @@ def keep_patterns(scores: dict[str, Tensor], entries: int = 4, patterns: int = 8
     """
     check_at_least(1, entries=entries, patterns=patterns)
     check_scores(scores)
-    masks = {name: _whole(score) for name, score in scores.items()}
-    sizes = {score.shape[2:] for score in _with_kernels(scores).values() if score[0, 0].numel() > entries}
+    masks = {name: torch.ones_like(score, dtype=torch.bool) for name, score in scores.items()}
+    with_kernels = _with_kernels(scores)
+    sizes = {score.shape[2:] for score in with_kernels.values() if score[0, 0].numel() > entries}
     if not sizes:
         raise ValueError(f"entries is {entries}, must be smaller than the kernel of some layer")
     for size in sorted(sizes):
-        names = [name for name, score in scores.items() if score.shape[2:] == size and score.ndim == 4]
-        kernels = torch.cat([scores[name].flatten(2).flatten(0, 1) for name in names])  # (kernels, K²)
-        chosen = _assign_patterns(kernels, entries, patterns)
-        parts = chosen.split([scores[name].shape[0] * scores[name].shape[1] for name in names])
-        masks |= {name: part.view(scores[name].shape) for name, part in zip(names, parts, strict=True)}
+        alike = {name: score for name, score in with_kernels.items() if score.shape[2:] == size}
+        kernels = [score.flatten(2).flatten(0, 1) for score in alike.values()]  # (kernels, K²)
+        parts = _assign_patterns(torch.cat(kernels), entries, patterns).split([len(own) for own in kernels])
+        masks |= {name: part.view(score.shape) for part, (name, score) in zip(parts, alike.items(), strict=True)}
     return Masks(masks)
 
 
@@ -107,10 +103,6 @@ def _with_kernels(scores: dict[str, Tensor]) -> dict[str, Tensor]:
     if not kernels:
         raise ValueError(f"scores has no convolution (out, in, kh, kw), only {', '.join(scores)}")
     return kernels
-
-
-def _whole(score: Tensor) -> Tensor:
-    return torch.ones_like(score, dtype=torch.bool)
 
 
 def best_mask(weight: Tensor) -> Tensor:

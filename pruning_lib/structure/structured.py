@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from pruning_lib.checks import check_choice, check_model, check_scores, check_sparsity
 from pruning_lib.structure.graph import Graph
-from pruning_lib.structure.layer_rules import CONVOLUTIONS, out_dim
+from pruning_lib.structure.layer_rules import kind_of, parts_of
 from pruning_lib.structure.selection import count_kept, largest
 from pruning_lib.structure.tracing import trace
 from pruning_lib.structure.zeroing import zero_units
@@ -29,7 +29,7 @@ class Scores(dict[str, Tensor]):
     def __init__(self, unit: str):
         super().__init__()
         self.unit = unit
-        self.tied: dict[str, list[int]] = {}  # every layer's units, by the number of the tied set
+        self.tied: dict[str, Tensor] = {}  # every layer's units, by the number of the tied set
 
 
 def score_units(model: nn.Module, unit: str = "filter", norm: str = "l1", example_inputs: Any = None) -> Scores:
@@ -88,50 +88,39 @@ def graph_scores(model: nn.Module, graph: Graph | None, unit: str, norm: str = "
 
 
 def alone(model: nn.Module, unit: str, power: int) -> Scores:
-    """Every layer for itself."""
+    """Every layer for itself: by its weights, without biases."""
     scores = Scores(unit)
     of_attention = {id(m.out_proj) for m in model.modules() if isinstance(m, nn.MultiheadAttention)}
     for name, module in model.named_modules():
-        if unit == "head" and isinstance(module, nn.MultiheadAttention):
-            rows = sum(
-                per_index(weight, 0, power).view(-1, module.num_heads, module.head_dim).sum((0, 2))
-                for weight in projections(module)
-            )
-            columns = per_index(module.out_proj.weight, 1, power).view(module.num_heads, module.head_dim).sum(1)
-            scores[name] = rows + columns
-        elif (unit == "neuron" and isinstance(module, nn.Linear) and id(module) not in of_attention) or (
-            unit in ("filter", "channel") and isinstance(module, CONVOLUTIONS)
-        ):
-            scores[name] = per_index(module.weight, out_dim(module), power)
+        if kind_of(module) == KINDS[unit] and id(module) not in of_attention:
+            parts = [(t, dim, ids) for t, dim, ids in parts_of(module) if t.ndim > 1]
+            weight, _, units = parts[0]
+            totals = torch.zeros(len(units.unique()), dtype=torch.float64)
+            for tensor, dim, ids in parts:
+                totals.index_add_(0, ids, per_index(tensor, dim, power).cpu().double())
+            scores[name] = totals.to(weight.device, weight.dtype)
     return scores
 
 
 def grouped(model: nn.Module, graph: Graph, unit: str, power: int) -> Scores:
     """Tied layers together, under the first one's name."""
     tensors = dict(model.named_parameters())
-    device = next(iter(tensors.values())).device
-    table = graph.table.to(device)
-    totals = torch.zeros(len(table), dtype=torch.float64, device=device)
+    totals = torch.zeros(len(graph.table), dtype=torch.float64)
     own = {(layer.weight, layer.dim) for layer in graph.layers.values() if layer.kind == KINDS[unit]}
     for key, slot in graph.slots.items():
-        if slot.tensor not in tensors or not (
+        if slot.tensor in tensors and (
             key in own if unit in ("filter", "neuron") else unit == "channel" or tensors[slot.tensor].ndim > 1
         ):
-            continue
-        totals.index_add_(
-            0,
-            table[slot.ids.to(device)] % len(table),
-            per_index(tensors[slot.tensor], slot.dim, power).double().to(device),
-        )
-    scores, seen = Scores(unit), torch.zeros(len(table), dtype=torch.bool)
+            norms = per_index(tensors[slot.tensor], slot.dim, power).cpu().double()
+            totals.index_add_(0, graph.roots(slot.ids) % len(totals), norms)
+    scores, seen = Scores(unit), torch.zeros(len(totals), dtype=torch.bool)
     for name, layer in graph.layers.items():
-        roots = graph.roots(layer.ids)
+        roots = scores.tied[name] = graph.roots(layer.ids)
         first = not seen[roots].all()
         seen[roots] = True
         if first and layer.kind == KINDS[unit] and graph.reason(layer.ids) is None:
-            dtype = tensors[layer.weight].dtype
-            scores[name] = totals[roots.to(device)].to(dtype)
-    scores.tied = {name: graph.roots(layer.ids).tolist() for name, layer in graph.layers.items()}
+            weight = tensors[layer.weight]
+            scores[name] = totals[roots].to(weight.device, weight.dtype)
     return scores
 
 
@@ -175,52 +164,35 @@ def choose_units(scores: dict[str, Tensor], sparsity: float, scope: str = "layer
     for name, score in scores.items():
         if score.ndim != 1 or not len(score):
             raise ValueError(f"scores[{name!r}] has shape {tuple(score.shape)}, must be (units,)")
-    layers = [{name: score} for name, score in scores.items()]
+    layers = [[name] for name in scores]
     if getattr(scores, "unit", None) == "block":
-        layers = [scores]
-    pools = layers if scope == "layer" else [scores]
-    stays = [max(units_of(layer), key=lambda unit: unit[0]) for layer in layers]
-    stays = {(name, index) for _, name, index in stays}
-    chosen: dict[str, list[int]] = {name: [] for name in scores}
-    for pool in pools:
-        units = units_of(pool)
-        dropped = len(units) - count_kept(len(units), sparsity)
-        units = [unit for unit in units if unit[1:] not in stays]
-        values = torch.tensor([score for score, *_ in units], dtype=torch.float64)
-        keep = largest(values, max(len(units) - dropped, 0))
-        for (_, name, index), kept in zip(units, keep.tolist(), strict=True):
-            if not kept:
-                chosen[name].append(index)
-    keep_ties_(chosen, scores, getattr(scores, "tied", {}))
-    drop = {name: torch.tensor(sorted(indices), dtype=torch.long) for name, indices in chosen.items() if indices}
-    return drop
+        layers = [list(scores)]
+    pools = [torch.cat([scores[name].detach().cpu().double() for name in layer]) for layer in layers]
+    for values in pools:
+        values[largest(values, 1)] = torch.inf  # one of every layer stays
+    if scope == "global":
+        pools = [torch.cat(pools)]
+    kept = [largest(v, max(count_kept(len(v), sparsity), int(v.isinf().sum()))) for v in pools]
+    kept = dict(zip(scores, torch.cat(kept).split([len(score) for score in scores.values()]), strict=True))
+    keep_ties_(kept, scores, getattr(scores, "tied", {}))
+    return {name: (~keep).nonzero().flatten() for name, keep in kept.items() if not keep.all()}
 
 
-def keep_ties_(chosen: dict[str, list[int]], scores: dict[str, Tensor], tied: dict[str, list[int]]) -> None:
+def keep_ties_(kept: dict[str, Tensor], scores: dict[str, Tensor], tied: dict[str, Tensor]) -> None:
     """Take back what is tied to a unit that stays, and what would empty a layer that is scored under other names."""
-    score_of, staying = {}, set()
-    for name in scores.keys() & tied.keys():
-        score_of |= dict(zip(tied[name], scores[name].tolist(), strict=True))
-        dropped = set(chosen[name])
-        staying |= {root for index, root in enumerate(tied[name]) if index not in dropped}
+    sets = 1 + max((int(roots.max()) for roots in tied.values()), default=0)
+    score_of, stays = torch.full((sets,), torch.nan, dtype=torch.float64), torch.zeros(sets, dtype=torch.bool)
+    named = scores.keys() & tied.keys()
+    for name in named:
+        score_of[tied[name]] = scores[name].detach().cpu().double()
+        stays[tied[name][kept[name]]] = True
     for roots in tied.values():
-        if score_of.keys() >= set(roots) and not staying & set(roots):
-            staying.add(max(roots, key=score_of.get))
-    for name in scores.keys() & tied.keys():
-        chosen[name] = [index for index in chosen[name] if tied[name][index] not in staying]
-
-
-def units_of(scores: dict[str, Tensor]) -> list[tuple[float, str, int]]:
-    return [(value, name, index) for name, score in scores.items() for index, value in enumerate(score.tolist())]
+        if not score_of[roots].isnan().any() and not stays[roots].any():
+            stays[roots[largest(score_of[roots], 1)]] = True
+    for name in named:
+        kept[name] = stays[tied[name]]
 
 
 def per_index(weight: Tensor, dim: int, power: int) -> Tensor:
     """Σ|w|^power for each index along `dim`."""
     return weight.detach().abs().transpose(0, dim).reshape(weight.shape[dim], -1).pow(power).sum(1)
-
-
-def projections(attention: nn.MultiheadAttention) -> list[Tensor]:
-    packed = attention.in_proj_weight
-    if packed is not None:
-        return [packed]
-    return [attention.q_proj_weight, attention.k_proj_weight, attention.v_proj_weight]

@@ -6,10 +6,11 @@ followed keeps them in the model, with the reason.
 """
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 import torch
@@ -20,7 +21,7 @@ from pruning_lib.checks import check_model
 from pruning_lib.inputs import call
 from pruning_lib.structure.graph import Block, Graph
 from pruning_lib.structure.holding import release
-from pruning_lib.structure.layer_rules import Size, Trail
+from pruning_lib.structure.layer_rules import Size, Trail, tensors_in
 from pruning_lib.structure.rules import RULES
 
 # Operators and in-place functions come under names of their own.
@@ -66,19 +67,6 @@ def map_tensors(function: Callable[[Tensor], Tensor], value: Any) -> Any:
     return value
 
 
-def tensors_in(value: Any) -> Iterator[Tensor]:
-    """All tensors in nested tuples, lists, dicts and data classes, in order."""
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, Mapping):
-        yield from tensors_in(list(value.values()))
-    elif isinstance(value, tuple | list):
-        for item in value:
-            yield from tensors_in(item)
-    elif hasattr(value, "__dataclass_fields__"):
-        yield from tensors_in(list(vars(value).values()))
-
-
 @dataclass(eq=False)
 class Frame:
     """A module that is running, and what is needed to see whether it is a residual block."""
@@ -122,17 +110,13 @@ class Follower(TorchFunctionMode):
             x._trail = Trail()
         for name, module in self.model.named_modules():
             if name:  # registered last, so that hooks of the user's own count as part of the module that calls
-                module.register_forward_pre_hook(
-                    lambda m, args, kwargs, name=name: self.enter(name, m, args, kwargs), with_kwargs=True
-                )
+                module.register_forward_pre_hook(partial(self.enter, name), with_kwargs=True)
                 module.register_forward_hook(lambda m, args, out: self.leave(m, out), always_call=True)
         with self:
             outputs = call(self.model, inputs)
-        found = False
         for out in tensors_in(outputs):
-            found = True
             self.hold(self.trail(out), "it feeds the model's output")
-        if not found:
+        if not tensors_in(outputs):
             raise ValueError(
                 f"the model returns {type(outputs).__name__}, must return tensors (in tuples, lists or dicts)"
             )
@@ -210,14 +194,16 @@ class Follower(TorchFunctionMode):
         args = args or tuple(kwargs.pop(key) for key in FIRST if key in kwargs)[:1]
         if name in ("shape", "size"):
             return self.sized(args[0], result, args[1:] or tuple(kwargs.values()))
-        tensors = list(tensors_in([args, kwargs]))
-        outputs = list(tensors_in(result))
+        tensors = tensors_in([args, kwargs])
+        outputs = tensors_in(result)
         if len(outputs) == 1:
             self.watch_blocks(name, tensors, outputs[0])
         rule = RULES.get(name)
         trails = rule(self, name, func, args, kwargs, outputs) if rule and args and outputs else None
         if trails is None:
-            trails = self.lose(name, tensors, outputs)
+            for t in tensors:
+                self.hold(self.trail(t), f"channels cannot be followed through {self.where(name)}")
+            trails = [Trail() for _ in outputs]
         for out, trail in zip(outputs, trails, strict=True):
             out._trail = trail
         return result
@@ -247,11 +233,6 @@ class Follower(TorchFunctionMode):
     def hold(self, trail: Trail, reason: str) -> None:
         if trail.ids is not None:
             self.graph.block(trail.ids, reason)
-
-    def lose(self, name: str, tensors: list[Tensor], outputs: list[Tensor]) -> list[Trail]:
-        for t in tensors:
-            self.hold(self.trail(t), f"channels cannot be followed through {self.where(name)}")
-        return [Trail() for _ in outputs]
 
     def sized(self, x: Tensor, sizes: torch.Size | int, dims: tuple) -> torch.Size | int:
         """x.shape or x.size(), with the size of the units' axis marked."""

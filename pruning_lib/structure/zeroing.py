@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from pruning_lib.checks import check_model
 from pruning_lib.structure.calls import Calls
 from pruning_lib.structure.graph import Graph, check_index, check_names
-from pruning_lib.structure.layer_rules import CHANNEL_NORMS, CONVOLUTIONS, out_dim
+from pruning_lib.structure.layer_rules import CHANNEL_NORMS, CONVOLUTIONS, kind_of, parts_of
 from pruning_lib.structure.tracing import trace
 
 
@@ -68,40 +68,27 @@ def own_slices(model: nn.Module, units: dict[str, Tensor]) -> list[tuple[str, in
     """(tensor, dim, indices) of the units' own weights and of the norm right behind."""
     modules = dict(model.named_modules(remove_duplicate=False))
     names = {id(t): name for name, t in [*model.named_parameters(), *model.named_buffers()]}
-    slices = []
-
-    def take(owner: nn.Module, key: str, dim: int, index: Tensor) -> None:
-        tensor = getattr(owner, key, None)
-        if tensor is not None:
-            if id(tensor) not in names:
-                raise ValueError(f"{key} of {name!r} is computed from other tensors, so it cannot be zeroed")
-            slices.append((names[id(tensor)], dim, index))
-
     norms = None
+    slices = []
     for name, wanted in check_names(model, units).items():
         module = modules[name]
-        if isinstance(module, nn.MultiheadAttention):
-            heads = check_index(name, wanted, module.num_heads)
-            index = (heads[:, None] * module.head_dim + torch.arange(module.head_dim)).flatten()
-            for key in ("q_proj_weight", "k_proj_weight", "v_proj_weight"):
-                take(module, key, 0, index)
-            width = module.num_heads * module.head_dim
-            for key in ("in_proj_weight", "in_proj_bias"):
-                take(module, key, 0, torch.cat([index, index + width, index + 2 * width]))
-            take(module.out_proj, "weight", 1, index)
-        elif isinstance(module, (*CONVOLUTIONS, nn.Linear)):
-            index = check_index(name, wanted, module.weight.shape[out_dim(module)])
-            take(module, "weight", out_dim(module), index)
-            take(module, "bias", 0, index)
-            norms = _following_norms(model, name) if norms is None else norms
-            for norm in norms.get(name, []):
-                for key in ("weight", "bias", "running_mean"):
-                    take(norm, key, 0, index)
-        else:
+        if kind_of(module) is None:
             raise ValueError(
                 f"{name!r} is a {type(module).__name__}: units without example_inputs are filters, neurons or heads; "
                 "give example_inputs for a residual block"
             )
+        parts = parts_of(module)
+        of_units = parts[0][2]
+        index = check_index(name, wanted, len(of_units.unique()))
+        if not isinstance(module, nn.MultiheadAttention):
+            norms = _following_norms(model, name) if norms is None else norms
+            for norm in norms.get(name, []):
+                tensors = (getattr(norm, key, None) for key in ("weight", "bias", "running_mean"))
+                parts += [(tensor, 0, of_units) for tensor in tensors if tensor is not None]
+        for tensor, dim, ids in parts:
+            if id(tensor) not in names:
+                raise ValueError(f"a weight or bias of {name!r} is computed from other tensors, so it cannot be zeroed")
+            slices.append((names[id(tensor)], dim, torch.isin(ids, index).nonzero().flatten()))
     return slices
 
 

@@ -356,3 +356,23 @@ def test_untraceable_model_asks_for_inputs():
     model = Branching()
     with pytest.raises(ValueError, match="sum"):  # what decides by values cannot be followed either
         zero_units(model, {"a": [0]}, torch.rand(2, 3))
+
+
+def test_a_computed_weight_is_named_and_nothing_is_zeroed():
+    model = nn.Sequential(nn.Linear(3, 4), nn.utils.parametrizations.weight_norm(nn.Linear(4, 2)))
+    before = copy.deepcopy(model.state_dict())
+    with pytest.raises(ValueError, match=r"'1' is computed from other tensors"):
+        zero_units(model, {"0": [1], "1": [0]})
+    assert all(torch.equal(t, before[name]) for name, t in model.state_dict().items())
+
+
+def test_a_heads_parts_are_scored_and_zeroed_alike():
+    torch.manual_seed(0)
+    for attention in (nn.MultiheadAttention(6, 3), nn.MultiheadAttention(6, 2, kdim=5, vdim=4, bias=False)):
+        model = nn.ModuleDict({"attention": attention}).double()
+        scores = score_units(model, "head")["attention"]
+        before = sum(t.abs().sum() for t in model.parameters() if t.ndim > 1)
+        zero_units(model, {"attention": [1]})
+        gone = before - sum(t.abs().sum() for t in model.parameters() if t.ndim > 1)
+        torch.testing.assert_close(scores[1], gone.detach())
+        torch.testing.assert_close(scores.sum(), before.detach())
