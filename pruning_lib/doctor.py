@@ -13,7 +13,7 @@ import pruning_lib
 from pruning_lib.files import CHECKOUT
 from pruning_lib.reproduction.state import version
 
-COMPILED = ("torch", "torchvision")  # a pair that doesn't match is installed and yet fails to import
+_COMPILED = ("torch", "torchvision")  # a pair that doesn't match is installed and yet fails to import
 
 
 def examine(data: Path) -> tuple[str, bool]:
@@ -26,11 +26,11 @@ def examine(data: Path) -> tuple[str, bool]:
     missing, required = [], needed()
     for name in required + needed("notebooks"):
         found = version(name)
-        trouble = import_error(name) if found and name in COMPILED else ""
+        trouble = import_error(name) if found and name in _COMPILED else ""
         lines.append(f"{name} {found or 'not installed'}" + (f" does not import: {trouble}" if trouble else ""))
         if not found or trouble:
             missing.append(name)
-    lines += [pins(CHECKOUT / "requirements.txt"), device(), *data_sets(data)]
+    lines += [pins(CHECKOUT / "requirements.txt"), _device(), *data_sets(data)]
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     lines.append(f"chromium {chromium or 'not found (needed only for the browser tests)'}")
     if missing:
@@ -80,7 +80,7 @@ def pins(path: Path) -> str:
     return f"all {len(here)} packages as pinned in requirements.txt"
 
 
-def device() -> str:
+def _device() -> str:
     """Return CPU threads and the GPU, if torch finds one."""
     try:
         import torch

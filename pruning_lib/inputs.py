@@ -17,8 +17,8 @@ from torch import Tensor, nn
 Inputs = Tensor | tuple | Mapping[str, Any]
 Batch = tuple[Inputs, Any] | Mapping[str, Any]  # inputs with targets
 
-LABELS = ("labels", "label", "targets", "target")  # what data sets and collators call targets
-PADDING = ("attention_mask", "decoder_attention_mask", "src_key_padding_mask", "key_padding_mask")
+_LABELS = ("labels", "label", "targets", "target")  # what data sets and collators call targets
+_PADDING = ("attention_mask", "decoder_attention_mask", "src_key_padding_mask", "key_padding_mask")
 
 
 def call(model: nn.Module, inputs: Inputs) -> Any:
@@ -76,7 +76,7 @@ def _fitting(inputs: Any, forward: inspect.Signature | None) -> tuple[tuple, dic
     if forward is not None:
         takes = forward.parameters
         if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in takes.values()):
-            kwargs = {name: value for name, value in kwargs.items() if name in takes or name not in LABELS}
+            kwargs = {name: value for name, value in kwargs.items() if name in takes or name not in _LABELS}
         forward.bind(*args, **kwargs)
     return args, kwargs
 
@@ -149,14 +149,14 @@ def pair(batch: Batch) -> tuple[Inputs, Any]:
     ValueError
         If the batch is neither a pair nor a dict with labels, or there are no targets with an entry for each sample.
     """
-    labels = [name for name in LABELS if name in batch] if isinstance(batch, Mapping) else []
+    labels = [name for name in _LABELS if name in batch] if isinstance(batch, Mapping) else []
     if len(labels) == 1:
         inputs, targets = batch, batch[labels[0]]
     elif isinstance(batch, tuple | list) and len(batch) == 2:
         inputs, targets = batch
     else:
         raise ValueError(
-            f"batch is {described(batch)}, must be a pair (inputs, targets) or a dict with one of {', '.join(LABELS)}"
+            f"batch is {described(batch)}, must be a pair (inputs, targets) or a dict with one of {', '.join(_LABELS)}"
         )
     samples(targets)
     return inputs, targets
@@ -195,12 +195,12 @@ def without_padding(model: nn.Module, inputs: Inputs) -> list[Inputs]:
     parameters = {} if forward is None else forward.parameters
     places = [name for name, parameter in parameters.items() if parameter.kind is parameter.POSITIONAL_OR_KEYWORD]
     named = dict(zip(places, args, strict=False)) | kwargs
-    masks = [name for name in PADDING if isinstance(named.get(name), Tensor) and named[name].ndim == 2]
+    masks = [name for name in _PADDING if isinstance(named.get(name), Tensor) and named[name].ndim == 2]
     if not masks or len(args) > len(places):
         return [inputs]
     decoder = {name for name in named if name.startswith("decoder_")}
     if "decoder_input_ids" in parameters:
-        decoder |= named.keys() & LABELS
+        decoder |= named.keys() & _LABELS
     parts = [named]
     for mask in masks:
         sequence_first = any(isinstance(m, nn.MultiheadAttention) and not m.batch_first for m in model.modules())

@@ -7,14 +7,14 @@ from typing import Any
 
 import torch
 
-DEVICES = ("cpu", "cuda", "mps", "xpu")
+_DEVICES = ("cpu", "cuda", "mps", "xpu")
 
 
 @contextmanager
 def autocast_off() -> Iterator[None]:
     """Autocast switched off on every device."""
     with ExitStack() as stack:
-        for device in filter(torch.is_autocast_enabled, DEVICES):
+        for device in filter(torch.is_autocast_enabled, _DEVICES):
             stack.enter_context(torch.autocast(device, enabled=False))
         yield
 

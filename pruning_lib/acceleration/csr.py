@@ -22,10 +22,10 @@ def csr(matrix: Tensor) -> Tensor:
     starts = torch.zeros(len(matrix) + 1, dtype=torch.int32, device=matrix.device)
     starts[1:] = nonzero.sum(1).cumsum(0)
     columns = nonzero.nonzero()[:, 1].to(torch.int32)
-    return assembled(starts, columns, matrix[nonzero], matrix.shape)
+    return _assembled(starts, columns, matrix[nonzero], matrix.shape)
 
 
-def assembled(starts: Tensor, columns: Tensor, values: Tensor, shape: torch.Size) -> Tensor:
+def _assembled(starts: Tensor, columns: Tensor, values: Tensor, shape: torch.Size) -> Tensor:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
         return torch.sparse_csr_tensor(starts, columns, values, shape, check_invariants=False)
@@ -48,7 +48,7 @@ class CSRLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if torch.is_autocast_enabled(x.device.type):  # what half types another layer put out
             x = x.to(self.values.dtype)
-        matrix = assembled(self.starts, self.columns, self.values, (self.out_features, self.in_features))
+        matrix = _assembled(self.starts, self.columns, self.values, (self.out_features, self.in_features))
         rows = x.reshape(-1, self.in_features)
         # S @ x.T, since F.linear(x, S) takes a path several times slower; of one row S @ x, twice as fast again
         with autocast_off():  # there are no products of CSR in half types

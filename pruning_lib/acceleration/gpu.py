@@ -13,8 +13,11 @@ from pruning_lib.acceleration.metadata import compress
 from pruning_lib.acceleration.packing import pack
 from pruning_lib.checks import check_choice
 
-AMPERE = (8, 0)
-READ_PAST_FORWARD = (nn.TransformerEncoderLayer, nn.MultiheadAttention)  # their fused paths take the weights themselves
+_AMPERE = (8, 0)
+_READ_PAST_FORWARD = (
+    nn.TransformerEncoderLayer,
+    nn.MultiheadAttention,
+)  # their fused paths take the weights themselves
 
 
 class SizeRule(NamedTuple):
@@ -59,7 +62,7 @@ def require_gpu(backend: str, device: torch.device | str | int | None = None) ->
         raise ValueError("2:4 products need an NVIDIA GPU of compute capability 8.0 (Ampere) or newer: found no GPU")
     name, capability = torch.cuda.get_device_name(device), torch.cuda.get_device_capability(device)
     found = f"found {name}, {capability[0]}.{capability[1]}"
-    if capability < AMPERE:
+    if capability < _AMPERE:
         raise ValueError(f"2:4 products need a GPU of compute capability 8.0 (Ampere) or newer: {found}")
     if backend == "cutlass" and capability[0] != 8:
         raise ValueError(f"backend 'cutlass' needs a GPU of compute capability 8.x, newer ones 'cusparselt': {found}")
@@ -68,7 +71,7 @@ def require_gpu(backend: str, device: torch.device | str | int | None = None) ->
     return name
 
 
-def check_weight(weight: Tensor, backend: str) -> None:
+def _check_weight(weight: Tensor, backend: str) -> None:
     """ValueError unless `weight` can be multiplied: dtype, shape, a capable GPU it lies on, and 2:4 (float32: 1:2)."""
     rule = size_rules(weight.dtype, backend)
     if isinstance(weight, torch.sparse.SparseSemiStructuredTensor):
@@ -103,9 +106,9 @@ def sparse_weight(weight: Tensor, backend: str, algorithm: int = 0) -> Tensor:
     Raises
     ------
     ValueError
-        As `check_weight`.
+        As `_check_weight`.
     """
-    check_weight(weight, backend)
+    _check_weight(weight, backend)
     weight = weight.detach().contiguous()
     if backend == "cutlass":
         return torch.sparse.SparseSemiStructuredTensorCUTLASS.from_dense(weight)
@@ -142,7 +145,7 @@ def convert_(model: nn.Module, backend: str, layers: list[str] | None = None) ->
     for name in layers or ():
         if name not in linears:
             raise ValueError(f"layers name {name!r}, which is no Linear layer; the model has {', '.join(linears)}")
-    owned = {part for module in model.modules() if isinstance(module, READ_PAST_FORWARD) for part in module.modules()}
+    owned = {part for module in model.modules() if isinstance(module, _READ_PAST_FORWARD) for part in module.modules()}
     packed, reasons = {}, {}
     for name, linear in linears.items():
         if layers is not None and name not in layers:

@@ -50,7 +50,7 @@ def time_in_turns(
             raise ValueError(f"{name} is {value}, must be at least {least}")
     if device.type not in ("cpu", "cuda"):
         raise ValueError(f"device is {device}, must be a CPU or CUDA device")
-    clock = on_cpu if device.type == "cpu" else on_cuda
+    clock = _on_cpu if device.type == "cpu" else _on_cuda
     times: dict[str, list[float]] = {name: [] for name in runs}
     with ExitStack() as stack:
         stack.callback(torch.set_num_threads, torch.get_num_threads())
@@ -70,13 +70,13 @@ def time_in_turns(
     }
 
 
-def on_cpu(run: Callable[[], Any]) -> float:
+def _on_cpu(run: Callable[[], Any]) -> float:
     start = time.perf_counter()
     run()
     return time.perf_counter() - start
 
 
-def on_cuda(run: Callable[[], Any]) -> float:
+def _on_cuda(run: Callable[[], Any]) -> float:
     start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
     start.record()
     run()

@@ -17,15 +17,15 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from pruning_lib.inputs import Inputs, call
 from pruning_lib.modes import evaluating
 
-aten = torch.ops.aten
+_aten = torch.ops.aten
 # op → where its two factors stand among the arguments
-PRODUCTS = dict.fromkeys([aten.mm, aten.bmm, aten.mv, aten.dot, aten.vdot, aten._int_mm], (0, 1))
-PRODUCTS |= dict.fromkeys([aten.addmm, aten.addbmm, aten.baddbmm, aten.addmv, aten._addmm_activation], (1, 2))
-PRODUCTS[aten._sparse_addmm] = 1, 2  # what torch.sparse.mm calls
-CONVOLUTIONS = (aten.convolution, aten._convolution)
+_PRODUCTS = dict.fromkeys([_aten.mm, _aten.bmm, _aten.mv, _aten.dot, _aten.vdot, _aten._int_mm], (0, 1))
+_PRODUCTS |= dict.fromkeys([_aten.addmm, _aten.addbmm, _aten.baddbmm, _aten.addmv, _aten._addmm_activation], (1, 2))
+_PRODUCTS[_aten._sparse_addmm] = 1, 2  # what torch.sparse.mm calls
+_CONVOLUTIONS = (_aten.convolution, _aten._convolution)
 # they multiply, but what is not visible from here
-OPAQUE = re.compile("rnn|trilinear|native_multi_head|encoder_layer_fwd|semi_structured|cutlass|cslt|cusparselt")
-OTHER_PRODUCT = re.compile("mm(_|$)|matmul")  # names of products that are not in the table
+_OPAQUE = re.compile("rnn|trilinear|native_multi_head|encoder_layer_fwd|semi_structured|cutlass|cslt|cusparselt")
+_OTHER_PRODUCT = re.compile("mm(_|$)|matmul")  # names of products that are not in the table
 
 
 class Count(NamedTuple):
@@ -62,7 +62,7 @@ def macs(model: nn.Module, example_inputs: Inputs) -> Macs:
         If an operator multiplies out of sight (a recurrent layer's fused kernel) or is a product that is not known.
     """
     counter = Counter(model)
-    with evaluating(model), unfused_attention(), counter.named(model), counter:
+    with evaluating(model), _unfused_attention(), counter.named(model), counter:
         call(model, example_inputs)
     by_module = {name: Count(*both) for name, both in counter.counts.items()}
     return Macs(sum(c.dense for c in by_module.values()), sum(c.nonzero for c in by_module.values()), by_module)
@@ -91,19 +91,19 @@ class Counter(TorchDispatchMode):
         kwargs = kwargs or {}
         packet = func._overloadpacket
         name = packet.__name__
-        unseen = "one fused kernel" if OPAQUE.search(name) else None
-        if not unseen and packet not in PRODUCTS and packet not in CONVOLUTIONS:
+        unseen = "one fused kernel" if _OPAQUE.search(name) else None
+        if not unseen and packet not in _PRODUCTS and packet not in _CONVOLUTIONS:
             with self:  # in inference mode composite operators arrive whole: take them apart
                 parts = func.decompose(*args, **kwargs)
             if parts is not NotImplemented:
                 return parts
-            unseen = "unknown product" if OTHER_PRODUCT.search(name) else None
+            unseen = "unknown product" if _OTHER_PRODUCT.search(name) else None
         if unseen:
             raise ValueError(f"the multiply–accumulates of {name} in {self.where!r} cannot be counted: {unseen}")
         out = func(*args, **kwargs)
-        if packet in PRODUCTS:
-            self.product(*(args[place] for place in PRODUCTS[packet]))
-        elif packet in CONVOLUTIONS:
+        if packet in _PRODUCTS:
+            self.product(*(args[place] for place in _PRODUCTS[packet]))
+        elif packet in _CONVOLUTIONS:
             self.convolution(args[0], args[1], out, transposed=args[6])
         elif name.startswith("_scaled_dot_product"):
             self.attention(*args[:3])
@@ -126,7 +126,7 @@ class Counter(TorchDispatchMode):
         # in a Linear the second factor is the weight, even one that is computed on the fly
         linear = bool(self.stack) and isinstance(self.stack[-1][1], nn.Linear)
         weights = self.is_weight(a), self.is_weight(b) or linear
-        nonzero = dense if not any(weights) else int((uses(a, -2, weights[0]) * uses(b, -1, weights[1])).sum())
+        nonzero = dense if not any(weights) else int((_uses(a, -2, weights[0]) * _uses(b, -1, weights[1])).sum())
         self.add(dense, nonzero)
 
     def convolution(self, x: Tensor, weight: Tensor, out: Tensor, transposed: bool) -> None:
@@ -144,7 +144,7 @@ class Counter(TorchDispatchMode):
         return tensor.layout != torch.strided or tensor.untyped_storage().data_ptr() in self.weights
 
 
-def uses(tensor: Tensor, dim: int, weight: bool) -> Tensor:
+def _uses(tensor: Tensor, dim: int, weight: bool) -> Tensor:
     """Entries along `dim` for every index of the other last dimension; of a weight only those that are not zero."""
     if tensor.layout == torch.sparse_csr:
         columns = tensor.col_indices()[tensor.values() != 0].long()
@@ -157,7 +157,7 @@ def uses(tensor: Tensor, dim: int, weight: bool) -> Tensor:
 
 
 @contextmanager
-def unfused_attention() -> Iterator[None]:
+def _unfused_attention() -> Iterator[None]:
     """Without torch's fused inference path of attention, in which the products cannot be seen."""
     before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)

@@ -12,14 +12,14 @@ from torch import Tensor
 
 from pruning_lib.acceleration.packing import check_matrix, pack, unpack
 
-WORDS = {
+_WORDS = {
     torch.float16: torch.int16,
     torch.bfloat16: torch.int16,
     torch.float32: torch.int16,
     torch.int8: torch.int32,
 }
 # rows of words that are shuffled together, seen as (part, 8) and turned into (8, part)
-PARTS = {torch.int16: 4, torch.int32: 2}
+_PARTS = {torch.int16: 4, torch.int32: 2}
 
 
 def words(indices: Tensor, dtype: torch.dtype) -> Tensor:
@@ -30,7 +30,7 @@ def words(indices: Tensor, dtype: torch.dtype) -> Tensor:
 
     that is 0xE984: the first group's nibble is the lowest.
     """
-    word = word_of(dtype)
+    word = _word_of(dtype)
     size = 2 * word.itemsize * 2  # indices per word
     packed = pack_bits(indices, 2)
     if indices.ndim != 2 or indices.shape[1] % size:
@@ -43,8 +43,8 @@ def words(indices: Tensor, dtype: torch.dtype) -> Tensor:
 
 def reorder(plain: Tensor) -> Tensor:
     """Words in plain order → words as tensor cores read them (CUTLASS's reorder_meta); same shape."""
-    rows, columns = check_words(plain)
-    part = PARTS[plain.dtype]
+    rows, columns = _check_words(plain)
+    part = _PARTS[plain.dtype]
     # row 8·p + q of a bundle becomes row part·q + p; then columns go in pairs, one pair after the other
     pairs = plain.view(rows // (8 * part), part, 8, columns // 2, 2).permute(3, 0, 2, 1, 4)
     # in every 2×2 block of words the corners off the diagonal change places
@@ -53,8 +53,8 @@ def reorder(plain: Tensor) -> Tensor:
 
 def plain_order(reordered: Tensor) -> Tensor:
     """The inverse of `reorder`."""
-    rows, columns = check_words(reordered)
-    part = PARTS[reordered.dtype]
+    rows, columns = _check_words(reordered)
+    part = _PARTS[reordered.dtype]
     pairs = reordered.reshape(-1, 2, 2).transpose(1, 2)
     pairs = pairs.reshape(columns // 2, rows // (8 * part), 8, part, 2)
     return pairs.permute(1, 3, 2, 0, 4).reshape(rows, columns).contiguous()
@@ -83,8 +83,8 @@ def compress(dense: Tensor) -> tuple[Tensor, Tensor]:
         rows must be a multiple of 32 (int8: 16), columns of 32 (int8: 64, float32: 16).
     """
     check_matrix(dense)
-    word = word_of(dense.dtype)
-    rows, columns = 8 * PARTS[word], 2 * 8 * word.itemsize // (2 if dense.dtype == torch.float32 else 1)
+    word = _word_of(dense.dtype)
+    rows, columns = 8 * _PARTS[word], 2 * 8 * word.itemsize // (2 if dense.dtype == torch.float32 else 1)
     if dense.shape[0] % rows or dense.shape[1] % columns:
         raise ValueError(
             f"dense has shape {tuple(dense.shape)}, must have rows a multiple of {rows} and columns of {columns} in "
@@ -109,11 +109,11 @@ def compress(dense: Tensor) -> tuple[Tensor, Tensor]:
 
 def decompress(values: Tensor, metadata: Tensor) -> Tensor:
     """The dense matrix that `compress` made `values` and `metadata` of; ValueError if they do not fit."""
-    word = word_of(values.dtype)
+    word = _word_of(values.dtype)
     plain = plain_order(metadata)
     if metadata.dtype != word or len(metadata) != len(values):
         raise ValueError(f"metadata is {metadata.dtype} {tuple(metadata.shape)}, must be {word} with the values' rows")
-    indices = (plain.view(torch.uint8).unsqueeze(-1) >> bit_places(2, values.device) & 3).flatten(1)
+    indices = (plain.view(torch.uint8).unsqueeze(-1) >> _bit_places(2, values.device) & 3).flatten(1)
     if values.dtype == torch.float32:  # each value is two halves: unpack the halves, and both land together
         return unpack(values.view(torch.float16), indices, 2 * indices.shape[1]).view(torch.float32)
     return unpack(values, indices, 2 * indices.shape[1])
@@ -154,28 +154,28 @@ def pack_bits(codes: Tensor, bits: int) -> Tensor:
         raise ValueError(f"bits is {bits!r}, must be 2 or 4")
     if not isinstance(codes, Tensor) or codes.dtype != torch.uint8 or (codes >= 2**bits).any():
         raise ValueError(f"codes must be a uint8 tensor of numbers 0 to {2**bits - 1} to take {bits} bits each")
-    places = bit_places(bits, codes.device)
+    places = _bit_places(bits, codes.device)
     filled = torch.nn.functional.pad(codes.flatten(), (0, -codes.numel() % len(places)))
     # what is shifted does not overlap, so the sum is the union
     return (filled.view(-1, len(places)) << places).sum(-1, dtype=torch.uint8)
 
 
-def bit_places(bits: int, device: torch.device) -> Tensor:
+def _bit_places(bits: int, device: torch.device) -> Tensor:
     """Where numbers of so many bits begin in a byte."""
     return torch.arange(0, 8, bits, dtype=torch.uint8, device=device)
 
 
-def word_of(dtype: torch.dtype) -> torch.dtype:
-    if dtype not in WORDS:
-        raise ValueError(f"dtype is {dtype}, must be one that sparse tensor cores take: {', '.join(map(str, WORDS))}")
-    return WORDS[dtype]
+def _word_of(dtype: torch.dtype) -> torch.dtype:
+    if dtype not in _WORDS:
+        raise ValueError(f"dtype is {dtype}, must be one that sparse tensor cores take: {', '.join(map(str, _WORDS))}")
+    return _WORDS[dtype]
 
 
-def check_words(meta: Tensor) -> tuple[int, int]:
-    if meta.ndim != 2 or meta.dtype not in PARTS:
+def _check_words(meta: Tensor) -> tuple[int, int]:
+    if meta.ndim != 2 or meta.dtype not in _PARTS:
         raise ValueError(f"metadata is {meta.dtype} {tuple(meta.shape)}, must be an int16 or int32 matrix")
     rows, columns = meta.shape
-    bundle = 8 * PARTS[meta.dtype]
+    bundle = 8 * _PARTS[meta.dtype]
     if rows % bundle or columns % 2 or not meta.numel():
         raise ValueError(
             f"metadata has shape {(rows, columns)}, must have rows a multiple of {bundle} and an even number of "

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int8)
-ACCUMULATE = {torch.float16: torch.float32, torch.bfloat16: torch.float32, torch.int8: torch.int32}
+_ACCUMULATE = {torch.float16: torch.float32, torch.bfloat16: torch.float32, torch.int8: torch.int32}
 OPERANDS = 1 << 22  # how many selected operands `matmul` holds at a time
 
 
@@ -26,8 +26,8 @@ def pair(pattern: int) -> tuple[int, int]:
     return low, 3 if last or not (first or second) else 2
 
 
-PAIRS = torch.tensor([pair(pattern) for pattern in range(16)], dtype=torch.uint8)
-COUNTS = torch.tensor([pattern.bit_count() for pattern in range(16)], dtype=torch.uint8)
+_PAIRS = torch.tensor([pair(pattern) for pattern in range(16)], dtype=torch.uint8)
+_COUNTS = torch.tensor([pattern.bit_count() for pattern in range(16)], dtype=torch.uint8)
 
 
 def pack(dense: Tensor) -> tuple[Tensor, Tensor]:
@@ -52,8 +52,8 @@ def pack(dense: Tensor) -> tuple[Tensor, Tensor]:
         torch's own conversion cuts such a group down without a word.
     """
     check_matrix(dense)
-    patterns = group_patterns(dense).int()
-    over = COUNTS.to(dense.device).index_select(0, patterns) > 2
+    patterns = _group_patterns(dense).int()
+    over = _COUNTS.to(dense.device).index_select(0, patterns) > 2
     if over.any():
         row, group = divmod(int(over.int().argmax()), dense.shape[1] // 4)
         start = 4 * group
@@ -61,7 +61,7 @@ def pack(dense: Tensor) -> tuple[Tensor, Tensor]:
             f"dense is not 2:4: row {row}, columns {start} to {start + 3} hold "
             f"{dense[row, start : start + 4].tolist()}, must hold at most two non-zeros"
         )
-    indices = PAIRS.to(dense.device).index_select(0, patterns)  # (groups, 2)
+    indices = _PAIRS.to(dense.device).index_select(0, patterns)  # (groups, 2)
     (low, high), (w0, w1, w2, w3) = indices.unbind(1), dense.reshape(-1, 4).unbind(1)
     # three ways to choose from, not four, since low < high; faster than a gather, which wants 64-bit indices
     first = torch.where(low == 0, w0, torch.where(low == 1, w1, w2))
@@ -72,12 +72,12 @@ def pack(dense: Tensor) -> tuple[Tensor, Tensor]:
 def is_two_four(dense: Tensor) -> bool:
     """Whether `pack` would take this matrix's pattern: at most two non-zeros in every four; errors as `pack`."""
     check_matrix(dense)
-    return not bool((COUNTS.to(dense.device).index_select(0, group_patterns(dense).int()) > 2).any())
+    return not bool((_COUNTS.to(dense.device).index_select(0, _group_patterns(dense).int()) > 2).any())
 
 
 def unpack(values: Tensor, indices: Tensor, columns: int) -> Tensor:
     """The dense matrix (rows, columns) that `pack` made `values` and `indices` of; ValueError if they do not fit."""
-    check_packed(values, indices, columns)
+    _check_packed(values, indices, columns)
     dense = values.new_zeros(len(values), columns)
     return dense.scatter_(1, kept_columns(indices), values)
 
@@ -123,8 +123,8 @@ def matmul(values: Tensor, indices: Tensor, x: Tensor) -> Tensor:
     if not isinstance(x, Tensor) or x.ndim != 2 or x.dtype != values.dtype:
         kind = f"{x.dtype} {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
         raise ValueError(f"x is {kind}, must be a {values.dtype} matrix (columns, n)")
-    check_packed(values, indices, len(x))
-    wide = ACCUMULATE.get(x.dtype, x.dtype)
+    _check_packed(values, indices, len(x))
+    wide = _ACCUMULATE.get(x.dtype, x.dtype)
     at_once = max(1, OPERANDS // max(1, values.shape[1] * x.shape[1]))  # rows whose operands fit
     parts = [
         (v.to(wide).unsqueeze(-1) * select(i, x).to(wide)).sum(1, dtype=wide)
@@ -134,7 +134,7 @@ def matmul(values: Tensor, indices: Tensor, x: Tensor) -> Tensor:
     return product if wide is torch.int32 else product.to(x.dtype)
 
 
-def group_patterns(dense: Tensor) -> Tensor:
+def _group_patterns(dense: Tensor) -> Tensor:
     """Bit i of a group's number says that its value i is not zero; (groups,), uint8, 0 to 15."""
     nonzero = (dense.reshape(-1, 4) != 0).view(torch.uint8)
     return nonzero[:, 0] | nonzero[:, 1] << 1 | nonzero[:, 2] << 2 | nonzero[:, 3] << 3
@@ -153,7 +153,7 @@ def check_matrix(dense: Tensor) -> None:
         raise ValueError(f"dense has {dense.shape[1]} columns, must be a multiple of 4")
 
 
-def check_packed(values: Tensor, indices: Tensor, columns: int) -> None:
+def _check_packed(values: Tensor, indices: Tensor, columns: int) -> None:
     for name, tensor in (("values", values), ("indices", indices)):
         kind = tuple(tensor.shape) if isinstance(tensor, Tensor) else type(tensor).__name__
         if kind == () or kind != (len(values), columns // 2) or columns % 4 or not tensor.numel():

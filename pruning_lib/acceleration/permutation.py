@@ -111,12 +111,12 @@ def permute(model: nn.Module, example_inputs: Any, layer: str, order: Tensor) ->
         inputs, feed its output, or come in whole blocks after a flatten), with the reason.
     """
     model = check_model(model)
-    columns = columns_of(model, layer)
+    columns = _columns_of(model, layer)
     order = torch.as_tensor(order).cpu()
     if order.dtype != torch.int64 or not torch.equal(order.sort().values, torch.arange(columns)):
         raise ValueError(f"order must be a permutation of 0 to {columns - 1} (int64), as find_permutation returns it")
     graph = trace(model, example_inputs)
-    roots = channels_of(graph, model, layer)
+    roots = _channels_of(graph, model, layer)
     moved = torch.full((len(graph.table),), FIXED)
     moved[roots] = roots[order]  # where channel roots[j] is now, channel roots[order[j]] shall be
     permuted = copy.deepcopy(model)
@@ -132,7 +132,7 @@ def permute(model: nn.Module, example_inputs: Any, layer: str, order: Tensor) ->
                 raise ValueError(f"{slot.tensor!r} is held by a mask: take it off with release(model) before permuting")
             if not torch.equal(ids.sort().values, wanted.sort().values):
                 raise ValueError(f"order moves channels into {slot.tensor!r} that other layers make")
-            tensor.copy_(tensor.index_select(slot.dim, positions(ids, wanted).to(tensor.device)))
+            tensor.copy_(tensor.index_select(slot.dim, _positions(ids, wanted).to(tensor.device)))
     check_agreement(model, permuted, example_inputs, f"the channels {layer!r} reads cannot be moved")
     return permuted
 
@@ -164,20 +164,20 @@ def permute_model(model: nn.Module, example_inputs: Any) -> tuple[nn.Module, dic
     for name, module in model.named_modules():
         if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d):
             try:
-                if columns_of(model, name) % 4:
+                if _columns_of(model, name) % 4:
                     raise ValueError(f"it has {module.weight.shape[1]} columns, no multiple of 4")
-                readers.setdefault(tuple(channels_of(graph, model, name).tolist()), []).append(name)
+                readers.setdefault(tuple(_channels_of(graph, model, name).tolist()), []).append(name)
             except ValueError as error:
                 left[name] = str(error)
     if not readers:
         raise ValueError(f"no channels of the model can be moved: {'; '.join(left.values()) or 'it has no layer'}")
     unmoved = dict(left)
-    kept = kept_in(model)
+    kept = _kept_in(model)
     for names in readers.values():
         weights = [model.get_submodule(name).weight.detach().flatten(1) for name in names]
         try:
             permuted = permute(model, example_inputs, names[0], find_permutation(torch.cat(weights)))
-            keeps = kept_in(permuted)
+            keeps = _kept_in(permuted)
             if keeps < kept * (1 - 1e-12):  # a sum in another order may round differently
                 raise ValueError(
                     f"moving the channels {names[0]!r} reads costs other layers more magnitude than it gains"
@@ -191,20 +191,20 @@ def permute_model(model: nn.Module, example_inputs: Any) -> tuple[nn.Module, dic
     return model, unmoved
 
 
-def kept_in(model: nn.Module) -> float:
+def _kept_in(model: nn.Module) -> float:
     """Σ `kept_magnitude` over the weights that `best_masks` takes."""
     weights = (weight.detach().flatten(1) for weight in prunable(model).values())
     return sum(kept_magnitude(weight) for weight in weights if weight.shape[1] % 4 == 0)
 
 
-def positions(ids: Tensor, wanted: Tensor) -> Tensor:
+def _positions(ids: Tensor, wanted: Tensor) -> Tensor:
     """For each entry the position in `ids` to take it from, so that `ids` becomes `wanted`; repeats in their order."""
     source = torch.empty(len(ids), dtype=torch.int64)
     source[wanted.argsort(stable=True)] = ids.argsort(stable=True)
     return source
 
 
-def channels_of(graph: Graph, model: nn.Module, layer: str) -> Tensor:
+def _channels_of(graph: Graph, model: nn.Module, layer: str) -> Tensor:
     """The units that `layer` reads, one for each input column; ValueError if they cannot change places."""
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     slot = graph.slots.get((names[id(model.get_submodule(layer).weight)], 1))
@@ -219,7 +219,7 @@ def channels_of(graph: Graph, model: nn.Module, layer: str) -> Tensor:
     return roots
 
 
-def columns_of(model: nn.Module, layer: str) -> int:
+def _columns_of(model: nn.Module, layer: str) -> int:
     module = dict(model.named_modules()).get(layer)
     pointwise = isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d) and set(module.kernel_size) == {1}
     if not isinstance(module, nn.Linear) and not (pointwise and module.groups == 1):

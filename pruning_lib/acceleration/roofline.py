@@ -9,7 +9,7 @@ import torch
 from pruning_lib.checks import check_choice
 
 
-class GPU(NamedTuple):
+class _GPU(NamedTuple):
     """Published peaks. Sparse ones count the skipped zeros too: twice the dense rate on a 2:4 matrix."""
 
     bandwidth: float  # TB/s
@@ -22,19 +22,23 @@ class GPU(NamedTuple):
         return self.dense[dtype] * (2 if sparse else 1)
 
 
-def rates(half: float, tf32: float, int8: float) -> dict[torch.dtype, float]:
+def _rates(half: float, tf32: float, int8: float) -> dict[torch.dtype, float]:
     return {torch.float16: half, torch.bfloat16: half, torch.float32: tf32, torch.int8: int8}
 
 
 # Dense peaks; float16 with float32 accumulation, as torch multiplies by default (half the float16-accumulation rate on
 # GeForce cards); float32 is TF32.
 GPUS = {
-    "A100 40GB SXM": GPU(1.555, rates(312, 156, 624), (8, 0), "NVIDIA A100 Tensor Core GPU datasheet (2020)"),
-    "A100 80GB SXM": GPU(2.039, rates(312, 156, 624), (8, 0), "NVIDIA A100 80GB Tensor Core GPU datasheet (2021)"),
-    "H100 SXM": GPU(3.35, rates(989.4, 494.7, 1978.9), (9, 0), "NVIDIA H100 Tensor Core GPU datasheet and whitepaper"),
-    "H200 SXM": GPU(4.8, rates(989.4, 494.7, 1978.9), (9, 0), "NVIDIA H200 Tensor Core GPU datasheet"),
-    "RTX 3090": GPU(0.936, rates(71, 35.6, 284), (8, 6), "NVIDIA Ampere GA102 GPU Architecture whitepaper, appendix A"),
-    "RTX 4090": GPU(1.008, rates(165.2, 82.6, 660.6), (8, 9), "NVIDIA Ada GPU Architecture whitepaper, appendix A"),
+    "A100 40GB SXM": _GPU(1.555, _rates(312, 156, 624), (8, 0), "NVIDIA A100 Tensor Core GPU datasheet (2020)"),
+    "A100 80GB SXM": _GPU(2.039, _rates(312, 156, 624), (8, 0), "NVIDIA A100 80GB Tensor Core GPU datasheet (2021)"),
+    "H100 SXM": _GPU(
+        3.35, _rates(989.4, 494.7, 1978.9), (9, 0), "NVIDIA H100 Tensor Core GPU datasheet and whitepaper"
+    ),
+    "H200 SXM": _GPU(4.8, _rates(989.4, 494.7, 1978.9), (9, 0), "NVIDIA H200 Tensor Core GPU datasheet"),
+    "RTX 3090": _GPU(
+        0.936, _rates(71, 35.6, 284), (8, 6), "NVIDIA Ampere GA102 GPU Architecture whitepaper, appendix A"
+    ),
+    "RTX 4090": _GPU(1.008, _rates(165.2, 82.6, 660.6), (8, 9), "NVIDIA Ada GPU Architecture whitepaper, appendix A"),
 }
 
 
@@ -75,7 +79,7 @@ def roofline(gpu: str, rows: int, columns: int, tokens: int, dtype: torch.dtype,
     ValueError
         A GPU or dtype that is not in the table, or sizes that are not finite numbers of at least 1.
     """
-    card = card_of(gpu, dtype)
+    card = _card_of(gpu, dtype)
     for name, value in (("rows", rows), ("columns", columns), ("tokens", tokens)):
         if not isinstance(value, Real) or not 1 <= value < math.inf:  # False for nan too
             raise ValueError(f"{name} is {value}, must be at least 1")
@@ -93,11 +97,11 @@ def packed_share(dtype: torch.dtype) -> float:
 
 def ridge(gpu: str, dtype: torch.dtype = torch.float16, sparse: bool = False) -> float:
     """FLOP per byte at which a GPU is as long computing as moving: 312/2.039 = 153 for A100 80GB, dense float16."""
-    card = card_of(gpu, dtype)
+    card = _card_of(gpu, dtype)
     return card.peak(dtype, sparse) / card.bandwidth
 
 
-def card_of(gpu: str, dtype: torch.dtype) -> GPU:
+def _card_of(gpu: str, dtype: torch.dtype) -> _GPU:
     """The table's entry; ValueError if it has no such GPU, or no rate in `dtype`."""
     card = GPUS[check_choice("gpu", gpu, GPUS)]
     check_choice("dtype", dtype, card.dense)

@@ -31,17 +31,17 @@ def stored(model: nn.Module) -> dict[str, Stored]:
     int32 indices. two_four: each prunable weight that is 2:4 as values and 2-bit indices. Everything else stays dense.
     A form that fits no weight takes the room of the dense one.
     """
-    weights = weights_of(model)
+    weights = _weights_of(model)
     sizes = {}
     for form in FORMS:
         tensors: dict[str, Tensor] = {}
         for name, tensor in [*model.named_parameters(), *model.named_buffers()]:  # a shared one under its first name
-            tensors |= parts(name, tensor.detach().cpu(), form if name in weights else "dense")
-        sizes[form] = Stored(sum(t.nbytes for t in tensors.values()), file_size(tensors))
+            tensors |= _parts(name, tensor.detach().cpu(), form if name in weights else "dense")
+        sizes[form] = Stored(sum(t.nbytes for t in tensors.values()), _file_size(tensors))
     return sizes
 
 
-def parts(name: str, tensor: Tensor, form: str) -> dict[str, Tensor]:
+def _parts(name: str, tensor: Tensor, form: str) -> dict[str, Tensor]:
     """The tensors that store one tensor in `form`."""
     if form == "csr":
         matrix = csr(tensor.flatten(1))
@@ -53,14 +53,14 @@ def parts(name: str, tensor: Tensor, form: str) -> dict[str, Tensor]:
     return {name: tensor}
 
 
-def file_size(tensors: dict[str, Tensor]) -> int:
+def _file_size(tensors: dict[str, Tensor]) -> int:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "tensors.safetensors"
         save_file({name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}, path)
         return path.stat().st_size
 
 
-def weights_of(model: nn.Module) -> set[str]:
+def _weights_of(model: nn.Module) -> set[str]:
     """Names of the prunable weights, none for a model without."""
     try:
         return set(prunable(model))

@@ -86,16 +86,16 @@ def prune_in_order(
     KeyboardInterrupt
         And whatever else is no Exception: as it came, with the attributes `masks` and `left` of `Unfinished`.
     """
-    every = find_targets(model)
-    targets = choose_targets(every, layers, multiple_of)
+    every = _find_targets(model)
+    targets = _choose_targets(every, layers, multiple_of)
     batches = list(check_batches(part for batch in check_batches(batches) for part in without_padding(model, batch)))
     done: dict[str, Tensor] = {}
     with evaluating(model), autocast_off():
-        units = in_order(model, every, targets, batches)
+        units = _in_order(model, every, targets, batches)
         with tqdm(total=len(targets), desc="pruning", unit="layer", disable=not progress) as bar:
             try:
-                for pruned in walk(model, units, batches, prune_layer, statistic):
-                    write(model, pruned, done)
+                for pruned in _walk(model, units, batches, prune_layer, statistic):
+                    _write(model, pruned, done)
                     bar.update(len(pruned))
                 return Masks({target.name: done[target.name] for target in targets})
             except BaseException as error:
@@ -108,7 +108,7 @@ def prune_in_order(
                 raise
 
 
-def find_targets(model: nn.Module) -> list[Target]:
+def _find_targets(model: nn.Module) -> list[Target]:
     """All weights of `model` that could be pruned."""
     targets = []
     for name, weight in prunable(model).items():
@@ -117,7 +117,7 @@ def find_targets(model: nn.Module) -> list[Target]:
     return targets
 
 
-def choose_targets(every: list[Target], layers: Iterable[str] | None, multiple_of: int) -> list[Target]:
+def _choose_targets(every: list[Target], layers: Iterable[str] | None, multiple_of: int) -> list[Target]:
     """Those of `layers`, checked."""
     by_layer = {target.layer: target for target in every}
     chosen = list(by_layer if layers is None else dict.fromkeys([layers] if isinstance(layers, str) else layers))
@@ -136,16 +136,16 @@ def choose_targets(every: list[Target], layers: Iterable[str] | None, multiple_o
     return [by_layer[layer] for layer in chosen]
 
 
-def in_order(
+def _in_order(
     model: nn.Module, every: list[Target], targets: list[Target], batches: list[Inputs]
 ) -> list[tuple[Chain | None, list[Target]]]:
     """The chains to walk and, with None, the single layers, in the order in which the model runs them."""
-    order = order_of_calls(model, targets, batches)
+    order = _order_of_calls(model, targets, batches)
     units: list[tuple[Chain | None, list[Target]]] = []
     # Which containers are walked does not depend on the layers chosen: what is left after an error is walked alike.
     free = {target.name for target in every}
     found = [
-        (name, [part for element in container if (part := inside(element, every))])
+        (name, [part for element in container if (part := _inside(element, every))])
         for name, container in containers(model)
     ]
     for name, parts in sorted(found, key=lambda pair: -len(pair[1])):
@@ -170,16 +170,16 @@ def in_order(
     return sorted(units, key=lambda unit: min(order.index(target.name) for target in unit[1]))
 
 
-def inside(element: nn.Module, targets: list[Target]) -> list[Target]:
+def _inside(element: nn.Module, targets: list[Target]) -> list[Target]:
     """Those of `targets` that lie wholly in `element`."""
     modules = set(element.modules())
     return [target for target in targets if modules.issuperset(target.users)]
 
 
-def order_of_calls(model: nn.Module, targets: list[Target], batches: list[Inputs]) -> list[str]:
+def _order_of_calls(model: nn.Module, targets: list[Target], batches: list[Inputs]) -> list[str]:
     """The names of `targets` as the model first calls them; ValueError names those that no batch reaches."""
     order: dict[str, None] = {}
-    with hooked(targets, lambda target, user, inputs: order.setdefault(target.name)):
+    with _hooked(targets, lambda target, user, inputs: order.setdefault(target.name)):
         for inputs in batches:
             call(model, inputs)
             if len(order) == len(targets):
@@ -191,17 +191,17 @@ def order_of_calls(model: nn.Module, targets: list[Target], batches: list[Inputs
     )
 
 
-def walk(
+def _walk(
     model: nn.Module,
     units: list[tuple[Chain | None, list[Target]]],
     batches: list[Inputs],
     prune_layer: PruneLayer,
     statistic: Callable[..., Hessian],
 ) -> Iterator[dict[str, tuple[Tensor, Tensor]]]:
-    """What was pruned last, as of `prune_unit`, again and again; it has to be written before the next is asked for."""
+    """What was pruned last, as of `_prune_unit`, again and again; it has to be written before the next is asked for."""
     for chain, targets in units:
         if chain is None:
-            yield prune_unit(targets, lambda: (call(model, inputs) for inputs in batches), prune_layer, statistic)
+            yield _prune_unit(targets, lambda: (call(model, inputs) for inputs in batches), prune_layer, statistic)
             continue
         try:
             hidden, calls = map(list, zip(*(chain.start(model, inputs) for inputs in batches), strict=True))
@@ -210,15 +210,15 @@ def walk(
                 f"the elements of {shown(chain.name)} run otherwise in a later batch: {reason}"
             ) from reason
         for place, element in enumerate(chain.elements):
-            if here := inside(element, targets):
+            if here := _inside(element, targets):
                 # Clones, since an element may work on its input in place.
                 passes = lambda: (c[place].run(element, h.clone()) for h, c in zip(hidden, calls, strict=True))  # noqa: B023, E731
-                yield prune_unit(here, passes, prune_layer, statistic)
+                yield _prune_unit(here, passes, prune_layer, statistic)
             for number, its_calls in enumerate(calls):
                 hidden[number] = its_calls[place].run(element, hidden[number])
 
 
-def prune_unit(
+def _prune_unit(
     targets: list[Target],
     passes: Callable[[], Iterator[Any]],
     prune_layer: PruneLayer,
@@ -235,7 +235,7 @@ def prune_unit(
         for group, part in unfolded(user, inputs):
             gathered[target.name][group].add(part)
 
-    with hooked(targets, gather):
+    with _hooked(targets, gather):
         for _ in passes():
             pass
     results = {}
@@ -258,7 +258,7 @@ def prune_unit(
     return results
 
 
-def write(model: nn.Module, pruned: dict[str, tuple[Tensor, Tensor]], done: dict[str, Tensor]) -> None:
+def _write(model: nn.Module, pruned: dict[str, tuple[Tensor, Tensor]], done: dict[str, Tensor]) -> None:
     """Write all weights of `pruned` and enter their masks in `done`; all or, if it is interrupted, none."""
     weights = {name: model.get_parameter(name) for name in pruned}
     before = {name: weight.clone() for name, weight in weights.items()}
@@ -274,7 +274,7 @@ def write(model: nn.Module, pruned: dict[str, tuple[Tensor, Tensor]], done: dict
 
 
 @contextmanager
-def hooked(targets: list[Target], see: Callable[[Target, nn.Module, Tensor], Any]) -> Iterator[None]:
+def _hooked(targets: list[Target], see: Callable[[Target, nn.Module, Tensor], Any]) -> Iterator[None]:
     """Call `see` with each target, the module that uses it and that module's inputs, whenever it is called."""
 
     def hook(target: Target, module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:

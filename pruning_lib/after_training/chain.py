@@ -28,7 +28,7 @@ class Call:
     def run(self, element: nn.Module, inputs: Tensor) -> Tensor:
         args, kwargs = list(self.args), dict(self.kwargs)
         (args if isinstance(self.slot, int) else kwargs)[self.slot] = inputs
-        return main_output(element(*args, **kwargs))
+        return _main_output(element(*args, **kwargs))
 
 
 def shown(name: str) -> str:
@@ -66,7 +66,7 @@ class Chain:
                 if place != len(calls):
                     raise NotAChain("they are not called once each, in order")
                 entries = {**dict(enumerate(args)), **kwargs}
-                slot = slot_of(entries, passed)
+                slot = _slot_of(entries, passed)
                 first[:] = first or [entries[slot]]
                 passed[:] = [entries[slot].detach()]  # a tensor object of its own, to be known again
                 # No reference is kept to what stood there: it would hold memory for the whole walk.
@@ -78,7 +78,7 @@ class Chain:
 
             return forward
 
-        with forwards(self.elements, [stand_in(place) for place in range(len(self.elements))]):
+        with _forwards(self.elements, [stand_in(place) for place in range(len(self.elements))]):
             try:
                 call(model, inputs)
             except Stop:
@@ -98,8 +98,8 @@ def find_chain(model: nn.Module, name: str, inputs: Inputs) -> Chain:
         call(model, inputs)
     if [element for element, _ in outputs] != list(elements):
         raise NotAChain("they are not called once each, in order")
-    chain = Chain(name, elements, tuple(form(output) for _, output in outputs))
-    expected = main_output(outputs[-1][1]).clone()
+    chain = Chain(name, elements, tuple(_form(output) for _, output in outputs))
+    expected = _main_output(outputs[-1][1]).clone()
     outputs.clear()
     try:
         hidden, calls = chain.start(model, inputs)
@@ -121,11 +121,11 @@ def containers(model: nn.Module) -> list[tuple[str, nn.Module]]:
     return [(name, module) for name, module in model.named_modules() if isinstance(module, kinds)]
 
 
-def main_output(output: Any) -> Tensor:
+def _main_output(output: Any) -> Tensor:
     return output[0] if isinstance(output, tuple | list) else output
 
 
-def form(output: Any) -> Callable[[Tensor], Any]:
+def _form(output: Any) -> Callable[[Tensor], Any]:
     """How to put a tensor in the place of `output`; NotAChain if `output` is more than one tensor."""
     if isinstance(output, Tensor):
         return lambda tensor: tensor
@@ -137,7 +137,7 @@ def form(output: Any) -> Callable[[Tensor], Any]:
     return lambda tensor: kind((tensor, *output[1:]))
 
 
-def slot_of(entries: dict[int | str, Any], passed: list[Tensor]) -> int | str:
+def _slot_of(entries: dict[int | str, Any], passed: list[Tensor]) -> int | str:
     """Where among the arguments is what the element before has passed on; for the first, the first tensor."""
     tensors = {key: value for key, value in entries.items() if isinstance(value, Tensor)}
     if passed:
@@ -150,7 +150,7 @@ def slot_of(entries: dict[int | str, Any], passed: list[Tensor]) -> int | str:
 
 
 @contextmanager
-def forwards(modules: Iterable[nn.Module], functions: Iterable[Callable]) -> Iterator[None]:
+def _forwards(modules: Iterable[nn.Module], functions: Iterable[Callable]) -> Iterator[None]:
     """Call `functions` in the place of the modules' forward."""
     own = [(module, module.__dict__.get("forward")) for module in modules]
     try:

@@ -16,10 +16,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-LAZY = 128  # columns whose compensation is one matrix product
-PANEL = 32  # columns whose compensation is a matrix-vector product each
-SMALLEST_DAMPING = 1e-6  # first try where none was asked for
-LARGEST_DAMPING = 1.0  # the mean of the diagonal itself
+_LAZY = 128  # columns whose compensation is one matrix product
+_PANEL = 32  # columns whose compensation is a matrix-vector product each
+_SMALLEST_DAMPING = 1e-6  # first try where none was asked for
+_LARGEST_DAMPING = 1.0  # the mean of the diagonal itself
 
 Choose = Callable[[Tensor], Tensor]  # scores (columns, rows) of a group -> what stays
 Round = Callable[[Tensor], Tensor]  # weights (…, rows) -> the nearest values allowed
@@ -35,8 +35,8 @@ def revive_(hessian: Tensor) -> Tensor:
 def cholesky_(hessian: Tensor, damping: float, scale: Tensor) -> Tensor:
     """Lower L with LLᵀ = H + damping · scale · I; where that is not positive definite, with more damping.
 
-    Each further try has ten times the damping, `LARGEST_DAMPING` at last, and is warned of. `hessian` is (…, n, n), and
-    has the damping on its diagonal afterwards; of several, only those that need it get more.
+    Each further try has ten times the damping, `_LARGEST_DAMPING` at last, and is warned of. `hessian` is (…, n, n),
+    and has the damping on its diagonal afterwards; of several, only those that need it get more.
 
     Raises
     ------
@@ -50,12 +50,12 @@ def cholesky_(hessian: Tensor, damping: float, scale: Tensor) -> Tensor:
         L, failed = torch.linalg.cholesky_ex(hessian)
         if not failed.any():
             break
-        if used >= LARGEST_DAMPING:
+        if used >= _LARGEST_DAMPING:
             raise ValueError(
-                f"hessian has no Cholesky factor at damping {damping:g}, nor with any up to {LARGEST_DAMPING:g}: "
+                f"hessian has no Cholesky factor at damping {damping:g}, nor with any up to {_LARGEST_DAMPING:g}: "
                 "is it positive semi-definite, as a mean of 2xxᵀ is?"
             )
-        used, added = min(max(10 * used, SMALLEST_DAMPING), LARGEST_DAMPING), used
+        used, added = min(max(10 * used, _SMALLEST_DAMPING), _LARGEST_DAMPING), used
         diagonal.add_(torch.where(failed[..., None] > 0, scale * (used - added), 0))
     if used != damping:
         message = f"hessian has no Cholesky factor at damping {damping:g}: it was raised to {used:g}"
@@ -100,7 +100,7 @@ def eliminate_(
     columns, _ = W.shape
     D = W  # a column's weights are not needed once its d is known
     keep = torch.empty(W.shape, dtype=torch.bool, device=W.device)
-    lazy = max(1, LAZY // group) * group
+    lazy = max(1, _LAZY // group) * group
     for b in range(0, columns, lazy):
         ahead = slice(b, min(b + lazy, columns))
         # −Σ_{i<b} d_i T_ij: what d_j is if w_j stays, up to the columns of the batch that come before it
@@ -117,8 +117,8 @@ def eliminate_(
             stays = keep[here].to(W.dtype)
             original = W[here].clone() if rounded is not None else None
             D[here] *= 1 - stays  # d = w of those that go
-            for p in range(g, here.stop, PANEL):
-                panel = slice(p, min(p + PANEL, here.stop))
+            for p in range(g, here.stop, _PANEL):
+                panel = slice(p, min(p + _PANEL, here.stop))
                 late = answer[p - g : panel.stop - g]
                 if p > g:
                     late.addmm_(T[g:p, panel].T, D[g:p], alpha=-1)

@@ -10,8 +10,8 @@ from pruning_lib.inputs import Batch, Inputs, as_arguments, described, with_targ
 from pruning_lib.precision import without_autocast
 from pruning_lib.structure import prunable
 
-MIXING = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)  # while training
-RANDOM = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
+_MIXING = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)  # while training
+_RANDOM = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
 
 
 def weights_of(model: nn.Module, names: Iterable[str] | None = None) -> dict[str, nn.Parameter]:
@@ -50,7 +50,7 @@ def write_(weights: dict[str, Tensor], w: Tensor) -> None:
 def check_eval(model: nn.Module) -> None:
     """Raise ValueError if a layer of `model` mixes samples or draws random numbers, as some do in training mode."""
     for path, module in model.named_modules():
-        if module.training and isinstance(module, MIXING + RANDOM):
+        if module.training and isinstance(module, _MIXING + _RANDOM):
             raise ValueError(
                 f"{path or 'model'} ({type(module).__name__}) is in training mode: call model.eval() first"
             )
@@ -84,10 +84,10 @@ def jacobian_rows(
     if block < 1:
         raise ValueError(f"block is {block}, must be at least 1")
     check_eval(model)
-    return rows_of(model, inputs, weights_of(model, names), block)
+    return _rows_of(model, inputs, weights_of(model, names), block)
 
 
-def rows_of(model: nn.Module, inputs: Inputs, weights: dict[str, Tensor], block: int) -> Iterator[Tensor]:
+def _rows_of(model: nn.Module, inputs: Inputs, weights: dict[str, Tensor], block: int) -> Iterator[Tensor]:
     weights = {name: weight.detach() for name, weight in weights.items()}
     args, kwargs = as_arguments(model, inputs)
     values = *args, *kwargs.values()

@@ -114,8 +114,8 @@ def prune(
         If the model is not at a minimum as far as the first to go can tell (not for magnitude), or a layer goes whole.
     """
     batches = list(with_targets(batches))
-    keep, deletions = begin(model, batches, method, alpha, recompute, names, masks, stacklevel=5)
-    limit = how_many(count, sparsity, tolerance, Masks(keep))
+    keep, deletions = _begin(model, batches, method, alpha, recompute, names, masks, stacklevel=5)
+    limit = _how_many(count, sparsity, tolerance, Masks(keep))
     weights = weights_of(model, keep)
     w = as_vector(weights) * as_vector(keep)
     if tolerance is not None:
@@ -140,7 +140,7 @@ def prune(
     return Masks(keep), history
 
 
-def how_many(count: int | None, sparsity: float | None, tolerance: float | None, masks: Masks) -> int:
+def _how_many(count: int | None, sparsity: float | None, tolerance: float | None, masks: Masks) -> int:
     """The number of weights to delete from those left in `masks`, at most."""
     given = {"count": count, "sparsity": sparsity, "tolerance": tolerance}
     if sum(value is not None for value in given.values()) != 1:
@@ -173,10 +173,10 @@ def steps(
     ------
     Deletion, nn.Module : what was deleted, and the copy without it: the same object each time, to look at
     """
-    return begin(model, list(with_targets(batches)), method, alpha, recompute, names, masks, stacklevel=4)[1]
+    return _begin(model, list(with_targets(batches)), method, alpha, recompute, names, masks, stacklevel=4)[1]
 
 
-def begin(model, batches, method, alpha, recompute, names, masks, stacklevel: int) -> tuple[dict, Iterator]:
+def _begin(model, batches, method, alpha, recompute, names, masks, stacklevel: int) -> tuple[dict, Iterator]:
     """The mask to begin with, and `steps`; warnings point `stacklevel` frames up, from inside the generator."""
     check_choice("method", method, METHODS)
     check_alpha(alpha)
@@ -194,26 +194,26 @@ def begin(model, batches, method, alpha, recompute, names, masks, stacklevel: in
         for name, w in weights_of(model, names if masks is None else masks).items()
     }
     flat = as_vector(keep).bool()
-    return keep, delete(copy.deepcopy(model), batches, list(keep), flat, method, alpha, recompute, stacklevel)
+    return keep, _delete(copy.deepcopy(model), batches, list(keep), flat, method, alpha, recompute, stacklevel)
 
 
 @without_autocast
-def delete(model, batches, names: list[str], keep: Tensor, method: str, alpha: float, recompute, stacklevel: int):
+def _delete(model, batches, names: list[str], keep: Tensor, method: str, alpha: float, recompute, stacklevel: int):
     weights = weights_of(model, names)
     places = [(name, place) for name, weight in weights.items() for place in np.ndindex(*weight.shape)]
     w = as_vector(weights) * keep
     write_(weights, w)
-    error = error_of(model, batches, method, alpha)
+    error = _error_of(model, batches, method, alpha)
     for deleted in range(int(keep.count_nonzero())):
         if deleted % (recompute or len(keep)) == 0:
             alive = keep.nonzero().flatten()
-            curvature = measure(model, batches, names, alive, method, alpha)
+            curvature = _measure(model, batches, names, alive, method, alpha)
             if deleted == 0:
                 slope = gradient(model, batches, names)[alive] + alpha * w[alive]
-                warn_unless_minimum(slope, w[alive], curvature, method, stacklevel)
+                _warn_unless_minimum(slope, w[alive], curvature, method, stacklevel)
         before = error + alpha / 2 * w.square().sum().item()
         local = w[alive]
-        scores = torch.where(keep[alive], score(local, curvature, method), math.inf)
+        scores = torch.where(keep[alive], _score(local, curvature, method), math.inf)
         q = int(first_to_go(scores))
         if method == "obs":
             surgery_(local, curvature, q)
@@ -222,14 +222,14 @@ def delete(model, batches, names: list[str], keep: Tensor, method: str, alpha: f
         w[alive] = local
         keep[alive[q]] = False
         write_(weights, w)
-        error = error_of(model, batches, method, alpha)
+        error = _error_of(model, batches, method, alpha)
         change = error + alpha / 2 * w.square().sum().item() - before
         yield Deletion(*places[alive[q]], scores[q].item(), change, error, int(keep.count_nonzero())), model
 
 
 @torch.no_grad()
-def measure(model, batches, names: list[str], alive: Tensor, method: str, alpha: float) -> Tensor | None:
-    """What `score` needs of the weights `alive`: (H + αI)⁻¹ for OBS, the diagonal of H + αI for OBD."""
+def _measure(model, batches, names: list[str], alive: Tensor, method: str, alpha: float) -> Tensor | None:
+    """What `_score` needs of the weights `alive`: (H + αI)⁻¹ for OBS, the diagonal of H + αI for OBD."""
     if method == "magnitude":
         return None
     count = sum(samples(targets) for _, targets in batches)
@@ -239,14 +239,14 @@ def measure(model, batches, names: list[str], alive: Tensor, method: str, alpha:
     return sum(X.square().sum(0) for X in blocks(rows, 256)) / count + alpha
 
 
-def score(w: Tensor, curvature: Tensor | None, method: str) -> Tensor:
+def _score(w: Tensor, curvature: Tensor | None, method: str) -> Tensor:
     """abs(w_q), or the predicted error: OBS's L_q, or OBD's ½ (H + αI)_qq w_q², which takes H for diagonal."""
     if method == "magnitude":
         return w.abs()
     return saliency(w, curvature) if method == "obs" else curvature * w.square() / 2
 
 
-def warn_unless_minimum(slope: Tensor, w: Tensor, curvature: Tensor | None, method: str, stacklevel: int) -> None:
+def _warn_unless_minimum(slope: Tensor, w: Tensor, curvature: Tensor | None, method: str, stacklevel: int) -> None:
     """Warn if the first term of OBS-1, which OBS and OBD drop, is over a tenth of the second where weights go next.
 
     These are the tenth of the weights with the smallest scores, at least one. One that is zero already has no terms.
@@ -255,7 +255,7 @@ def warn_unless_minimum(slope: Tensor, w: Tensor, curvature: Tensor | None, meth
         return
     # |gᵀδw| of each deletion: δw = −w_q/[H⁻¹]_qq · H⁻¹e_q (OBS-5), or −w_q e_q
     first = w / curvature.diagonal() * (curvature @ slope) if method == "obs" else w * slope
-    second = score(w, curvature, method)
+    second = _score(w, curvature, method)
     order = second.argsort()
     order = order[second[order] > 0][: max(1, len(w) // 10)]
     ratio = (first[order].abs().sum() / second[order].sum()).item()
@@ -269,7 +269,7 @@ def warn_unless_minimum(slope: Tensor, w: Tensor, curvature: Tensor | None, meth
 
 
 @torch.no_grad()
-def error_of(model, batches, method: str, alpha: float) -> float:
+def _error_of(model, batches, method: str, alpha: float) -> float:
     """E, checked to be finite."""
     error = squared_error(model, batches).item()
     if not math.isfinite(error):

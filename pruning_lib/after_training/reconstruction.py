@@ -64,10 +64,10 @@ class Hessian:
         """H (columns, columns), or its diagonal. ValueError if nothing was added, or something that is not finite."""
         if self.count == 0:
             raise ValueError("hessian has seen no inputs, must have at least one")
-        return check_hessian(self.sum * (2 / self.count), len(self.sum), or_diagonal=self.sum.ndim == 1)
+        return _check_hessian(self.sum * (2 / self.count), len(self.sum), or_diagonal=self.sum.ndim == 1)
 
 
-def check_hessian(hessian: Tensor, columns: int, or_diagonal: bool = False) -> Tensor:
+def _check_hessian(hessian: Tensor, columns: int, or_diagonal: bool = False) -> Tensor:
     """Return `hessian` if it is finite, (columns, columns) or perhaps its diagonal alone, and that not negative."""
     shapes = [(columns, columns), (columns,)][: 1 + or_diagonal]
     if hessian.shape not in shapes:
@@ -80,7 +80,7 @@ def check_hessian(hessian: Tensor, columns: int, or_diagonal: bool = False) -> T
     return hessian
 
 
-def check_weight(weight: Tensor) -> Tensor:
+def _check_weight(weight: Tensor) -> Tensor:
     """Return `weight` if it is a finite matrix (rows, columns), else raise ValueError."""
     if weight.ndim != 2 or not weight.numel():
         raise ValueError(f"weight has shape {tuple(weight.shape)}, must be (rows, columns), not empty")
@@ -100,7 +100,7 @@ def error(weight: Tensor, pruned: Tensor, hessian: Tensor) -> float:
     ValueError
         If shapes do not fit, something is not finite, or WX = 0.
     """
-    check_weight(weight), check_weight(pruned), check_hessian(hessian, weight.shape[1])
+    _check_weight(weight), _check_weight(pruned), _check_hessian(hessian, weight.shape[1])
     if pruned.shape != weight.shape:
         raise ValueError(f"pruned has shape {tuple(pruned.shape)}, must be {tuple(weight.shape)} as weight")
     dtype = torch.promote_types(torch.promote_types(weight.dtype, hessian.dtype), torch.float32)
@@ -132,7 +132,7 @@ def refit(weight: Tensor, hessian: Tensor, keep: Tensor, damping: float = 0.0) -
     ValueError
         If shapes do not fit, something is not finite or damping is not in [0, 1].
     """
-    check_weight(weight), check_hessian(hessian, weight.shape[1]), check_damping(damping)
+    _check_weight(weight), _check_hessian(hessian, weight.shape[1]), check_damping(damping)
     if keep.dtype != torch.bool or keep.shape != weight.shape:
         kind = f"{keep.dtype} {tuple(keep.shape)}"
         raise ValueError(f"keep is {kind}, must be torch.bool {tuple(weight.shape)}: True = stays")
@@ -164,8 +164,8 @@ def check_problem(
     weight: Tensor, hessian: Tensor, sparsity: float | None, n_m: tuple[int, int] | None, or_diagonal: bool = False
 ) -> None:
     """Raise ValueError unless `weight` and `hessian` are those of one layer, and the target is one for it."""
-    check_weight(weight)
-    check_hessian(hessian, weight.shape[1], or_diagonal)
+    _check_weight(weight)
+    _check_hessian(hessian, weight.shape[1], or_diagonal)
     check_target(sparsity, n_m, weight.shape[1])
 
 

@@ -11,7 +11,7 @@ Rows = Tensor | Iterable[Tensor]
 
 def hessian(rows: Rows, samples: int | None = None) -> Tensor:
     """H = 1/P Σ_k Σ_l X_l^[k] X_l^[k]ᵀ (OBS-9), (n, n) in float64; arguments and errors as in `inverse_hessian`."""
-    samples = check_samples(rows, samples)
+    samples = _check_samples(rows, samples)
     H = None
     for X in blocks(rows, 256):
         H = X.new_zeros(X.shape[1], X.shape[1]) if H is None else H
@@ -46,7 +46,7 @@ def inverse_hessian(rows: Rows, alpha: float, samples: int | None = None, block:
         If `alpha` is not positive, `samples` or `block` is below 1 or missing, there is no row, or one is not finite.
     """
     check_alpha(alpha)
-    samples = check_samples(rows, samples)
+    samples = _check_samples(rows, samples)
     if block < 1:
         raise ValueError(f"block is {block}, must be at least 1")
     H_inv = None
@@ -91,7 +91,7 @@ def blocks(rows: Rows, size: int) -> Iterator[Tensor]:
         raise ValueError("rows is empty, must hold at least one row with at least one column")
 
 
-def check_samples(rows: Rows, samples: int | None) -> int:
+def _check_samples(rows: Rows, samples: int | None) -> int:
     if samples is None and isinstance(rows, Tensor):
         return max(len(rows), 1)
     if samples is None or samples < 1:

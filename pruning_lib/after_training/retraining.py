@@ -124,7 +124,7 @@ def run(
     UserWarning
         If a layer has lost all of its weights, naming it.
     """
-    sparsities, seed = check_arguments(model, sparsities, seed, after, rewind_to, fresh)
+    sparsities, seed = _check_arguments(model, sparsities, seed, after, rewind_to, fresh)
     masks, history, handle = None, [], None
     if folder is not None:
         arguments = {"model": model.state_dict(), "sparsities": sparsities, "seed": seed, "after": after}
@@ -136,7 +136,7 @@ def run(
     with undone_on_error(model) as settle, bar:
         try:
             if history:
-                check_state(model, state, f"the state in {folder}")
+                _check_state(model, state, f"the state in {folder}")
                 model.load_state_dict(state)
                 masks = Masks({name: masks[name].to(weight.device) for name, weight in masks.weights_of(model).items()})
                 handle = masks.hold(model)
@@ -144,19 +144,19 @@ def run(
                 start, seed_of_round = time.perf_counter(), seed * 1_000_003 + number
                 settle()
                 torch.manual_seed(-1 - seed_of_round)  # else masks drawn at random would follow `fresh` weights
-                chosen = check_nested(choose(model, sparsity), masks, number)
+                chosen = _check_nested(choose(model, sparsity), masks, number)
                 if handle is not None:
                     handle.remove()
                 handle = chosen.hold(model)
-                warn_empty(chosen, masks, number)
+                _warn_empty(chosen, masks, number)
                 masks, pruned = chosen, measured(measure, model)
                 if after != "fine-tune":
                     state = rewind_to if after == "rewind" else fresh(seed_of_round).state_dict()
-                    check_state(model, state, after)
+                    _check_state(model, state, after)
                     model.load_state_dict(state)
                 torch.manual_seed(seed_of_round)
                 train(model, number, seed_of_round)
-                check_trained(model, masks, number)
+                _check_trained(model, masks, number)
                 settle()
                 retrained = measured(measure, model)
                 seconds = time.perf_counter() - start
@@ -171,7 +171,7 @@ def run(
     return masks, history
 
 
-def check_arguments(
+def _check_arguments(
     model: nn.Module,
     sparsities: Sequence[float],
     seed: int,
@@ -194,7 +194,7 @@ def check_arguments(
             is_now, must = ("None", "given") if value is None else ("given", f"None, as only {needed!r} uses it")
             raise ValueError(f"{name} is {is_now} and after is {after!r}, {name} must be {must}")
     if rewind_to is not None:
-        check_state(model, rewind_to, "rewind_to")
+        _check_state(model, rewind_to, "rewind_to")
         own = {tensor.data_ptr() for tensor in model.state_dict().values() if tensor.numel()}
         for name, tensor in rewind_to.items():
             if tensor.numel() and tensor.data_ptr() in own:  # empty ones all lie at 0
@@ -204,11 +204,11 @@ def check_arguments(
     for name, weight in prunable(model).items():
         if held(weight):
             raise ValueError(f"{name!r} is held by a mask already: remove that handle first")
-    check_finite(model, "before the first round")
+    _check_finite(model, "before the first round")
     return sparsities, int(seed)
 
 
-def check_state(model: nn.Module, state: State, what: str) -> None:
+def _check_state(model: nn.Module, state: State, what: str) -> None:
     own = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     given = {name: tuple(tensor.shape) for name, tensor in state.items()}
     for name in [*own, *given]:
@@ -216,7 +216,7 @@ def check_state(model: nn.Module, state: State, what: str) -> None:
             raise ValueError(f"{what} has {name!r} of shape {given.get(name)}, must be {own.get(name)} as the model's")
 
 
-def check_nested(masks: Masks, before: Masks | None, number: int) -> Masks:
+def _check_nested(masks: Masks, before: Masks | None, number: int) -> Masks:
     """Return `masks` if they keep nothing that `before` has not, else raise ValueError."""
     for name, mask in (before or {}).items():
         back = ~mask.to(masks[name].device) & masks[name] if name in masks else ~mask
@@ -228,7 +228,7 @@ def check_nested(masks: Masks, before: Masks | None, number: int) -> Masks:
     return masks
 
 
-def check_finite(model: nn.Module, when: str) -> None:
+def _check_finite(model: nn.Module, when: str) -> None:
     for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
         fine = torch.isfinite(tensor)
         if not isinstance(tensor, nn.Parameter):
@@ -237,14 +237,14 @@ def check_finite(model: nn.Module, when: str) -> None:
             raise ValueError(f"{name!r} is not finite {when}")
 
 
-def check_trained(model: nn.Module, masks: Masks, number: int) -> None:
-    check_finite(model, f"after the training of round {number}: is the learning rate too large?")
+def _check_trained(model: nn.Module, masks: Masks, number: int) -> None:
+    _check_finite(model, f"after the training of round {number}: is the learning rate too large?")
     for name, weight in masks.weights_of(model).items():
         if weight.detach()[~masks[name].to(weight.device)].any():
             raise ValueError(f"round {number}: train changed masked weights of {name!r}, must leave them at zero")
 
 
-def warn_empty(masks: Masks, before: Masks | None, number: int) -> None:
+def _warn_empty(masks: Masks, before: Masks | None, number: int) -> None:
     for name, mask in masks.items():
         if not mask.any() and (before is None or name not in before or before[name].any()):
             warnings.warn(f"round {number} takes all weights of {name!r}: nothing passes that layer", stacklevel=3)

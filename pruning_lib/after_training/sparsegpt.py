@@ -60,13 +60,13 @@ def prune_weight(
         even with damping raised (which it is stepwise, with a warning that names the value used).
     """
     check_problem(weight, hessian, sparsity, n_m)
-    check_options(block, damping, refit, bits)
+    _check_options(block, damping, refit, bits)
     dtype = torch.promote_types(weight.dtype, torch.float32)
     T, pivots, dead = factor(hessian, damping, dtype)
     W = weight.detach().T.to(dtype, copy=True, memory_format=torch.contiguous_format)  # (columns, rows)
     W[dead] = 0
     rounded = Grid.of(W.T, bits).nearest if bits is not None else None
-    D, keep = eliminate_(W, T, pivots, *groups(sparsity, n_m, block), rounded)
+    D, keep = eliminate_(W, T, pivots, *_groups(sparsity, n_m, block), rounded)
     del T
     pruned = weight.detach().to(dtype) - D.T  # exactly zero where d = w
     del W, D
@@ -110,7 +110,7 @@ def prune_model(
         As `prune_weight` and `calibration.prune_in_order`.
     """
     check_target(sparsity, n_m)
-    check_options(block, damping, refit, bits)
+    _check_options(block, damping, refit, bits)
     options = {"sparsity": sparsity, "n_m": n_m, "block": block, "damping": damping, "refit": refit, "bits": bits}
     prune_layer = partial(prune_weight, **options)
     return prune_in_order(model, batches, prune_layer, Hessian, layers, n_m[1] if n_m else 1, progress)
@@ -140,7 +140,7 @@ def steps(
         As `prune_weight`, and if WX = 0, so that there is no relative error: at the call, not at the first step.
     """
     check_problem(weight, hessian, sparsity, n_m)
-    check_options(block, damping)
+    _check_options(block, damping)
     check_choice("form", form, ("cholesky", "synchronized", "exact"))
     error(weight, weight, hessian)  # raises if WX = 0
     B, dead = inverse(hessian, damping)
@@ -149,10 +149,10 @@ def steps(
         kept = count_kept(columns, sparsity) if n_m is None else columns // n_m[1] * n_m[0]
         return exact_steps(weight, hessian, B, dead, columns - kept, n_m)
     first_rows = factored if form == "cholesky" else shrinking
-    return column_steps(weight, hessian, B, dead, *groups(sparsity, n_m, block), first_rows)
+    return column_steps(weight, hessian, B, dead, *_groups(sparsity, n_m, block), first_rows)
 
 
-def groups(sparsity: float | None, n_m: tuple[int, int] | None, block: int) -> tuple[int, Choose]:
+def _groups(sparsity: float | None, n_m: tuple[int, int] | None, block: int) -> tuple[int, Choose]:
     """How many columns are chosen together, and how: from their scores (columns, rows) a mask of what stays."""
     if n_m is not None:
         n, m = n_m
@@ -160,7 +160,7 @@ def groups(sparsity: float | None, n_m: tuple[int, int] | None, block: int) -> t
     return block, lambda scores: largest(scores.flatten(), count_kept(scores.numel(), sparsity)).view(scores.shape)
 
 
-def check_options(block: int, damping: float, refit: bool = False, bits: int | None = None) -> None:
+def _check_options(block: int, damping: float, refit: bool = False, bits: int | None = None) -> None:
     if not isinstance(block, int) or block < 1:
         raise ValueError(f"block is {block!r}, must be a whole number of columns, at least 1")
     check_damping(damping)

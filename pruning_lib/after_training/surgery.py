@@ -12,7 +12,7 @@ def saliency(w: Tensor, H_inv: Tensor) -> Tensor:
     ∞ for a weight that is gone already: its row of H⁻¹ is zero (see `surgery`). Raises ValueError if shapes do not
     fit, or w or a diagonal entry is not finite or negative: then H⁻¹ is not the inverse of a positive definite matrix.
     """
-    diagonal = check_pair(w, H_inv).diagonal()
+    diagonal = _check_pair(w, H_inv).diagonal()
     if not (torch.isfinite(w).all() and torch.isfinite(diagonal).all() and (diagonal >= 0).all()):
         raise ValueError(f"w or the diagonal of H_inv (smallest: {diagonal.min().item()}) is not finite or negative")
     # OBS-5: L_q = ½ w_q² / [H⁻¹]_qq
@@ -27,7 +27,7 @@ def surgery(w: Tensor, H_inv: Tensor, q: int) -> tuple[Tensor, Tensor]:
 
     Raises ValueError if q is not an index of w, or is gone already. The arguments are unchanged.
     """
-    check_pair(w, H_inv)
+    _check_pair(w, H_inv)
     if not 0 <= q < len(w):
         raise ValueError(f"q is {q}, must be an index of w: 0 to {len(w) - 1}")
     if not H_inv[q, q] > 0:
@@ -51,7 +51,7 @@ def surgery_(w: Tensor, H_inv: Tensor, q: int) -> None:
     H_inv[:, q] = 0
 
 
-def check_pair(w: Tensor, H_inv: Tensor) -> Tensor:
+def _check_pair(w: Tensor, H_inv: Tensor) -> Tensor:
     if w.ndim != 1 or H_inv.shape != (len(w), len(w)):
         raise ValueError(f"w and H_inv have shapes {tuple(w.shape)} and {tuple(H_inv.shape)}, must be (n,) and (n, n)")
     return H_inv

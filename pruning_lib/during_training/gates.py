@@ -17,7 +17,7 @@ from pruning_lib.structure.calls import Calls
 from pruning_lib.structure.layer_rules import CHANNEL_NORMS
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-NORMS = (batchnorm._BatchNorm, instancenorm._InstanceNorm)  # of each channel by itself
+_NORMS = (batchnorm._BatchNorm, instancenorm._InstanceNorm)  # of each channel by itself
 
 
 class Gate(nn.Module):
@@ -115,7 +115,7 @@ class _Sites:
             if conv is None or (conv.groups > 1) != grouped:
                 continue
             users = list(node.users)
-            last = users[0] if len(users) == 1 and self.layer(users[0], NORMS) else node
+            last = users[0] if len(users) == 1 and self.layer(users[0], _NORMS) else node
             if self.feeds_layers_only(last) and (not grouped or self.is_read_once_from_convolution(node)):
                 yield last.target, node.target, conv.groups if grouped else conv.out_channels
 
@@ -156,6 +156,6 @@ class _Sites:
             node = node.all_input_nodes[0]
             if conv := self.layer(node, CONVOLUTIONS):
                 return conv.groups == 1
-            if not (self.calls.keeps_zeros(node) or self.layer(node, NORMS)):
+            if not (self.calls.keeps_zeros(node) or self.layer(node, _NORMS)):
                 return False
         return False

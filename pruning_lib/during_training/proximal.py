@@ -19,27 +19,27 @@ from pruning_lib.precision import without_autocast
 
 def soft_threshold(z: Tensor, alpha: float) -> Tensor:
     """SSS-1: S_α(z) = sign(z)·(abs(z) − α)₊, the prox of α‖·‖₁: zero up to α, shifted by α beyond."""
-    check_not_negative("alpha", alpha)
+    _check_not_negative("alpha", alpha)
     # sign(z)(abs(z) − α)₊ = z − clip(z, −α, α); this way a zero is never −0
     return z - z.clamp(-alpha, alpha)
 
 
 def hard_threshold(z: Tensor, alpha: float) -> Tensor:
     """z where abs(z) > α, else 0: the prox of α²/2·‖·‖₀. Zeros, but a jump, and what survives is not shrunk."""
-    check_not_negative("alpha", alpha)
+    _check_not_negative("alpha", alpha)
     return torch.where(z.abs() > alpha, z, torch.zeros_like(z))
 
 
 def ridge_shrink(z: Tensor, alpha: float) -> Tensor:
     """z/(1 + α): the prox of α/2·‖·‖². Everything gets smaller, nothing becomes zero."""
-    check_not_negative("alpha", alpha)
+    _check_not_negative("alpha", alpha)
     return z / (1 + alpha)
 
 
 def prox_l1(z: Tensor, step: float, gamma: float) -> Tensor:
     """SSS-6: argmin_x γ‖x‖₁ + 1/(2η)·‖x − z‖² = S_{ηγ}(z). The threshold is step·gamma, not gamma."""
-    check_not_negative("step", step)
-    check_not_negative("gamma", gamma)
+    _check_not_negative("step", step)
+    _check_not_negative("gamma", gamma)
     return soft_threshold(z, step * gamma)
 
 
@@ -100,15 +100,15 @@ def apg(
     ------
     ValueError : for a bad argument at the call; while iterating if f or its gradient is not finite (step > 2/L?).
     """
-    if not is_finite(step) or not step > 0:
+    if not _is_finite(step) or not step > 0:
         raise ValueError(f"step is {step!r}, must be a finite number > 0")
-    check_not_negative("gamma", gamma)
+    _check_not_negative("gamma", gamma)
     if steps < 0:
         raise ValueError(f"steps is {steps}, must be at least 0")
-    return iterate(f, x0.detach().clone(), step, gamma, steps, momentum)
+    return _iterate(f, x0.detach().clone(), step, gamma, steps, momentum)
 
 
-def iterate(f, point: Tensor, step: float, gamma: float, steps: int, momentum) -> Iterator[State]:
+def _iterate(f, point: Tensor, step: float, gamma: float, steps: int, momentum) -> Iterator[State]:
     previous = point
     for t in range(1, steps + 1):
         mu = momentum(t)
@@ -166,9 +166,9 @@ class ProximalSGD(torch.optim.Optimizer):
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         where = f"parameter group {len(self.param_groups)}"
         settings = {**self.defaults, **param_group}
-        if not is_finite(settings["lr"]) or not settings["lr"] > 0:
+        if not _is_finite(settings["lr"]) or not settings["lr"] > 0:
             raise ValueError(f"lr of {where} is {settings['lr']}, must be a finite number > 0")
-        check_settings(settings, where)
+        _check_settings(settings, where)
         super().add_param_group(param_group)
 
     @torch.no_grad()
@@ -181,8 +181,8 @@ class ProximalSGD(torch.optim.Optimizer):
             if not math.isfinite(float(loss)):
                 raise ValueError(f"loss is {float(loss)}, must be finite")
         for index, group in enumerate(self.param_groups):
-            check_settings(group, f"parameter group {index}")
-            check_gradients(group, index)
+            _check_settings(group, f"parameter group {index}")
+            _check_gradients(group, index)
         for group in self.param_groups:
             for look_ahead in group["params"]:
                 if look_ahead.grad is None:
@@ -222,14 +222,14 @@ class ProximalSGD(torch.optim.Optimizer):
                     parameter.copy_(value)
 
 
-def check_settings(group: dict[str, Any], where: str) -> None:
-    check_not_negative(f"lr of {where}", group["lr"])
-    check_not_negative(f"gamma of {where}", group["gamma"])
-    if not is_finite(group["momentum"]) or not 0 <= group["momentum"] < 1:
+def _check_settings(group: dict[str, Any], where: str) -> None:
+    _check_not_negative(f"lr of {where}", group["lr"])
+    _check_not_negative(f"gamma of {where}", group["gamma"])
+    if not _is_finite(group["momentum"]) or not 0 <= group["momentum"] < 1:
         raise ValueError(f"momentum of {where} is {group['momentum']!r}, must be a number in [0, 1)")
 
 
-def check_gradients(group: dict[str, Any], index: int) -> None:
+def _check_gradients(group: dict[str, Any], index: int) -> None:
     names = group.get("param_names", range(len(group["params"])))
     for name, parameter in zip(names, group["params"], strict=True):
         if parameter.grad is not None and not torch.isfinite(parameter.grad).all():
@@ -237,11 +237,11 @@ def check_gradients(group: dict[str, Any], index: int) -> None:
             raise ValueError(f"gradient of parameter {name} in group {index} contains {bad}, must be finite")
 
 
-def check_not_negative(name: str, value: float) -> None:
-    if not is_finite(value) or value < 0:
+def _check_not_negative(name: str, value: float) -> None:
+    if not _is_finite(value) or value < 0:
         raise ValueError(f"{name} is {value!r}, must be a finite number >= 0")
 
 
-def is_finite(value: float) -> bool:
+def _is_finite(value: float) -> bool:
     # a tensor of one element too: that is what torch.optim allows for lr
     return isinstance(value, Real | Tensor) and math.isfinite(value)

@@ -66,7 +66,7 @@ def closed(model: nn.Module) -> dict[str, Tensor]:
     It reads the parameters, so they must hold the true λ: after `train_gates` they do, in a training loop of your own
     only inside `optimizer.settled()` or after `optimizer.settle_()`.
     """
-    zeros = {name: (scale == 0).nonzero().flatten() for name, scale in gates_of(model).items()}
+    zeros = {name: (scale == 0).nonzero().flatten() for name, scale in _gates_of(model).items()}
     return {name: indices for name, indices in zeros.items() if len(indices)}
 
 
@@ -132,7 +132,7 @@ def train_gates(
     ValueError : for a bad argument, a model without gates, no batches, or a loss or gradient that is not finite.
         `model` is then as it was before, as after any other error or interruption; gradients it had are gone.
     """
-    scales = gates_of(model)
+    scales = _gates_of(model)
     check_at_least(1, epochs=epochs)
     if isinstance(batches, Iterator):
         raise ValueError("batches is an iterator, which ends after one epoch; give a list, a DataLoader or a function")
@@ -143,16 +143,16 @@ def train_gates(
     gate_optimizer = ProximalSGD(scales.items(), rate(0), momentum, gamma)
     weight_optimizer = torch.optim.SGD(weights, rate(0), momentum, weight_decay=weight_decay, nesterov=momentum > 0)
 
-    losses, seen = [], [true_scales(gate_optimizer, scales)]
+    losses, seen = [], [_true_scales(gate_optimizer, scales)]
     with undone_on_error(model), tqdm(range(epochs), "gates", leave=False, disable=not progress) as bar:
         torch.manual_seed(seed)
         model.train()
         for epoch in bar:
             for group in gate_optimizer.param_groups + weight_optimizer.param_groups:
                 group["lr"] = rate(epoch)
-            steps = train_epoch(model, per_epoch(epoch), loss, epoch, gate_optimizer, weight_optimizer)
+            steps = _train_epoch(model, per_epoch(epoch), loss, epoch, gate_optimizer, weight_optimizer)
             losses.append(sum(steps) / len(steps))
-            seen.append(true_scales(gate_optimizer, scales))
+            seen.append(_true_scales(gate_optimizer, scales))
             bar.set_postfix(loss=f"{losses[-1]:.4f}", closed=sum(int((s == 0).sum()) for s in seen[-1].values()))
         gate_optimizer.settle_()
     history = History(losses, seen)
@@ -163,7 +163,7 @@ def train_gates(
     return history
 
 
-def train_epoch(model: nn.Module, batches: Batches, loss, epoch: int, *optimizers: Optimizer) -> list[float]:
+def _train_epoch(model: nn.Module, batches: Batches, loss, epoch: int, *optimizers: Optimizer) -> list[float]:
     losses = []
     for inputs, targets in with_targets(batches):
         value = check_loss(loss(call(model, inputs), targets))
@@ -182,11 +182,11 @@ def train_epoch(model: nn.Module, batches: Batches, loss, epoch: int, *optimizer
     return losses
 
 
-def true_scales(optimizer: ProximalSGD, scales: dict[str, nn.Parameter]) -> dict[str, Tensor]:
+def _true_scales(optimizer: ProximalSGD, scales: dict[str, nn.Parameter]) -> dict[str, Tensor]:
     return {name: optimizer.true(scale).cpu() for name, scale in scales.items()}
 
 
-def gates_of(model: nn.Module) -> dict[str, nn.Parameter]:
+def _gates_of(model: nn.Module) -> dict[str, nn.Parameter]:
     if found := gates(model):
         return found
     raise ValueError(f"model {type(model).__name__} has no gates, must come from add_gates")

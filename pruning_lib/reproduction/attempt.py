@@ -14,7 +14,7 @@ from pruning_lib.reproduction import results
 from pruning_lib.reproduction.run import Run, execute
 from pruning_lib.reproduction.state import differences, state_of
 
-LOG, PARAMETERS = "log.txt", "parameters.json"
+_LOG, PARAMETERS = "log.txt", "parameters.json"
 
 
 def attempt(
@@ -69,7 +69,7 @@ def _logged(
     """Run in the folder that `run` has, cell by cell into its log; return the failure."""
     given = {"notebook": run.name, "profile": run.profile, "parameters": run.parameters}
     results.write_json(run.folder / PARAMETERS, given)
-    with open(run.folder / LOG, "w", encoding="utf-8", buffering=1) as log:
+    with open(run.folder / _LOG, "w", encoding="utf-8", buffering=1) as log:
 
         def say(line: str) -> None:
             log.write(f"{datetime.now(UTC).isoformat(timespec='seconds')} {line}\n")

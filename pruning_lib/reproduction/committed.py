@@ -8,8 +8,8 @@ from typing import Any
 
 from pruning_lib.reproduction.parameters import INJECTED
 
-OF_A_RUN = ("execution", "papermill", "widgets", "ExecuteTime", "collapsed", "scrolled", "trusted")
-BY_PAPERMILL = (INJECTED, "papermill-error-cell-tag")
+_OF_A_RUN = ("execution", "papermill", "widgets", "ExecuteTime", "collapsed", "scrolled", "trusted")
+_BY_PAPERMILL = (INJECTED, "papermill-error-cell-tag")
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
@@ -21,7 +21,7 @@ def refresh(path: Path, say: Callable[[str], None]) -> str:
     from pruning_lib.reproduction.execution import execute_cells, write_notebook
 
     notebook = read_with_ids(path)
-    notebook.cells = [cell for cell in notebook.cells if not set(cell.metadata.get("tags", [])) & set(BY_PAPERMILL)]
+    notebook.cells = [cell for cell in notebook.cells if not set(cell.metadata.get("tags", [])) & set(_BY_PAPERMILL)]
     failure, interrupted = execute_cells(notebook, path, say, keep_widgets=False)
     if interrupted:
         raise KeyboardInterrupt
@@ -56,7 +56,7 @@ def cleaned(notebook: Any) -> Any:
     the figure beside it shows more. It is back when its cell is run. Addresses of objects in texts go too.
     """
     for metadata in (notebook.metadata, *(cell.metadata for cell in notebook.cells)):
-        for key in OF_A_RUN:
+        for key in _OF_A_RUN:
             metadata.pop(key, None)
     for cell in notebook.cells:
         for output in list(cell.get("outputs", [])):

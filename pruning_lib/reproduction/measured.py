@@ -10,8 +10,8 @@ from pruning_lib.reproduction.parameters import one_of
 
 FOLDER = CHECKOUT / "figures" / "measured"
 PAPERS = "paper_values.json"
-ENTRY = {"value", "unit", "source", "mark"}
-MARKS = ("R", "M")  # read in the source, quoted from memory
+_ENTRY = {"value", "unit", "source", "mark"}
+_MARKS = ("R", "M")  # read in the source, quoted from memory
 
 
 def paper_values(notebook: str, folder: Path = FOLDER) -> dict[str, dict[str, Any]]:
@@ -27,8 +27,8 @@ def paper_values(notebook: str, folder: Path = FOLDER) -> dict[str, dict[str, An
     known = read(PAPERS, folder)
     values = known[one_of(notebook, known, "notebook")]
     for name, entry in values.items():
-        if set(entry) != ENTRY or entry["mark"] not in MARKS:
-            raise ValueError(f"{PAPERS}: {name!r} is {entry}, must have {', '.join(sorted(ENTRY))}, the mark R or M")
+        if set(entry) != _ENTRY or entry["mark"] not in _MARKS:
+            raise ValueError(f"{PAPERS}: {name!r} is {entry}, must have {', '.join(sorted(_ENTRY))}, the mark R or M")
         results.finite_number(entry["value"], f"{PAPERS}: {name!r}")
     return values
 

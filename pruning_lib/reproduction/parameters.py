@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, FiniteFloat, TypeAdapter, ValidationError
 
-RESERVED = "out"
+_RESERVED = "out"
 INJECTED = "injected-parameters"  # papermill's tag of the cell with the parameters that were given
 
 
@@ -20,8 +20,8 @@ def _encodable(text: str) -> str:
 
 
 Text = Annotated[str, AfterValidator(_encodable)]
-SCALARS = {"int": int, "float": FiniteFloat, "str": Text, "bool": bool}
-TYPES = SCALARS | {"list[int]": list[int], "list[float]": list[FiniteFloat], "list[str]": list[Text]}
+_SCALARS = {"int": int, "float": FiniteFloat, "str": Text, "bool": bool}
+_TYPES = _SCALARS | {"list[int]": list[int], "list[float]": list[FiniteFloat], "list[str]": list[Text]}
 
 
 def notebook_paths(folder: Path) -> dict[str, Path]:
@@ -84,10 +84,10 @@ def declared(notebook: Any, name: str) -> dict[str, str]:
             raise ValueError(f"{name}: {ast.unparse(line)!r} in the parameters cell, must be 'name: type = default'")
         types[ast.unparse(line.target)] = ast.unparse(line.annotation)
     for parameter, type_name in types.items():
-        if type_name not in TYPES:
-            raise ValueError(f"{name}: type of {parameter} is {type_name}, must be one of {', '.join(TYPES)}")
-    if types.pop(RESERVED, None) != "str":
-        raise ValueError(f"{name}: the parameters cell must declare '{RESERVED}: str = \"\"', where results go")
+        if type_name not in _TYPES:
+            raise ValueError(f"{name}: type of {parameter} is {type_name}, must be one of {', '.join(_TYPES)}")
+    if types.pop(_RESERVED, None) != "str":
+        raise ValueError(f"{name}: the parameters cell must declare '{_RESERVED}: str = \"\"', where results go")
     return types
 
 
@@ -116,12 +116,12 @@ def check_parameters(values: dict[str, Any], types: dict[str, str], where: str) 
     """Return `values` fitted to `types`, else raise ValueError with the name, the value and what is allowed."""
     result = {}
     for name, value in values.items():
-        if name == RESERVED:
-            raise ValueError(f"{where}: parameter {RESERVED!r} is set by the runner, use --out for the folder")
+        if name == _RESERVED:
+            raise ValueError(f"{where}: parameter {_RESERVED!r} is set by the runner, use --out for the folder")
         if name not in types:
             known = ", ".join(f"{known}: {type_name}" for known, type_name in types.items()) or "none"
             raise ValueError(f"{where}: parameter is {name!r}, must be one of {known}")
-        result[name] = strictly(TYPES[types[name]], value, f"{where}: {name}", f"be of type {types[name]}")
+        result[name] = strictly(_TYPES[types[name]], value, f"{where}: {name}", f"be of type {types[name]}")
     return result
 
 

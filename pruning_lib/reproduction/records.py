@@ -9,8 +9,8 @@ from typing import Any
 
 from pruning_lib.reproduction.results import provenance, write_json
 
-ORIGIN = ("commit", "dirty")  # of each run
-SAME = ("versions", "device", "threads")  # of all runs in a file
+_ORIGIN = ("commit", "dirty")  # of each run
+_SAME = ("versions", "device", "threads")  # of all runs in a file
 
 
 @contextmanager
@@ -42,10 +42,10 @@ def runs_in(path: Path, settings: dict[str, Any]) -> list[dict]:
     if not path.exists():
         return []
     record, now = json.loads(path.read_text(encoding="utf-8")), provenance()
-    for name, here in {"settings": settings, **{name: now[name] for name in SAME}}.items():
+    for name, here in {"settings": settings, **{name: now[name] for name in _SAME}}.items():
         if record[name] != here:
             raise ValueError(f"{path} holds runs with {name} {record[name]}, must be {here}: move it away")
-    return [run | {name: run.get(name, record[name]) for name in ORIGIN} for run in record["runs"]]
+    return [run | {name: run.get(name, record[name]) for name in _ORIGIN} for run in record["runs"]]
 
 
 def write_runs(path: Path, about: str, settings: dict[str, Any], runs: list[dict]) -> None:
@@ -64,4 +64,4 @@ def write_runs(path: Path, about: str, settings: dict[str, Any], runs: list[dict
 def commit_at_start() -> dict[str, Any]:
     """Commit and dirty flag as they were at first: the code is loaded, whatever is committed or written meanwhile."""
     now = provenance()
-    return {name: now[name] for name in ORIGIN}
+    return {name: now[name] for name in _ORIGIN}

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from pruning_lib.files import CHECKOUT
 
-SHOWS = ("teaching", "reproduction")  # folders of the library that run and show, and compute no number
-SUFFIXES = (".py", ".js", ".css", ".json", ".yaml", ".safetensors", ".sha256")  # not what editors and systems leave
+_SHOWS = ("teaching", "reproduction")  # folders of the library that run and show, and compute no number
+_SUFFIXES = (".py", ".js", ".css", ".json", ".yaml", ".safetensors", ".sha256")  # not what editors and systems leave
 
 
 def state_of(notebook: Path, threads: int) -> dict[str, str]:
@@ -33,7 +33,7 @@ def state_of(notebook: Path, threads: int) -> dict[str, str]:
 def _counts(path: Path) -> bool:
     """Whether numbers may depend on the file at `path`, relative to the library."""
     hidden = any(part.startswith(".") for part in path.parts)
-    return path.suffix in SUFFIXES and not hidden and path.parts[0] not in SHOWS
+    return path.suffix in _SUFFIXES and not hidden and path.parts[0] not in _SHOWS
 
 
 def version(package: str) -> str | None:

@@ -20,8 +20,8 @@ from pruning_lib.reproduction.run import Run
 from pruning_lib.reproduction.state import differences, state_of
 from pruning_lib.reproduction.sweep_file import Expected, Sweep
 
-PLAN, RECORD = "sweep.json", "record.json"
-ATTEMPTS = 2
+PLAN, _RECORD = "sweep.json", "record.json"
+_ATTEMPTS = 2
 ANSWER_SECONDS = 5
 
 
@@ -165,7 +165,7 @@ def carry_out(
             failure = _failure_of(future)
             if client.status != "running":
                 raise ConnectionError("the scheduler is gone")
-            if failure and number < ATTEMPTS:
+            if failure and number < _ATTEMPTS:
                 progress.again(name, failure)
                 future = submit(name)
                 tries[future] = (name, number + 1)
@@ -202,5 +202,5 @@ def recorded(sweep: Sweep) -> Path | None:
     ]
     about, seconds = f"Sweep over {sweep.source.stem}, {len(runs)} runs.", sum(run["seconds"] for run in runs)
     record = {"about": about, "settings": plan.model_dump(exclude={"runs"}), "seconds": round(seconds, 1), "runs": runs}
-    write_json(sweep.folder / RECORD, record)
-    return sweep.folder / RECORD
+    write_json(sweep.folder / _RECORD, record)
+    return sweep.folder / _RECORD

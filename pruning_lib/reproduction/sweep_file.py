@@ -22,7 +22,7 @@ from pruning_lib.reproduction.parameters import (
     strictly,
 )
 
-RUNS = "runs"
+_RUNS = "runs"
 SEEDS = ("seeds", "seed")  # parameters that tell repetitions from settings, where nothing else is said
 Some = Field(min_length=1)
 
@@ -156,11 +156,11 @@ def _folder_of(path: Path, name: Any, out: str | Path | None) -> Path:
     """Return the sweep's folder: `out`, else the one below ``runs`` that the file names, which must stay there."""
     if out is not None:
         return Path(out).resolve()
-    base, name = Path(RUNS).resolve(), path.stem if name is None else name
+    base, name = Path(_RUNS).resolve(), path.stem if name is None else name
     try:
         folder = (base / strictly(Text, name, "out")).resolve()  # ValueError for \\0 too
         if base in folder.parents:
             return folder
     except ValueError:
         pass
-    raise ValueError(f"{path}: out is {name!r}, must be a folder below {RUNS}; another one is given by --out")
+    raise ValueError(f"{path}: out is {name!r}, must be a folder below {_RUNS}; another one is given by --out")

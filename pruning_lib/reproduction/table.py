@@ -12,8 +12,8 @@ from pruning_lib.files import written_whole
 from pruning_lib.reproduction.gather import Row, read_records, rows_of
 
 HEAD = ("notebook", "quantity", "setting", "paper", "ours", "n", "verdict", "runs")
-ALIGNED = "|---|---|---|---:|---:|---:|---|---|"
-COLUMNS = (*HEAD[:4], "mean", "sd", "n", "planned", "unit", "tolerance", "late", "verdict", "runs")
+_ALIGNED = "|---|---|---|---:|---:|---:|---|---|"
+_COLUMNS = (*HEAD[:4], "mean", "sd", "n", "planned", "unit", "tolerance", "late", "verdict", "runs")
 RULE = (
     "Ours: mean ± sample standard deviation over n runs on one device with the same parameters but for the seed (1 of "
     "3: two more are planned), whose commits and versions are listed below; a single run has no ±, even if it averages "
@@ -24,7 +24,7 @@ RULE = (
     "so the two numbers are not compared. Set after the runs: what is expected was changed when runs were complete. "
     "What differs although the setting counts as the paper's is said under setting."
 )
-PAGE = """<!doctype html>
+_PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>The papers' numbers beside ours</title><style>
 :root {{ color-scheme: light dark; font-family: sans-serif }}
 table {{ border-collapse: collapse }}
@@ -50,7 +50,7 @@ def render(rows: Sequence[Row], form: str = "markdown", base: str | Path = ".") 
 
     if form == "csv":
         numbers = [_numbers(row, rows, base) for row in rows]
-        return pd.DataFrame(numbers, columns=COLUMNS, dtype=object).to_csv(index=False)
+        return pd.DataFrame(numbers, columns=_COLUMNS, dtype=object).to_csv(index=False)
     show, link = (_plain, "[{}]({})") if form == "markdown" else (html.escape, '<a href="{1}">{0}</a>')
     texts = [
         [*map(show, cells(row, rows)), ", ".join(link.format(show(label), at) for label, at in _links(row, base))]
@@ -62,10 +62,10 @@ def render(rows: Sequence[Row], form: str = "markdown", base: str | Path = ".") 
     lines = [show(line) for line in below]
     if form == "markdown":
         head, _, *body = frame.to_markdown(index=False, stralign=None, disable_numparse=True).split("\n")
-        return "\n".join([head, ALIGNED, *body, "", RULE, "", *(f"- {line}" for line in lines)]) + "\n"
+        return "\n".join([head, _ALIGNED, *body, "", RULE, "", *(f"- {line}" for line in lines)]) + "\n"
     with pd.option_context("display.max_colwidth", None):
         table = frame.to_html(index=False, escape=False, border=0, formatters=[str] * len(HEAD))
-    return PAGE.format(table=table, rule=html.escape(RULE), lines="".join(f"<li>{line}</li>" for line in lines))
+    return _PAGE.format(table=table, rule=html.escape(RULE), lines="".join(f"<li>{line}</li>" for line in lines))
 
 
 def readme_table(records: Sequence[str | Path], base: str | Path) -> str:

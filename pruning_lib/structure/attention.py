@@ -28,7 +28,7 @@ class FewerHeads(nn.MultiheadAttention):
     ) -> tuple[Tensor, Tensor | None]:
         if is_causal and attn_mask is None:
             raise ValueError("is_causal is a hint about attn_mask, which is None: give both")
-        out, weights = attend(query, key, value, self, key_padding_mask, attn_mask, need_weights)
+        out, weights = _attend(query, key, value, self, key_padding_mask, attn_mask, need_weights)
         return out, weights.mean(-3) if need_weights and average_attn_weights else weights
 
 
@@ -40,7 +40,7 @@ def fewer_heads_(attention: nn.MultiheadAttention) -> None:
 
 
 @wrap_torch_function(lambda query, key, value, *_: (query, key, value))  # tracing sees it as one function
-def attend(
+def _attend(
     query: Tensor,
     key: Tensor,
     value: Tensor,
@@ -64,7 +64,7 @@ def attend(
         F.linear(x, w, b).unflatten(-1, (module.num_heads, module.head_dim)).transpose(1, 2)
         for x, w, b in zip((query, key, value), weights, biases, strict=True)
     )
-    mask = joined_mask(q, k, attn_mask, key_padding_mask)
+    mask = _joined_mask(q, k, attn_mask, key_padding_mask)
     dropout = module.dropout if module.training else 0.0
     shares = None
     if need_weights:
@@ -79,10 +79,10 @@ def attend(
     return out if module.batch_first else out.transpose(0, 1), shares
 
 
-def joined_mask(q: Tensor, k: Tensor, attn_mask: Tensor | None, key_padding_mask: Tensor | None) -> Any:
+def _joined_mask(q: Tensor, k: Tensor, attn_mask: Tensor | None, key_padding_mask: Tensor | None) -> Any:
     """One additive mask that fits (batch, heads, L, S), or None."""
     batch, heads, queries, _ = q.shape
-    mask = None if attn_mask is None else additive(attn_mask, q.dtype)
+    mask = None if attn_mask is None else _additive(attn_mask, q.dtype)
     if mask is not None and mask.ndim == 3:
         if len(mask) != batch * heads:
             raise ValueError(
@@ -91,11 +91,11 @@ def joined_mask(q: Tensor, k: Tensor, attn_mask: Tensor | None, key_padding_mask
             )
         mask = mask.unflatten(0, (batch, heads))
     if key_padding_mask is not None:
-        padding = additive(key_padding_mask, q.dtype)[:, None, None]
+        padding = _additive(key_padding_mask, q.dtype)[:, None, None]
         mask = padding if mask is None else mask + padding
     return mask
 
 
-def additive(mask: Tensor, dtype: torch.dtype) -> Tensor:
+def _additive(mask: Tensor, dtype: torch.dtype) -> Tensor:
     """A mask to add to the scores: -inf where a boolean mask is True."""
     return torch.zeros_like(mask, dtype=dtype).masked_fill(mask, -math.inf) if mask.dtype == torch.bool else mask

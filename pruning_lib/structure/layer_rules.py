@@ -103,11 +103,11 @@ def weighted(f, name, func, args, kwargs, outputs):
         return None
     groups = getattr(module, "groups", 1)
     axis = x.ndim - 1 - (weight.ndim - 2)
-    inputs = along(f, x, axis, name)
-    if out_dim(module) and groups > 1:
+    inputs = _along(f, x, axis, name)
+    if _out_dim(module) and groups > 1:
         f.hold(f.trail(x), f"grouped transposed convolution {layer!r} cannot be made smaller")
         return None
-    w, dim = f.names[id(weight)], out_dim(module)
+    w, dim = f.names[id(weight)], _out_dim(module)
     made = f.graph.layer(layer, kind_of(module), w, dim, outputs[0].shape[axis])
     source = ()
     for tensor, along_units, _ in parts_of(module):
@@ -139,7 +139,7 @@ def channel_norm(f, name, func, args, kwargs, outputs):
         return None
     if isinstance(module, instancenorm._InstanceNorm) and x.ndim == module._get_no_batch_dim():
         return None
-    ids = along(f, x, 1, name)
+    ids = _along(f, x, 1, name)
     source = ()
     for key, zeroed in [("weight", True), ("bias", True), ("running_mean", True), ("running_var", False)]:
         tensor = getattr(module, key, None)
@@ -229,7 +229,7 @@ def name_heads(f, ids: Tensor) -> None:
         f.graph.layers = dict(items)
 
 
-def along(f, x: Tensor, axis: int, name: str) -> Tensor:
+def _along(f, x: Tensor, axis: int, name: str) -> Tensor:
     """The ids along one axis; units along another axis cannot be followed and stay."""
     trail = f.trail(x)
     if trail.ids is not None and trail.axis == axis:
@@ -238,7 +238,7 @@ def along(f, x: Tensor, axis: int, name: str) -> Tensor:
     return torch.full((x.shape[axis],), FIXED)
 
 
-def out_dim(module: nn.Module) -> int:
+def _out_dim(module: nn.Module) -> int:
     """The dimension of the weight that runs over a layer's outputs."""
     return 1 if getattr(module, "transposed", False) else 0
 
@@ -258,7 +258,7 @@ def parts_of(module: nn.Module) -> list[tuple[Tensor, int, Tensor]]:
         parts += [(t, 0, units.repeat(3)) for t in (module.in_proj_weight, module.in_proj_bias)]
         parts += [(module.out_proj.weight, 1, units)]
     else:
-        dim = out_dim(module)
+        dim = _out_dim(module)
         units = torch.arange(module.weight.shape[dim])
         parts = [(module.weight, dim, units), (module.bias, 0, units)]
     return [part for part in parts if part[0] is not None]

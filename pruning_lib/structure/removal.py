@@ -18,7 +18,7 @@ from pruning_lib.structure.tracing import map_tensors, tensors_in, trace, uncomp
 from pruning_lib.structure.zeroing import graph_slices, zero_slices_
 from pruning_lib.tensors import read_tensors, write_tensors
 
-FORMAT = "pruning_lib.structure.removal 2"
+_FORMAT = "pruning_lib.structure.removal 2"
 
 
 class ClosedBlock(nn.Sequential):
@@ -60,7 +60,7 @@ def remove(model: nn.Module, example_inputs: Any, units: dict[str, Tensor]) -> n
     model = check_model(model)
     graph = trace(model, example_inputs)
     dropped, closed = graph.resolve(model, units)
-    kept = kept_tensors(model, graph, dropped)
+    kept = _kept_tensors(model, graph, dropped)
     parameters = dict(model.named_parameters(remove_duplicate=False))
     for name in kept:
         if name in parameters and held(parameters[name]):
@@ -71,8 +71,8 @@ def remove(model: nn.Module, example_inputs: Any, units: dict[str, Tensor]) -> n
         left = ~dropped[graph.roots(ids)]
         if not left.all():
             counts.setdefault(name, {})[attribute] = int(left.sum())
-    fit_(smaller, kept, counts)
-    close_blocks_(smaller, {name: graph.blocks[name].steps for name in closed})
+    _fit_(smaller, kept, counts)
+    _close_blocks_(smaller, {name: graph.blocks[name].steps for name in closed})
     zeroed = copy.deepcopy(model)
     zero_slices_(zeroed, graph_slices(graph, dropped, closed))
     for name, module in smaller.named_modules():
@@ -82,7 +82,7 @@ def remove(model: nn.Module, example_inputs: Any, units: dict[str, Tensor]) -> n
     return smaller
 
 
-def kept_tensors(model: nn.Module, graph: Graph, dropped: Tensor) -> dict[str, Tensor]:
+def _kept_tensors(model: nn.Module, graph: Graph, dropped: Tensor) -> dict[str, Tensor]:
     """What is left of every tensor that loses something."""
     tensors = dict([*model.named_parameters(), *model.named_buffers()])
     kept: dict[str, Tensor] = {}
@@ -94,7 +94,7 @@ def kept_tensors(model: nn.Module, graph: Graph, dropped: Tensor) -> dict[str, T
     return kept
 
 
-def close_blocks_(model: nn.Module, posts: dict[str, list[str]]) -> None:
+def _close_blocks_(model: nn.Module, posts: dict[str, list[str]]) -> None:
     """Replace each block by the steps that follow its addition: modules of its own, or the function relu."""
     for name in sorted(posts, key=lambda name: -name.count(".")):  # inner blocks first
         block = model.get_submodule(name)
@@ -103,7 +103,7 @@ def close_blocks_(model: nn.Module, posts: dict[str, list[str]]) -> None:
         block._modules, block._parameters, block._buffers = steps, {}, {}
 
 
-def fit_(model: nn.Module, tensors: dict[str, Tensor], counts: dict[str, dict[str, int]]) -> None:
+def _fit_(model: nn.Module, tensors: dict[str, Tensor], counts: dict[str, dict[str, int]]) -> None:
     """Give `model` these tensors in place of its own, and its modules these integer attributes."""
     own = dict([*model.named_parameters(), *model.named_buffers()])
     new = {id(own[name]): tensor for name, tensor in tensors.items() if name in own}
@@ -161,7 +161,7 @@ def save(model: nn.Module, path: str | os.PathLike) -> None:
     """
     closed = {name: list(m._modules) for name, m in model.named_modules() if isinstance(m, ClosedBlock)}
     counts = {name: {k: v for k, v in vars(m).items() if type(v) is int} for name, m in model.named_modules()}
-    write_tensors(path, model.state_dict(), {"format": FORMAT, "closed": closed, "counts": counts})
+    write_tensors(path, model.state_dict(), {"format": _FORMAT, "closed": closed, "counts": counts})
 
 
 def load(path: str | os.PathLike, build: Callable[[], nn.Module]) -> nn.Module:
@@ -178,13 +178,13 @@ def load(path: str | os.PathLike, build: Callable[[], nn.Module]) -> nn.Module:
         The file is truncated or was not written by `save`, or does not fit what `build` makes.
     """
     state, about = read_tensors(path)
-    if not isinstance(about, dict) or about.get("format") != FORMAT:
+    if not isinstance(about, dict) or about.get("format") != _FORMAT:
         raise ValueError(f"{path} was not written by pruning_lib.structure.removal.save")
     model = build()
     posts, counts = about["closed"], about["counts"]
     missing = [name for name in (*posts, *counts) if name not in dict(model.named_modules())]
     if not missing:
-        close_blocks_(model, posts)
+        _close_blocks_(model, posts)
         own = model.state_dict()
         missing = sorted(own.keys() ^ state.keys())
     try:
@@ -195,7 +195,7 @@ def load(path: str | os.PathLike, build: Callable[[], nn.Module]) -> nn.Module:
             if len(new) != len(most) or any(map(int.__gt__, new, most)):
                 raise ValueError(f"{name!r} has shape {new}, must be at most {most}")
         smaller = {name: own[name].new_empty(t.shape) for name, t in state.items() if t.shape != own[name].shape}
-        fit_(model, smaller, counts)
+        _fit_(model, smaller, counts)
         model.load_state_dict(state)
     except (ValueError, RuntimeError) as error:
         raise ValueError(f"{path} does not fit the model built: {error}") from error

@@ -39,7 +39,7 @@ def elementwise(f, name, func, args, kwargs, outputs):
     return [trail.after(float(probe), f.where(name))] if probe.isreal().all() and probe.isfinite().all() else None
 
 
-def binary(f, name, func, args, kwargs, outputs):
+def _binary(f, name, func, args, kwargs, outputs):
     """Addition ties the channels that meet. So does a product, which is zero where one factor is."""
     tensors = tensors_in([args, kwargs])
     if len(tensors) == 1:
@@ -88,14 +88,14 @@ def binary(f, name, func, args, kwargs, outputs):
     value = math.nan
     if (values[0] == 0 and (commutes or name in ("div", "prelu"))) or (values[1] == 0 and commutes):
         value = 0.0
-    elif name in BINARY and not any(map(math.isnan, values)):
+    elif name in _BINARY and not any(map(math.isnan, values)):
         scale = {key: kwargs[key] for key in ("alpha",) if key in kwargs}
         value = func(*torch.tensor(values, dtype=torch.float64)[:, None], **scale).item()
     offset = next((t.offset for t in trails if t.offset), None)
     return [Trail(ids, axis, 0.0, offset, source).after(value, f.where(name))]
 
 
-def gated(f, name, func, args, kwargs, outputs):
+def _gated(f, name, func, args, kwargs, outputs):
     """GLU: the first half times the sigmoid of the second; a unit and its gate go together."""
     x = args[0]
     trail = f.trail(x).mixed()
@@ -106,7 +106,7 @@ def gated(f, name, func, args, kwargs, outputs):
     return [replace(trail, ids=unit)]
 
 
-def softmax(f, name, func, args, kwargs, outputs):
+def _softmax(f, name, func, args, kwargs, outputs):
     """Shares along another axis than the units': those of a zeroed unit are equal, not zero."""
     trail, dim = f.trail(args[0]), given(args, kwargs, 1, "dim")
     if dim is None or (trail.ids is not None and trail.axis == dim % args[0].ndim):
@@ -114,7 +114,7 @@ def softmax(f, name, func, args, kwargs, outputs):
     return [trail.after(math.nan, f.where(name))]
 
 
-def pooling(f, name, func, args, kwargs, outputs):
+def _pooling(f, name, func, args, kwargs, outputs):
     """Pooling, interpolation and padding over the last axes leave the channels alone."""
     x = args[0]
     trail = f.trail(x).mixed()
@@ -129,7 +129,7 @@ def pooling(f, name, func, args, kwargs, outputs):
     return [trail] + [replace(trail, source=()) for _ in outputs[1:]]
 
 
-def reduction(f, name, func, args, kwargs, outputs):
+def _reduction(f, name, func, args, kwargs, outputs):
     """A mean or sum over other axes than the channels'."""
     x = args[0]
     trail = f.trail(x).mixed()
@@ -144,7 +144,7 @@ def reduction(f, name, func, args, kwargs, outputs):
     return [replace(trail, axis=trail.axis - shift)]
 
 
-def moving(f, name, func, args, kwargs, outputs):
+def _moving(f, name, func, args, kwargs, outputs):
     """Flatten, permute, index: moving the ids as the function moves the elements shows where they go."""
     x = args[0]
     trail = f.trail(x)
@@ -158,7 +158,7 @@ def moving(f, name, func, args, kwargs, outputs):
     trails = []
     for ids in tensors_in([moved]):
         axes = [d for d in range(ids.ndim) if bool((ids != ids.narrow(d, 0, 1)).any())] if ids.numel() else []
-        sizes = sizes_of(name, x, args, kwargs) if name in SIZED else []
+        sizes = _sizes_of(name, x, args, kwargs) if name in _SIZED else []
         if not axes or (len(axes) > 1 and len(sizes) != ids.ndim):
             return None
         axis = min(axes, key=lambda d: _lasting(sizes[d])) if len(axes) > 1 else axes[0]
@@ -169,9 +169,9 @@ def moving(f, name, func, args, kwargs, outputs):
                 f.graph.tie(line, other, f"{f.where(name)} puts it beside a channel that stays")
             if any(isinstance(size, Size) and not size.parts for d, size in enumerate(sizes) if d != axis):
                 return None
-        if name in SIZED and not (axis < len(sizes) and fits(f, name, line, sizes[axis])):
+        if name in _SIZED and not (axis < len(sizes) and _fits(f, name, line, sizes[axis])):
             return None
-        if name not in (*SIZED, "flatten", "repeat_interleave") and not torch.equal(line, trail.ids):
+        if name not in (*_SIZED, "flatten", "repeat_interleave") and not torch.equal(line, trail.ids):
             return None
         trails.append(replace(trail, ids=line, axis=axis, source=() if name == "getitem" else trail.source))
     return trails
@@ -184,7 +184,7 @@ def _lasting(size: int) -> int:
     return 1 if size == -1 or (isinstance(size, Size) and size.parts) else 2
 
 
-def fits(f, name: str, ids: Tensor, size: int) -> bool:
+def _fits(f, name: str, ids: Tensor, size: int) -> bool:
     """A reshape survives removal if the axis the units end on is -1, or as large as a number that changes with them."""
     for base, times in getattr(size, "parts", ()):
         if isinstance(base, tuple):
@@ -202,7 +202,7 @@ def fits(f, name: str, ids: Tensor, size: int) -> bool:
     return size == -1
 
 
-def sizes_of(name: str, x: Tensor, args: tuple, kwargs: dict) -> list[Any]:
+def _sizes_of(name: str, x: Tensor, args: tuple, kwargs: dict) -> list[Any]:
     """The sizes that a reshape asks for, as they were written."""
     if name == "unflatten":
         dim = given(args, kwargs, 1, "dim") % x.ndim
@@ -211,16 +211,16 @@ def sizes_of(name: str, x: Tensor, args: tuple, kwargs: dict) -> list[Any]:
     return list(sizes[0] if sizes and isinstance(sizes[0], tuple | list) else sizes)
 
 
-def like(f, name, func, args, kwargs, outputs):
+def _like(f, name, func, args, kwargs, outputs):
     """expand_as, view_as: to the size of another tensor."""
     x, other = args[0], given(args, kwargs, 1, "other")
     if f.trail(x).ids is None:
         return None if f.trail(other).ids is not None and x.numel() > 1 else [f.trail(x)]
     name = name.removesuffix("_as")
-    return moving(f, name, getattr(Tensor, name), (x, *f.sized(other, other.shape, ())), {}, outputs)
+    return _moving(f, name, getattr(Tensor, name), (x, *f.sized(other, other.shape, ())), {}, outputs)
 
 
-def concatenation(f, name, func, args, kwargs, outputs):
+def _concatenation(f, name, func, args, kwargs, outputs):
     """Channels side by side: each keeps its own id."""
     tensors = list(args[0])
     dim = given(args, kwargs, 1, "dim", 0) % outputs[0].ndim
@@ -242,7 +242,7 @@ def concatenation(f, name, func, args, kwargs, outputs):
     return [Trail(torch.cat(parts), dim, value, offset)]
 
 
-def chunks(f, name, func, args, kwargs, outputs):
+def _chunks(f, name, func, args, kwargs, outputs):
     """Equal parts have to stay equal: the same index of every part is tied."""
     trail = f.trail(args[0])
     dim = given(args, kwargs, 2, "dim", 0) % args[0].ndim
@@ -256,8 +256,8 @@ def chunks(f, name, func, args, kwargs, outputs):
     return [replace(trail, ids=part, source=()) for part in parts]
 
 
-BINARY = ("add", "sub", "mul", "div", "maximum", "minimum", "prelu")
-SIZED = ("view", "reshape", "expand", "unflatten")
+_BINARY = ("add", "sub", "mul", "div", "maximum", "minimum", "prelu")
+_SIZED = ("view", "reshape", "expand", "unflatten")
 POOLS = [f"{pool}{d}d" for pool in ("max_pool", "avg_pool", "lp_pool") for d in (1, 2, 3)]
 POOLS += [f"adaptive_{pool}{d}d" for pool in ("max_pool", "avg_pool") for d in (1, 2, 3)]
 _NAMES = {
@@ -266,9 +266,9 @@ _NAMES = {
     layer_norm: "layer_norm rms_norm",
     attention: "multi_head_attention_forward attend",
     dot_product_attention: "scaled_dot_product_attention",
-    binary: f"{' '.join(BINARY)} matmul bmm masked_fill",
-    gated: "glu",
-    softmax: "softmax",
+    _binary: f"{' '.join(_BINARY)} matmul bmm masked_fill",
+    _gated: "glu",
+    _softmax: "softmax",
     elementwise: (
         "relu relu6 leaky_relu rrelu elu selu celu gelu silu mish hardtanh hardswish hardsigmoid sigmoid "
         "logsigmoid tanh softplus softsign tanhshrink softshrink hardshrink threshold "
@@ -277,14 +277,14 @@ _NAMES = {
         "dropout dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout "
         "contiguous clone detach to type float half double bfloat16"
     ),
-    pooling: f"{' '.join(POOLS)} {' '.join(f'max_pool{d}d_with_indices' for d in (1, 2, 3))} interpolate upsample pad",
-    reduction: "mean sum amax amin",
-    moving: (
-        f"{' '.join(SIZED)} flatten permute transpose swapaxes swapdims movedim moveaxis unsqueeze squeeze getitem "
+    _pooling: f"{' '.join(POOLS)} {' '.join(f'max_pool{d}d_with_indices' for d in (1, 2, 3))} interpolate upsample pad",
+    _reduction: "mean sum amax amin",
+    _moving: (
+        f"{' '.join(_SIZED)} flatten permute transpose swapaxes swapdims movedim moveaxis unsqueeze squeeze getitem "
         "unbind t T mT repeat_interleave"
     ),
-    like: "expand_as view_as reshape_as",
-    concatenation: "cat concat concatenate",
-    chunks: "chunk",
+    _like: "expand_as view_as reshape_as",
+    _concatenation: "cat concat concatenate",
+    _chunks: "chunk",
 }
 RULES: dict[str, Callable] = {name: rule for rule, names in _NAMES.items() for name in names.split()}

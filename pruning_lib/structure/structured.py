@@ -20,7 +20,7 @@ from pruning_lib.structure.zeroing import zero_units
 
 __all__ = ["Scores", "choose_units", "score_units", "zero_units"]
 
-KINDS = {"filter": "filter", "channel": "filter", "neuron": "neuron", "head": "head"}
+_KINDS = {"filter": "filter", "channel": "filter", "neuron": "neuron", "head": "head"}
 
 
 class Scores(dict[str, Tensor]):
@@ -69,15 +69,15 @@ def score_units(model: nn.Module, unit: str = "filter", norm: str = "l1", exampl
 @torch.no_grad()
 def graph_scores(model: nn.Module, graph: Graph | None, unit: str, norm: str = "l1") -> Scores:
     """What `score_units` returns, by the graph of a model that is traced already."""
-    check_choice("unit", unit, [*KINDS, "block"])
+    check_choice("unit", unit, [*_KINDS, "block"])
     check_choice("norm", norm, ["l1", "l2"])
     if graph is None and unit == "block":
         raise ValueError('example_inputs is None, but unit "block" needs them to see which blocks have an identity')
     power = 1 if norm == "l1" else 2
     if graph is None:
-        scores = alone(model, unit, power)
+        scores = _alone(model, unit, power)
     else:
-        scores = blocks(model, graph, power) if unit == "block" else grouped(model, graph, unit, power)
+        scores = _blocks(model, graph, power) if unit == "block" else grouped(model, graph, unit, power)
     if not scores:
         reasons = [graph.reason(layer.ids) or "" for layer in graph.layers.values()] if graph else []
         why = next((f": {reason}" for reason in reasons if "followed" in reason), "")
@@ -87,17 +87,17 @@ def graph_scores(model: nn.Module, graph: Graph | None, unit: str, norm: str = "
     return check_scores(scores)
 
 
-def alone(model: nn.Module, unit: str, power: int) -> Scores:
+def _alone(model: nn.Module, unit: str, power: int) -> Scores:
     """Every layer for itself: by its weights, without biases."""
     scores = Scores(unit)
     of_attention = {id(m.out_proj) for m in model.modules() if isinstance(m, nn.MultiheadAttention)}
     for name, module in model.named_modules():
-        if kind_of(module) == KINDS[unit] and id(module) not in of_attention:
+        if kind_of(module) == _KINDS[unit] and id(module) not in of_attention:
             parts = [(t, dim, ids) for t, dim, ids in parts_of(module) if t.ndim > 1]
             weight, _, units = parts[0]
             totals = torch.zeros(len(units.unique()), dtype=torch.float64)
             for tensor, dim, ids in parts:
-                totals.index_add_(0, ids, per_index(tensor, dim, power).cpu().double())
+                totals.index_add_(0, ids, _per_index(tensor, dim, power).cpu().double())
             scores[name] = totals.to(weight.device, weight.dtype)
     return scores
 
@@ -106,25 +106,25 @@ def grouped(model: nn.Module, graph: Graph, unit: str, power: int) -> Scores:
     """Tied layers together, under the first one's name."""
     tensors = dict(model.named_parameters())
     totals = torch.zeros(len(graph.table), dtype=torch.float64)
-    own = {(layer.weight, layer.dim) for layer in graph.layers.values() if layer.kind == KINDS[unit]}
+    own = {(layer.weight, layer.dim) for layer in graph.layers.values() if layer.kind == _KINDS[unit]}
     for key, slot in graph.slots.items():
         if slot.tensor in tensors and (
             key in own if unit in ("filter", "neuron") else unit == "channel" or tensors[slot.tensor].ndim > 1
         ):
-            norms = per_index(tensors[slot.tensor], slot.dim, power).cpu().double()
+            norms = _per_index(tensors[slot.tensor], slot.dim, power).cpu().double()
             totals.index_add_(0, graph.roots(slot.ids) % len(totals), norms)
     scores, seen = Scores(unit), torch.zeros(len(totals), dtype=torch.bool)
     for name, layer in graph.layers.items():
         roots = scores.tied[name] = graph.roots(layer.ids)
         first = not seen[roots].all()
         seen[roots] = True
-        if first and layer.kind == KINDS[unit] and graph.reason(layer.ids) is None:
+        if first and layer.kind == _KINDS[unit] and graph.reason(layer.ids) is None:
             weight = tensors[layer.weight]
             scores[name] = totals[roots].to(weight.device, weight.dtype)
     return scores
 
 
-def blocks(model: nn.Module, graph: Graph, power: int) -> Scores:
+def _blocks(model: nn.Module, graph: Graph, power: int) -> Scores:
     """Every residual block that can go."""
     scores = Scores("block")
     for name, block in graph.blocks.items():
@@ -174,11 +174,11 @@ def choose_units(scores: dict[str, Tensor], sparsity: float, scope: str = "layer
         pools = [torch.cat(pools)]
     kept = [largest(v, max(count_kept(len(v), sparsity), int(v.isinf().sum()))) for v in pools]
     kept = dict(zip(scores, torch.cat(kept).split([len(score) for score in scores.values()]), strict=True))
-    keep_ties_(kept, scores, getattr(scores, "tied", {}))
+    _keep_ties_(kept, scores, getattr(scores, "tied", {}))
     return {name: (~keep).nonzero().flatten() for name, keep in kept.items() if not keep.all()}
 
 
-def keep_ties_(kept: dict[str, Tensor], scores: dict[str, Tensor], tied: dict[str, Tensor]) -> None:
+def _keep_ties_(kept: dict[str, Tensor], scores: dict[str, Tensor], tied: dict[str, Tensor]) -> None:
     """Take back what is tied to a unit that stays, and what would empty a layer that is scored under other names."""
     sets = 1 + max((int(roots.max()) for roots in tied.values()), default=0)
     score_of, stays = torch.full((sets,), torch.nan, dtype=torch.float64), torch.zeros(sets, dtype=torch.bool)
@@ -193,6 +193,6 @@ def keep_ties_(kept: dict[str, Tensor], scores: dict[str, Tensor], tied: dict[st
         kept[name] = stays[tied[name]]
 
 
-def per_index(weight: Tensor, dim: int, power: int) -> Tensor:
+def _per_index(weight: Tensor, dim: int, power: int) -> Tensor:
     """Σ|w|^power for each index along `dim`."""
     return weight.detach().abs().transpose(0, dim).reshape(weight.shape[dim], -1).pow(power).sum(1)

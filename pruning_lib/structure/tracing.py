@@ -25,15 +25,15 @@ from pruning_lib.structure.layer_rules import Size, Trail, tensors_in
 from pruning_lib.structure.rules import RULES
 
 # Operators and in-place functions come under names of their own.
-ALIASES = {"iadd": "add", "radd": "add", "isub": "sub", "rsub": "sub", "subtract": "sub", "imul": "mul", "rmul": "mul"}
-ALIASES |= {"multiply": "mul", "truediv": "div", "itruediv": "div", "divide": "div", "true_divide": "div"}
+_ALIASES = {"iadd": "add", "radd": "add", "isub": "sub", "rsub": "sub", "subtract": "sub", "imul": "mul", "rmul": "mul"}
+_ALIASES |= {"multiply": "mul", "truediv": "div", "itruediv": "div", "divide": "div", "true_divide": "div"}
 # So do arguments, for the sake of numpy; and a function's first one has one of the names in FIRST.
-KEYWORDS = {"axis": "dim", "keepdims": "keepdim", "x2": "other", "x": "input", "x1": "input", "a": "input"}
-FIRST = ("input", "self", "tensors", "query")
+_KEYWORDS = {"axis": "dim", "keepdims": "keepdim", "x2": "other", "x": "input", "x1": "input", "a": "input"}
+_FIRST = ("input", "self", "tensors", "query")
 # These tell about a tensor, not what is in it.
-METADATA = {"dim", "ndim", "dtype", "device", "layout", "is_nested", "is_cuda", "is_sparse", "is_quantized", "assert"}
-METADATA |= {"is_contiguous", "is_floating_point", "is_complex", "requires_grad", "grad", "get_device", "stride"}
-METADATA |= {"names", "numel", "nelement", "len", "element_size"}
+_METADATA = {"dim", "ndim", "dtype", "device", "layout", "is_nested", "is_cuda", "is_sparse", "is_quantized", "assert"}
+_METADATA |= {"is_contiguous", "is_floating_point", "is_complex", "requires_grad", "grad", "get_device", "stride"}
+_METADATA |= {"names", "numel", "nelement", "len", "element_size"}
 _CASTS = {"to", "type", "float", "double", "half", "bfloat16", "contiguous"}  # may hand back their input as it is
 _NOT_IDENTITY = "its shortcut is not the identity, so the block cannot be taken out of the way"
 
@@ -185,13 +185,13 @@ class Follower(TorchFunctionMode):
         name = getattr(func, "__name__", str(func))
         if name == "__get__":
             name = func.__self__.__name__
-        name = ALIASES.get(name.strip("_"), name.strip("_"))
-        if name in METADATA:
+        name = _ALIASES.get(name.strip("_"), name.strip("_"))
+        if name in _METADATA:
             return func(*args, **kwargs)
         result = func(*args, **kwargs)
         # From here on the first argument is positional, and the others have one name each.
-        kwargs = {KEYWORDS.get(key, key): value for key, value in kwargs.items()}
-        args = args or tuple(kwargs.pop(key) for key in FIRST if key in kwargs)[:1]
+        kwargs = {_KEYWORDS.get(key, key): value for key, value in kwargs.items()}
+        args = args or tuple(kwargs.pop(key) for key in _FIRST if key in kwargs)[:1]
         if name in ("shape", "size"):
             return self.sized(args[0], result, args[1:] or tuple(kwargs.values()))
         tensors = tensors_in([args, kwargs])

@@ -36,7 +36,7 @@ def zero_units(model: nn.Module, units: dict[str, Tensor], example_inputs: Any =
     """
     model = check_model(model)
     if example_inputs is None:
-        slices = own_slices(model, units)
+        slices = _own_slices(model, units)
     else:
         graph = trace(model, example_inputs)
         slices = graph_slices(graph, *graph.resolve(model, units))
@@ -64,7 +64,7 @@ def graph_slices(graph: Graph, dropped: Tensor, blocks: list[str]) -> list[tuple
     return slices + [(name, None, None) for block in blocks for name in graph.blocks[block].last]
 
 
-def own_slices(model: nn.Module, units: dict[str, Tensor]) -> list[tuple[str, int, Tensor]]:
+def _own_slices(model: nn.Module, units: dict[str, Tensor]) -> list[tuple[str, int, Tensor]]:
     """(tensor, dim, indices) of the units' own weights and of the norm right behind."""
     modules = dict(model.named_modules(remove_duplicate=False))
     names = {id(t): name for name, t in [*model.named_parameters(), *model.named_buffers()]}

@@ -23,9 +23,9 @@ from pruning_lib.teaching.publishing.live import STARTER, place
 FOLDER = CHECKOUT / "figures" / "widgets"
 WIDTH = 860  # CSS pixels: enough for every widget's wide layout
 SCALE = 2  # pixels of the picture for each of them
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
-FLAGS += ["--disable-sync", "--no-first-run"]
-DRAWN = """() => [...document.querySelectorAll(".live-widget")].every(({ shadowRoot }) => {
+_FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+_FLAGS += ["--disable-sync", "--no-first-run"]
+_DRAWN = """() => [...document.querySelectorAll(".live-widget")].every(({ shadowRoot }) => {
   const text = shadowRoot?.lastElementChild.textContent;
   if (text?.includes("did not start")) throw new Error(text);
   const canvases = [...(shadowRoot?.querySelectorAll("canvas") ?? [])];
@@ -95,7 +95,7 @@ def chromium() -> Iterator[Any]:
     if path is None:
         raise FileNotFoundError("no Chromium on PATH (Debian: apt-get install --no-install-recommends chromium)")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=path, args=_FLAGS)
         yield browser
         browser.close()
 
@@ -110,7 +110,7 @@ def shown(browser: Any, models: dict[str, dict[str, Any]]) -> Iterator[Any]:
     page.set_content(f"<!doctype html><style>{_style()} body {{ margin: 0; }}</style>{places}")
     page.evaluate("Promise.all(['', 'bold '].map((weight) => document.fonts.load(`${weight}12px Still`)))")
     page.add_script_tag(content=STARTER, type="module")
-    page.wait_for_function(DRAWN)
+    page.wait_for_function(_DRAWN)
     yield page
     context.close()
 

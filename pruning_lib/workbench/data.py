@@ -14,7 +14,7 @@ from pruning_lib.files import CHECKOUT
 NAMES = ("digits", "mnist", "fashion_mnist", "cifar10")
 IDX = [f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")]
 # Class in torchvision.datasets, folder, and the files that it reads there.
-TORCHVISION = {
+_TORCHVISION = {
     "mnist": ("MNIST", "MNIST/raw", IDX),
     "fashion_mnist": ("FashionMNIST", "FashionMNIST/raw", IDX),
     "cifar10": ("CIFAR10", "cifar-10-batches-py", [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]),
@@ -61,10 +61,10 @@ def load(name: str = "digits", root: str | os.PathLike | None = None, download: 
         If fetching failed.
     """
     if name.startswith("imagefolder:"):
-        return load_imagefolder(Path(name.removeprefix("imagefolder:")))
+        return _load_imagefolder(Path(name.removeprefix("imagefolder:")))
     if name not in NAMES:
         raise ValueError(f"data is {name!r}, must be one of {', '.join(NAMES)} or imagefolder:PATH")
-    return load_digits() if name == "digits" else load_torchvision(name, folder(root), download)
+    return _load_digits() if name == "digits" else _load_torchvision(name, folder(root), download)
 
 
 def batches(pair: Pair, size: int, seed: int | None = None) -> Iterator[Pair]:
@@ -86,7 +86,7 @@ def find(name: str, root: str | os.PathLike | None = None) -> Path | None:
         import sklearn.datasets
 
         return Path(sklearn.datasets.__file__).parent / "data" / "digits.csv.gz"
-    _, place, files = TORCHVISION[name]
+    _, place, files = _TORCHVISION[name]
     there = all((folder(root) / place / file).is_file() for file in files)
     return folder(root) / place if there else None
 
@@ -100,7 +100,7 @@ def folder(root: str | os.PathLike | None) -> Path:
     return Path(root or os.environ.get("PRUNING_LIB_DATA") or CHECKOUT / "data")
 
 
-def load_digits() -> Data:
+def _load_digits() -> Data:
     """1,797 scans of handwritten digits, 8×8, from scikit-learn; a fifth of each class tests.
 
     Source: Alpaydin and Kaynak 1998, "Optical Recognition of Handwritten Digits", UCI repository.
@@ -112,13 +112,13 @@ def load_digits() -> Data:
     parts = train_test_split(inputs, targets, test_size=0.2, stratify=targets, random_state=0)
     train_inputs, test_inputs, train_targets, test_targets = map(torch.as_tensor, parts)
     train, test = (train_inputs.view(-1, 1, 8, 8), train_targets), (test_inputs.view(-1, 1, 8, 8), test_targets)
-    return normalized("digits", train, test, tuple("0123456789"))
+    return _normalized("digits", train, test, tuple("0123456789"))
 
 
-def load_torchvision(name: str, root: Path, download: bool) -> Data:
+def _load_torchvision(name: str, root: Path, download: bool) -> Data:
     from torchvision import datasets
 
-    kind = getattr(datasets, TORCHVISION[name][0])
+    kind = getattr(datasets, _TORCHVISION[name][0])
     try:
         train, test = (kind(root, train=part, download=download) for part in (True, False))
     except Exception as error:
@@ -136,10 +136,10 @@ def load_torchvision(name: str, root: Path, download: bool) -> Data:
         images = torch.as_tensor(part.data)
         images = images.unsqueeze(1) if images.ndim == 3 else images.permute(0, 3, 1, 2)
         pairs.append((images, torch.as_tensor(part.targets)))
-    return normalized(name, *pairs, tuple(train.classes))
+    return _normalized(name, *pairs, tuple(train.classes))
 
 
-def load_imagefolder(path: Path) -> Data:
+def _load_imagefolder(path: Path) -> Data:
     from torchvision.datasets import ImageFolder
     from torchvision.transforms.functional import pil_to_tensor
 
@@ -164,10 +164,10 @@ def load_imagefolder(path: Path) -> Data:
         raise ValueError(
             f"{path} has other classes in test ({', '.join(classes[1])}) than in train ({', '.join(classes[0])})"
         )
-    return normalized(path.name, *pairs, classes[0])
+    return _normalized(path.name, *pairs, classes[0])
 
 
-def normalized(name: str, train: Pair, test: Pair, classes: tuple[str, ...]) -> Data:
+def _normalized(name: str, train: Pair, test: Pair, classes: tuple[str, ...]) -> Data:
     inputs = train[0].float()
     mean = inputs.mean(dim=(0, 2, 3), keepdim=True)
     deviation = inputs.std(dim=(0, 2, 3), keepdim=True)

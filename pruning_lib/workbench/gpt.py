@@ -12,7 +12,7 @@ from pruning_lib.modes import evaluating
 from pruning_lib.workbench import text
 from pruning_lib.workbench.models import initialize_
 
-BYTES = 256  # the vocabulary
+_BYTES = 256  # the vocabulary
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Attention(nn.Module):
         return self.output(mixed.transpose(1, 2).flatten(2))  # (batch, tokens, width)
 
 
-class MLP(nn.Module):
+class _MLP(nn.Module):
     """Two linear layers with a GELU between; the hidden width is four times the outer one."""
 
     def __init__(self, width: int):
@@ -78,7 +78,7 @@ class Block(nn.Module):
         self.norm1 = nn.LayerNorm(width)
         self.attention = Attention(width, heads)
         self.norm2 = nn.LayerNorm(width)
-        self.mlp = MLP(width)
+        self.mlp = _MLP(width)
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.attention(self.norm1(x))
@@ -103,7 +103,7 @@ class GPT(nn.Module):
     def __init__(self, config: Config | None = None, seed: int = 0):
         super().__init__()
         self.config = config = config or Config()
-        self.token = nn.Embedding(BYTES, config.width)
+        self.token = nn.Embedding(_BYTES, config.width)
         self.position = nn.Embedding(config.context, config.width)
         self.blocks = nn.ModuleList(Block(config.width, config.heads) for _ in range(config.depth))
         self.norm = nn.LayerNorm(config.width)

@@ -106,7 +106,7 @@ def layers(model: nn.Module) -> list[str]:
     """
     names = []
     for path, module in blocks(model).named_modules(prefix=BLOCKS[family(model)]):
-        if is_conv1d(module):
+        if _is_conv1d(module):
             raise ValueError(f"{path} is a Conv1D with a transposed weight, must be a Linear: use prepare_(model)")
         if isinstance(module, nn.Linear):
             names.append(path)
@@ -117,7 +117,7 @@ def family(model: nn.Module) -> str:
     return check_choice("model family", getattr(getattr(model, "config", None), "model_type", None), BLOCKS)
 
 
-def is_conv1d(module: nn.Module) -> bool:
+def _is_conv1d(module: nn.Module) -> bool:
     from transformers.pytorch_utils import Conv1D
 
     return isinstance(module, Conv1D)
@@ -127,7 +127,7 @@ def to_linear_(model: nn.Module) -> nn.Module:
     """Put a Linear in the place of each Conv1D of `model`: weight (out, in), same outputs, same names; return it."""
     for parent in list(model.modules()):
         for name, old in list(parent.named_children()):
-            if is_conv1d(old):
+            if _is_conv1d(old):
                 with torch.device("meta"):  # no weights are drawn
                     new = TransposedLinear(*old.weight.shape)
                 new.weight = nn.Parameter(old.weight.detach().t().contiguous(), old.weight.requires_grad)

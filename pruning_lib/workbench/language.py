@@ -24,7 +24,7 @@ from pruning_lib.workbench.gpt import GPT, Config, generate
 
 __all__ = ["GPT", "Config", "generate", "load_checkpoint", "perplexity", "save_checkpoint", "train"]
 
-WARMUP = 50  # steps in which the learning rate rises
+_WARMUP = 50  # steps in which the learning rate rises
 SAVED_EVERY = 100  # steps
 
 
@@ -60,11 +60,11 @@ def perplexity(
         for batch in tqdm(rows.split(batch_size), disable=not progress, leave=False, desc="perplexity"):
             logits = model(batch.to(device))
             logits = logits if isinstance(logits, Tensor) else logits.logits
-            total += negative_log_likelihood(logits[:, :-1], batch[:, 1:].to(device), "sum").double().cpu()
+            total += _negative_log_likelihood(logits[:, :-1], batch[:, 1:].to(device), "sum").double().cpu()
     return torch.exp(total / (len(rows) * (context - 1))).item()
 
 
-def negative_log_likelihood(logits: Tensor, targets: Tensor, reduction: str) -> Tensor:
+def _negative_log_likelihood(logits: Tensor, targets: Tensor, reduction: str) -> Tensor:
     """Cross-entropy of `logits` (batch, tokens, vocabulary) in float32 or finer on `targets` (batch, tokens)."""
     logits = logits if logits.dtype == torch.float64 else logits.float()
     return F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction=reduction)
@@ -84,7 +84,7 @@ def train(
 ) -> list[float]:
     """Train `model` in place to predict each next byte of `tokens` (count,); return the loss of each step.
 
-    AdamW; the learning rate rises to `lr` in `WARMUP` steps and falls to a tenth of it on a cosine. The windows of a
+    AdamW; the learning rate rises to `lr` in `_WARMUP` steps and falls to a tenth of it on a cosine. The windows of a
     step follow from `seed` and its number, so that a run resumed gives the weights of one never interrupted.
 
     Parameters
@@ -124,7 +124,7 @@ def train(
                 group["lr"] = lr * learning_rate_factor(step, steps)
             window = text.windows(tokens, model.config.context + 1, batch_size, seed * 1_000_003 + step).to(device)
             optimizer.zero_grad()
-            loss = negative_log_likelihood(model(window[:, :-1]), window[:, 1:], "mean")
+            loss = _negative_log_likelihood(model(window[:, :-1]), window[:, 1:], "mean")
             loss.backward()
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
@@ -144,7 +144,7 @@ def train(
 
 
 def learning_rate_factor(step: int, steps: int) -> float:
-    warm = min((step + 1) / WARMUP, 1.0)
+    warm = min((step + 1) / _WARMUP, 1.0)
     return warm * (0.55 + 0.45 * math.cos(math.pi * step / steps))
 
 

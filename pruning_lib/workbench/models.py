@@ -14,7 +14,7 @@ CUT_NORMAL = 0.87962566103423978  # standard deviation of a standard normal dist
 
 def lenet_300_100(input_shape: tuple[int, int, int] = (1, 28, 28), classes: int = 10, seed: int = 0) -> nn.Sequential:
     """LeNet-300-100: two hidden layers of 300 and 100 neurons; 266,200 weights on 28×28 images (LeCun et al. 1998)."""
-    check_shape(input_shape, smallest=1)
+    _check_shape(input_shape, smallest=1)
     layers = OrderedDict(
         flatten=nn.Flatten(),
         fc1=nn.Linear(math.prod(input_shape), 300),
@@ -31,7 +31,7 @@ def lenet5(input_shape: tuple[int, int, int] = (1, 28, 28), classes: int = 10, s
 
     Caffe's convolutions have no padding. Images under 16 pixels would shrink to nothing, so they get a padding of 2.
     """
-    channels, height, width = check_shape(input_shape, smallest=4)
+    channels, height, width = _check_shape(input_shape, smallest=4)
     padding = 0 if min(height, width) >= 16 else 2
 
     def after_stage(side: int) -> int:
@@ -82,7 +82,7 @@ def resnet(
 
     Source: He et al. 2016, "Deep Residual Learning for Image Recognition", section 4.2.
     """
-    channels, _, _ = check_shape(input_shape, smallest=1)
+    channels, _, _ = _check_shape(input_shape, smallest=1)
     if depth < 8 or (depth - 2) % 6:
         raise ValueError(f"depth is {depth}, must be 6n + 2: 8, 14, 20, 26, 32, 44, 56, …")
     check_at_least(1, width=width)
@@ -133,7 +133,7 @@ def initialize_(model: nn.Module, seed: int | torch.Generator, scheme: str = "fa
     return model
 
 
-def check_shape(input_shape: tuple[int, int, int], smallest: int) -> tuple[int, int, int]:
+def _check_shape(input_shape: tuple[int, int, int], smallest: int) -> tuple[int, int, int]:
     if len(input_shape) != 3 or min(input_shape) < 1 or min(input_shape[1:]) < smallest:
         raise ValueError(
             f"input_shape is {tuple(input_shape)}, must be (channels, height, width) with sides of at least {smallest}"

@@ -18,7 +18,7 @@ from pruning_lib.workbench.data import Pair
 
 VALUES = (3, 3, 2, 3, 4, 2)
 # Training cases, share of wrong training labels, hidden neurons of the net.
-PROBLEMS = {1: (124, 0.0, 3), 2: (169, 0.0, 2), 3: (122, 0.05, 2)}
+_PROBLEMS = {1: (124, 0.0, 3), 2: (169, 0.0, 2), 3: (122, 0.05, 2)}
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def load(problem: int, seed: int = 0) -> Problem:
     The training cases are drawn by `seed` from the 432, without repetition: they are not the published ones, only as
     many. In problem 3, 5 % of the training labels (6 of 122) are wrong, as published; the test labels are right.
     """
-    size, noise, hidden = PROBLEMS[check_choice("problem", problem, PROBLEMS)]
+    size, noise, hidden = _PROBLEMS[check_choice("problem", problem, _PROBLEMS)]
     cases = torch.tensor(list(itertools.product(*(range(1, values + 1) for values in VALUES))))
     columns = zip(cases.T, VALUES, strict=True)
     inputs = torch.cat([nn.functional.one_hot(column - 1, values) for column, values in columns], dim=1).double()
@@ -54,7 +54,7 @@ def load(problem: int, seed: int = 0) -> Problem:
 
 def rule(problem: int, cases: Tensor) -> Tensor:
     """Which of `cases` (cases, 6), with attribute values from 1, are monks: (cases,) of bool."""
-    check_choice("problem", problem, PROBLEMS)
+    check_choice("problem", problem, _PROBLEMS)
     a1, a2, _, a4, a5, _ = cases.T
     if problem == 1:
         return (a1 == a2) | (a5 == 1)

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 # Topics of the language reference whose text hardly differs between Python 3.11, 3.12 and 3.13.
-HELD_OUT_TOPICS = ("calls", "comparisons", "exceptions", "import", "typesmapping")
-HELD_OUT_SHARE = 0.1  # of any other text: its end
-SHORTEST = 1000  # bytes; a hundred are then held out
+_HELD_OUT_TOPICS = ("calls", "comparisons", "exceptions", "import", "typesmapping")
+_HELD_OUT_SHARE = 0.1  # of any other text: its end
+_SHORTEST = 1000  # bytes; a hundred are then held out
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ def load(source: str | os.PathLike = "topics") -> Text:
     source : "topics", the help texts of Python's own language reference (`pydoc_data.topics`, about 0.4 MB of English
         prose and code), or the path of a file, read as bytes
 
-    Of "topics", `HELD_OUT_TOPICS` are held out. The reference repeats itself, so each paragraph counts once, and none
+    Of "topics", `_HELD_OUT_TOPICS` are held out. The reference repeats itself, so each paragraph counts once, and none
     that occurs in a held-out topic is trained on. The text differs a little between Python versions; since topics are
     held out by name, what one version trains on stays out of what another holds out. Of a file, the last tenth is held
     out.
@@ -43,7 +43,7 @@ def load(source: str | os.PathLike = "topics") -> Text:
     Raises
     ------
     ValueError
-        If the file is not there or has fewer than `SHORTEST` bytes.
+        If the file is not there or has fewer than `_SHORTEST` bytes.
     """
     if source == "topics":
         return topics()
@@ -51,9 +51,9 @@ def load(source: str | os.PathLike = "topics") -> Text:
     if not path.is_file():
         raise ValueError(f"text is {str(source)!r}, must be 'topics' or the path of a file")
     tokens = encode(path.read_bytes())
-    if len(tokens) < SHORTEST:
-        raise ValueError(f"{path} has {len(tokens)} bytes, must have at least {SHORTEST}")
-    cut = round(len(tokens) * (1 - HELD_OUT_SHARE))
+    if len(tokens) < _SHORTEST:
+        raise ValueError(f"{path} has {len(tokens)} bytes, must have at least {_SHORTEST}")
+    cut = round(len(tokens) * (1 - _HELD_OUT_SHARE))
     return Text(path.name, tokens[:cut], tokens[cut:])
 
 
@@ -72,8 +72,8 @@ def topics() -> Text:
                 kept.append(paragraph)
         return "\n\n".join(kept)
 
-    held_out = [fresh(name) for name in HELD_OUT_TOPICS]  # first: what is seen here is not trained on
-    train = [fresh(name) for name in sorted(topics) if name not in HELD_OUT_TOPICS]
+    held_out = [fresh(name) for name in _HELD_OUT_TOPICS]  # first: what is seen here is not trained on
+    train = [fresh(name) for name in sorted(topics) if name not in _HELD_OUT_TOPICS]
     return Text("topics", *(encode("\n\n".join(filter(None, parts))) for parts in (train, held_out)))
 
 

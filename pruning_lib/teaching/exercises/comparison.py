@@ -11,7 +11,7 @@ from pruning_lib.teaching.exercises.exercise import Exercise, uniform, whole
 EXERCISES: dict[str, Exercise] = {}
 
 
-def accuracies(generator: torch.Generator) -> tuple[list[float], list[float], float]:
+def _accuracies(generator: torch.Generator) -> tuple[list[float], list[float], float]:
     """Of two methods over the same 3 to 5 seeds, which move both, and Student's t for as many."""
     n = whole(generator, 3, 6)
     seeds, noise, more = 3 * torch.randn(n, generator=generator), torch.randn(2, n, generator=generator) / 2, 1.5
@@ -19,35 +19,35 @@ def accuracies(generator: torch.Generator) -> tuple[list[float], list[float], fl
     return one, other, float(stdtrit(n - 1, 0.975))
 
 
-def interval(differences: list[float], t: float, deviation=statistics.stdev, root: bool = True) -> tuple[float, float]:
+def _interval(differences: list[float], t: float, deviation=statistics.stdev, root: bool = True) -> tuple[float, float]:
     mean, n = statistics.fmean(differences), len(differences)
     half = t * deviation(differences) / (math.sqrt(n) if root else 1)
     return mean - half, mean + half
 
 
-def pairs(one: list[float], other: list[float]) -> list[float]:
+def _pairs(one: list[float], other: list[float]) -> list[float]:
     return [a - b for a, b in zip(one, other, strict=True)]
 
 
-def unpaired(one: list[float], other: list[float], t: float) -> tuple[float, float]:
+def _unpaired(one: list[float], other: list[float], t: float) -> tuple[float, float]:
     mean = statistics.fmean(one) - statistics.fmean(other)
     half = t * math.sqrt((statistics.variance(one) + statistics.variance(other)) / len(one))
     return mean - half, mean + half
 
 
 EXERCISES["comparison_difference"] = Exercise(
-    accuracies,
-    lambda one, other, t: interval(pairs(one, other), t),
-    unpaired,
+    _accuracies,
+    lambda one, other, t: _interval(_pairs(one, other), t),
+    _unpaired,
     "You compare two clouds. Both methods ran with the same seeds: take the difference of each pair first, "
     "then what a seed does to both cancels.",
-    lambda one, other, t: interval(pairs(one, other), t, statistics.pstdev),
+    lambda one, other, t: _interval(_pairs(one, other), t, statistics.pstdev),
     "You divide the squares by n. With so few seeds the sample deviation needs n − 1.",
-    lambda one, other, t: interval(pairs(one, other), t, root=False),
+    lambda one, other, t: _interval(_pairs(one, other), t, root=False),
     "That is where single differences lie. The mean of n is √n times surer: divide by √n.",
-    lambda one, other, t: interval(pairs(one, other), 1.96),
+    lambda one, other, t: _interval(_pairs(one, other), 1.96),
     "1.96 is for many seeds. With three to five the deviation itself is unsure: use the t that is given.",
-    lambda one, other, t: interval(pairs(other, one), t),
+    lambda one, other, t: _interval(_pairs(other, one), t),
     "The sign is turned: asked for is what `one` has more than `other`.",
 )
 
@@ -115,7 +115,7 @@ EXERCISES["comparison_speed"] = Exercise(
 )
 
 
-def offers(generator: torch.Generator) -> tuple[list[tuple[str, float, int]], float, float]:
+def _offers(generator: torch.Generator) -> tuple[list[tuple[str, float, int]], float, float]:
     """(method, accuracy, bytes) of some networks, the dense one's accuracy, and what may be lost.
 
     By size: one that loses too much, one within the loss of the dense network only, one within that of the best too,
@@ -130,14 +130,14 @@ def offers(generator: torch.Generator) -> tuple[list[tuple[str, float, int]], fl
     return [(name, worth[place], sizes[place]) for name, place in zip(names, order, strict=True)], dense, loss
 
 
-def smallest(points: list[tuple[str, float, int]], floor: float) -> str:
+def _smallest(points: list[tuple[str, float, int]], floor: float) -> str:
     return min((point for point in points if point[1] >= floor), key=lambda point: point[2])[0]
 
 
 EXERCISES["comparison_choice"] = Exercise(
-    offers,
-    lambda points, dense, loss: smallest(points, dense - loss),
-    lambda points, dense, loss: smallest(points, max(accuracy for _, accuracy, _ in points) - loss),
+    _offers,
+    lambda points, dense, loss: _smallest(points, dense - loss),
+    lambda points, dense, loss: _smallest(points, max(accuracy for _, accuracy, _ in points) - loss),
     "You count the loss from the most accurate of the pruned networks. Asked for is the loss against the dense "
     "network: that is what you have today.",
     lambda points, dense, loss: max(points, key=lambda point: point[1])[0],

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 Function = Callable[..., Any]
-ROUNDS = 16  # enough that a wrong answer is not right by luck
+_ROUNDS = 16  # enough that a wrong answer is not right by luck
 
 
 def draw(generator: torch.Generator, *shape: int) -> Tensor:
@@ -54,10 +54,10 @@ class Verdict:
 
 
 def judge(exercise: Exercise, answer: Function, seed: int | None = None) -> Verdict:
-    """Compare `answer` with the solution on `ROUNDS` random inputs (fresh ones each time unless a `seed` is given)."""
+    """Compare `answer` with the solution on `_ROUNDS` random inputs (fresh ones each time unless a `seed` is given)."""
     generator = torch.Generator()
     generator.manual_seed(generator.seed() if seed is None else seed)
-    rounds = [exercise.inputs(generator) for _ in range(ROUNDS)]
+    rounds = [exercise.inputs(generator) for _ in range(_ROUNDS)]
     results = []
     for arguments in rounds:
         given = copy.deepcopy(arguments)
@@ -67,34 +67,34 @@ def judge(exercise: Exercise, answer: Function, seed: int | None = None) -> Verd
             return Verdict(False, f"Your function stops with {type(error).__name__}: {error}")
         if results[-1] is None or results[-1] is ...:
             return Verdict(False, "Not written yet: your function returns nothing.")
-        if not same(given, arguments):
+        if not _same(given, arguments):
             return Verdict(
                 False, "Your function changes its arguments: work on a copy (clone), the caller needs its own."
             )
     expected = [exercise.solution(*copy.deepcopy(arguments)) for arguments in rounds]
-    if same(results, expected):
+    if _same(results, expected):
         return Verdict(True, "Right.")
     for mistake in exercise.mistakes:
-        if same(results, [mistake.answer(*copy.deepcopy(arguments)) for arguments in rounds]):
+        if _same(results, [mistake.answer(*copy.deepcopy(arguments)) for arguments in rounds]):
             return Verdict(False, mistake.hint)
-    first = next(i for i in range(ROUNDS) if not same(results[i], expected[i]))
+    first = next(i for i in range(_ROUNDS) if not _same(results[i], expected[i]))
     shown = ", ".join(str(argument) for argument in rounds[first] if not callable(argument))
-    form = "" if form_of(results[first]) == form_of(expected[first]) else f" ({form_of(expected[first])})"
+    form = "" if _form_of(results[first]) == _form_of(expected[first]) else f" ({_form_of(expected[first])})"
     return Verdict(
         False, f"For the input {shown} your function gives {results[first]}, expected {expected[first]}{form}."
     )
 
 
-def form_of(value: Any) -> str:
+def _form_of(value: Any) -> str:
     """What `value` is, in words: kind and shape."""
     if isinstance(value, Tensor):
         return f"{value.dtype} of shape {tuple(value.shape)}"
     if isinstance(value, list | tuple):
-        return f"{type(value).__name__} of {', '.join(map(form_of, value))}"
+        return f"{type(value).__name__} of {', '.join(map(_form_of, value))}"
     return type(value).__name__
 
 
-def same(left: Any, right: Any) -> bool:
+def _same(left: Any, right: Any) -> bool:
     """Equality within rounding, through tuples, lists and dicts of tensors and numbers."""
     if isinstance(left, np.ndarray | np.generic) or (isinstance(left, int | float) and isinstance(right, Tensor)):
         left = torch.as_tensor(left)  # a number or an array is as good an answer as the tensor of it
@@ -106,11 +106,11 @@ def same(left: Any, right: Any) -> bool:
             and torch.allclose(left.double(), right.double(), rtol=1e-6, atol=1e-9)
         )
     if isinstance(right, list | tuple):
-        return isinstance(left, list | tuple) and len(left) == len(right) and all(map(same, left, right))
+        return isinstance(left, list | tuple) and len(left) == len(right) and all(map(_same, left, right))
     if isinstance(right, dict):
-        return isinstance(left, dict) and left.keys() == right.keys() and all(same(left[k], right[k]) for k in right)
+        return isinstance(left, dict) and left.keys() == right.keys() and all(_same(left[k], right[k]) for k in right)
     if isinstance(left, Tensor):
-        return left.numel() == 1 and same(left.item(), right)
+        return left.numel() == 1 and _same(left.item(), right)
     if isinstance(right, float):
         return isinstance(left, int | float) and abs(left - right) <= 1e-6 * abs(right) + 1e-9
     return left == right

@@ -13,12 +13,12 @@ def inverse(generator: torch.Generator, n: int) -> Tensor:
     return torch.linalg.inv(A.T @ A / (n + 3) + 0.1 * torch.eye(n, dtype=torch.float64))
 
 
-def weights_and_inverse(generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def _weights_and_inverse(generator: torch.Generator) -> tuple[Tensor, Tensor]:
     return draw(generator, 6), inverse(generator, 6)
 
 
 EXERCISES["obs_saliency"] = Exercise(
-    weights_and_inverse,
+    _weights_and_inverse,
     lambda w, H_inv: w**2 / (2 * H_inv.diagonal()),
     lambda w, H_inv: w**2 / (2 * torch.linalg.inv(H_inv).diagonal()),
     "You divide by the diagonal of H. OBS-5 divides by the diagonal of the inverse.",
@@ -40,7 +40,7 @@ def surgery(w: Tensor, H_inv: Tensor, q: int) -> Tensor:
 
 
 EXERCISES["obs_surgery"] = Exercise(
-    lambda generator: (*weights_and_inverse(generator), whole(generator, 0, 6)),
+    lambda generator: (*_weights_and_inverse(generator), whole(generator, 0, 6)),
     surgery,
     lambda w, H_inv, q: w * (torch.arange(6) != q),
     "Weight q is gone, but the others did not move: that is what OBD and magnitude do.",

@@ -34,12 +34,12 @@ EXERCISES["eliminate"] = Exercise(
 )
 
 
-def weight_and_factor(generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def _weight_and_factor(generator: torch.Generator) -> tuple[Tensor, Tensor]:
     return draw(generator, 5, 5), torch.linalg.cholesky(inverse(generator, 5), upper=True)
 
 
 EXERCISES["sparsegpt_scores"] = Exercise(
-    weight_and_factor,
+    _weight_and_factor,
     lambda W, U: W**2 / U.diagonal() ** 2,
     lambda W, U: W**2 / U.diagonal(),
     "Square the diagonal: U_jj is the root of [(H_{U_j})⁻¹]_11, and OBS divides by that entry itself.",
@@ -58,7 +58,7 @@ EXERCISES["sparsegpt_scores"] = Exercise(
 )
 
 
-def scores_and_sparsity(generator: torch.Generator) -> tuple[Tensor, float]:
+def _scores_and_sparsity(generator: torch.Generator) -> tuple[Tensor, float]:
     # Whole numbers, so that there are ties; counts that are no multiple of the rows, and a little off whole numbers.
     scores = torch.randint(1, 13, (4, 6), generator=generator).double()
     count = 2 * whole(generator, 2, 10) + 1
@@ -69,21 +69,21 @@ def choose(scores: Tensor, sparsity: float) -> Tensor:
     return top_k(scores.flatten(), round(scores.numel() * (1 - sparsity))).view(scores.shape)
 
 
-def nth(scores: Tensor, n: int) -> Tensor:
+def _nth(scores: Tensor, n: int) -> Tensor:
     """The n-th score from below, counted from 0."""
     return scores.flatten().sort().values[n]
 
 
 EXERCISES["choose_block"] = Exercise(
-    scores_and_sparsity,
+    _scores_and_sparsity,
     choose,
     lambda scores, sparsity: ~choose(scores, sparsity),
     "Your True means 'pruned', as in the paper's code. Here, as for the paper's M, True = stays.",
     lambda scores, sparsity: choose(scores, sparsity + 1 / scores.numel()),
     "One weight too many goes, as in the paper's code: it prunes all ≤ the k-th of a list from 0.",
-    lambda scores, sparsity: scores > nth(scores, round(scores.numel() * sparsity) - 1),
+    lambda scores, sparsity: scores > _nth(scores, round(scores.numel() * sparsity) - 1),
     "A threshold takes all ties with it, and more goes than was asked for. Choose by index instead.",
-    lambda scores, sparsity: scores > nth(scores, int(scores.numel() * sparsity)),
+    lambda scores, sparsity: scores > _nth(scores, int(scores.numel() * sparsity)),
     "The threshold of the paper's code: sorted[k] is entry k + 1, so with ≤ one weight too many goes, and all "
     "ties with it. Choose by index.",
     lambda scores, sparsity: choose(scores, int(scores.numel() * sparsity) / scores.numel()),
@@ -99,8 +99,8 @@ EXERCISES["choose_block"] = Exercise(
 )
 
 
-def column_inputs(generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor, int]:
-    W, U = weight_and_factor(generator)
+def _column_inputs(generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor, int]:
+    W, U = _weight_and_factor(generator)
     keep, j = torch.rand(5, 5, generator=generator) < 0.5, whole(generator, 0, 3)
     keep[0, j], keep[1, j] = True, False
     return W, keep, U, j
@@ -112,7 +112,7 @@ def column_step(W: Tensor, keep: Tensor, U: Tensor, j: int, power: int = 1, side
 
 
 EXERCISES["column_step"] = Exercise(
-    column_inputs,
+    _column_inputs,
     column_step,
     lambda W, keep, U, j: W * (keep | (torch.arange(5) != j)),
     "Column j is right, but nothing makes up for it: the columns to the right must move.",

@@ -36,31 +36,31 @@ EXERCISES["top_k"] = Exercise(
 EXERCISES["two_of_four"] = MASK
 
 
-def without(tensor: Tensor, index: int, dim: int) -> Tensor:
+def _without(tensor: Tensor, index: int, dim: int) -> Tensor:
     return tensor.index_select(dim, torch.tensor([i for i in range(tensor.shape[dim]) if i != index]))
 
 
-def zeroed(tensor: Tensor, index: int, dim: int) -> Tensor:
+def _zeroed(tensor: Tensor, index: int, dim: int) -> Tensor:
     return tensor.index_fill(dim, torch.tensor([index]), 0)
 
 
 EXERCISES["remove_neuron"] = Exercise(
     lambda generator: (draw(generator, 5, 5), draw(generator, 5), draw(generator, 5, 5), whole(generator, 0, 5)),
-    lambda w1, b1, w2, index: (without(w1, index, 0), without(b1, index, 0), without(w2, index, 1)),
-    lambda w1, b1, w2, index: (without(w1, index, 0), b1, without(w2, index, 1)),
+    lambda w1, b1, w2, index: (_without(w1, index, 0), _without(b1, index, 0), _without(w2, index, 1)),
+    lambda w1, b1, w2, index: (_without(w1, index, 0), b1, _without(w2, index, 1)),
     "The bias still has an entry for the neuron that is gone.",
-    lambda w1, b1, w2, index: (without(w1, index, 1), without(b1, index, 0), without(w2, index, 0)),
+    lambda w1, b1, w2, index: (_without(w1, index, 1), _without(b1, index, 0), _without(w2, index, 0)),
     "You took a column of w1 and a row of w2. Weights are (out, in): take a row of w1 and a column of w2.",
-    lambda w1, b1, w2, index: (without(w1, index, 0), without(b1, index, 0), without(w2, index, 0)),
+    lambda w1, b1, w2, index: (_without(w1, index, 0), _without(b1, index, 0), _without(w2, index, 0)),
     "From w2 you took a row, which is one of its own neurons. What read the removed neuron is a column of w2.",
-    lambda w1, b1, w2, index: (without(w1, index, 0), without(b1, index, 0), w2),
+    lambda w1, b1, w2, index: (_without(w1, index, 0), _without(b1, index, 0), w2),
     "w2 still reads the removed neuron: its column must go too, else the shapes do not fit.",
-    lambda w1, b1, w2, index: (zeroed(w1, index, 0), zeroed(b1, index, 0), zeroed(w2, index, 1)),
+    lambda w1, b1, w2, index: (_zeroed(w1, index, 0), _zeroed(b1, index, 0), _zeroed(w2, index, 1)),
     "You write zeros. Removing means smaller tensors: leave the row, the bias entry and the column out.",
 )
 
 
-def momentum_step(generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _momentum_step(generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     weight, velocity, gradient = draw(generator, 3, 6)
     keep = torch.rand(6, generator=generator) < 0.6
     keep[0], keep[1] = True, False
@@ -68,7 +68,7 @@ def momentum_step(generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor, T
 
 
 EXERCISES["masked_step"] = Exercise(
-    momentum_step,
+    _momentum_step,
     lambda weight, velocity, gradient, keep: (weight - 0.1 * (0.9 * velocity + gradient)) * keep,
     lambda weight, velocity, gradient, keep: weight - 0.1 * (0.9 * velocity + gradient),
     "The mask is lost in the step: masked weights are no longer zero.",

@@ -22,15 +22,15 @@ RECORDS = (  # those that are there are drawn, one below the other
     "02_snip_mnist_lenet5.json",
     "02_snip_mnist_scoring.json",
 )
-NETS = {"lenet_300_100": "LeNet-300-100", "lenet5": "LeNet-5"}
-OURS = {  # color, marker
+_NETS = {"lenet_300_100": "LeNet-300-100", "lenet5": "LeNet-5"}
+_OURS = {  # color, marker
     "SNIP": (KEPT, "o"),
     "magnitude": (GOOD, "^"),
     "random": (SERIES[3], "s"),
     "dense": (MUTED, "X"),
 }
-PAPER = {"marker": "D", "markerfacecolor": "white", "markeredgecolor": ACCENT, "markeredgewidth": 1.7, "linestyle": ""}
-PERCENT = [0.5, 0.7, 1, 1.5, 2, 3, 5, 10, 20, 30, 50, 90]
+_PAPER = {"marker": "D", "markerfacecolor": "white", "markeredgecolor": ACCENT, "markeredgewidth": 1.7, "linestyle": ""}
+_PERCENT = [0.5, 0.7, 1, 1.5, 2, 3, 5, 10, 20, 30, 50, 90]
 
 
 @style.in_style
@@ -51,9 +51,9 @@ def snip_results(folder: Path = MEASURED) -> Figure:
     figure = style.new_figure(style.WIDTH, 0.7 + 2.6 * len(records))
     parts = figure.subfigures(len(records), 1, squeeze=False)[:, 0]
     for part, record in zip(parts, records, strict=True):
-        draw_record(part, record)
-    handles = [Line2D([], [], color=c, marker=m, linestyle="", label=f"{name}, ours") for name, (c, m) in OURS.items()]
-    handles.append(Line2D([], [], label="paper", **PAPER))
+        _draw_record(part, record)
+    handles = [Line2D([], [], color=c, marker=m, linestyle="", label=f"{name}, ours") for name, (c, m) in _OURS.items()]
+    handles.append(Line2D([], [], label="paper", **_PAPER))
     spacing = {"ncols": len(handles), "handletextpad": 0.2, "columnspacing": 1.4}
     figure.legend(handles=handles, loc="outside lower center", **spacing)
     return figure
@@ -71,14 +71,14 @@ def middle_run(path: Path) -> dict[str, Any]:
     return {"parameters": runs[0]["parameters"], "seeds": seeds, "date": runs[0]["date"], "headline": headline}
 
 
-def draw_record(part: SubFigure, record: dict[str, Any]) -> None:
+def _draw_record(part: SubFigure, record: dict[str, Any]) -> None:
     """On the left the test errors of one run, on the right what the size of the scoring batch does, if it was tried."""
     used, headline, seeds = record["parameters"], record["headline"], record["seeds"]
     shifted = ", images shifted" if used.get("shift") else ""
     over = f"{seeds} seeds: median, lowest to highest" if seeds > 1 else "1 seed"
     setting = f"ours: {used['epochs']} epochs, {over}{shifted}, run on {record['date'][:10]}"
     part.suptitle(
-        f"SNIP on {used['data'].upper()}, {NETS[used['model_name']]}, by our own runs\n"
+        f"SNIP on {used['data'].upper()}, {_NETS[used['model_name']]}, by our own runs\n"
         f"{setting}; paper: 250 epochs, 20 runs"
     )
     sizes = [(int(found[1]), entry) for entry in headline if (found := re.search(r"scored on (\d+)$", entry["name"]))]
@@ -98,12 +98,12 @@ def draw_errors(ax: Axes, headline: list[dict[str, Any]]) -> None:
     shown = []
     for y, entries in enumerate(rows.values()):
         for method, entry in entries:
-            color, marker = OURS[method]
+            color, marker = _OURS[method]
             ax.plot(entry["value"], y, marker, color=color, markersize=8, zorder=3)
             ax.hlines(y, min(entry["seeds"]), max(entry["seeds"]), color=color, linewidth=2)
             shown.append(entry["value"])
             if entry["paper"] is not None:
-                ax.plot(entry["paper"], y, markersize=7, zorder=4, **PAPER)
+                ax.plot(entry["paper"], y, markersize=7, zorder=4, **_PAPER)
                 shown.append(entry["paper"])
     ax.set_yticks(range(len(rows)), list(rows))
     ax.set_ylim(len(rows) - 0.5, -0.5)
@@ -111,7 +111,7 @@ def draw_errors(ax: Axes, headline: list[dict[str, Any]]) -> None:
     ax.set_axisbelow(True)
     low, high = min(shown) / 1.2, max(shown) * 1.2
     ax.set(xscale="log", xlim=(low, high))
-    ticks = [tick for tick in PERCENT if low <= tick <= high]
+    ticks = [tick for tick in _PERCENT if low <= tick <= high]
     ax.set_xticks(ticks, map(str, ticks))  # plain numbers
     ax.minorticks_off()
     style.plain_axes(ax, "test error, % (log scale)", "")
@@ -119,13 +119,13 @@ def draw_errors(ax: Axes, headline: list[dict[str, Any]]) -> None:
 
 def draw_sizes(ax: Axes, sizes: list[tuple[int, dict[str, Any]]]) -> None:
     """Test error at one sparsity over the number of training samples that were scored."""
-    color, marker = OURS["SNIP"]
+    color, marker = _OURS["SNIP"]
     ax.plot(*zip(*[(n, entry["value"]) for n, entry in sizes], strict=True), "-" + marker, color=color, markersize=8)
     for n, entry in sizes:
         ax.vlines(n, min(entry["seeds"]), max(entry["seeds"]), color=color, linewidth=2)
     paper = [(n, entry["paper"]) for n, entry in sizes if entry["paper"] is not None]
     if paper:
-        ax.plot(*zip(*paper, strict=True), markersize=7, zorder=4, **PAPER)
+        ax.plot(*zip(*paper, strict=True), markersize=7, zorder=4, **_PAPER)
     ax.set_xscale("log")
     ax.set_xticks([n for n, _ in sizes], [f"{n:,}" for n, _ in sizes])
     ax.set_xlim(sizes[0][0] / 2, sizes[-1][0] * 2)

@@ -15,7 +15,7 @@ from pruning_lib.teaching.figures import style
 from pruning_lib.teaching.figures.hessian_synchronization import small_layer
 from pruning_lib.teaching.palette import ACCENT, MUTED
 
-ROWS, COLUMNS, BLOCK, SPARSITY = 6, 12, 4, 0.5
+_ROWS, _COLUMNS, BLOCK, _SPARSITY = 6, 12, 4, 0.5
 
 
 class Moment(NamedTuple):
@@ -37,8 +37,8 @@ def sparsegpt_algorithm(seed: int = 3) -> Figure:
     U = Cholesky(H⁻¹)ᵀ. Within a block a column that goes moves the rest of its block at once. The columns to the right
     of the block move once, at its end, by the sum of what was lost in it: the weights are the same either way.
     """
-    weight, hessian = small_layer(seed, ROWS, COLUMNS)
-    states = list(sparsegpt.steps(weight, hessian, SPARSITY, block=BLOCK, damping=0.0))
+    weight, hessian = small_layer(seed, _ROWS, _COLUMNS)
+    states = list(sparsegpt.steps(weight, hessian, _SPARSITY, block=BLOCK, damping=0.0))
     U = torch.linalg.cholesky(torch.linalg.inv(hessian), upper=True)
     moments = [
         chosen("1  choose the mask of block 1:\nw² over U's diagonal squared", states, 0),
@@ -46,18 +46,18 @@ def sparsegpt_algorithm(seed: int = 3) -> Figure:
         lazy("3  block done: update all\ncolumns to its right, once", states, 0),
         chosen("4  choose the mask of block 2\nby the updated weights", states, 1),
         within("5  column by column again,\nwith the next rows of U", states, 5),
-        Moment(f"6  all blocks done: error\n{states[-1].error:.1%} of ‖WX‖²", states[-1].keep, COLUMNS // BLOCK - 1),
+        Moment(f"6  all blocks done: error\n{states[-1].error:.1%} of ‖WX‖²", states[-1].keep, _COLUMNS // BLOCK - 1),
     ]
     figure = style.new_figure(style.WIDTH, 5.9)
     for ax, moment in zip(figure.subplots(2, 3).flat, moments, strict=True):
-        draw_moment(ax, moment, U)
+        _draw_moment(ax, moment, U)
     style.draw_legend(figure, "kept", "pruned", "updated", "pruned now", "pruned later")
     return figure
 
 
-def places(first: int, last: int) -> Tensor:
+def _places(first: int, last: int) -> Tensor:
     """(columns,), True from column `first` to before `last`."""
-    column = torch.arange(COLUMNS)
+    column = torch.arange(_COLUMNS)
     return (column >= first) & (column < last)
 
 
@@ -66,35 +66,35 @@ def chosen(title: str, states: list[Step], block: int) -> Moment:
     start = block * BLOCK
     gone = ~states[start].keep
     diagonal = [(j, j, 1, 1) for j in range(start, start + BLOCK)]
-    return Moment(title, ~gone, block, diagonal, planned=gone & places(start, start + BLOCK))
+    return Moment(title, ~gone, block, diagonal, planned=gone & _places(start, start + BLOCK))
 
 
 def within(title: str, states: list[Step], j: int) -> Moment:
     """Column j goes; the rest of its block makes up for it."""
     end = (j // BLOCK + 1) * BLOCK
-    gone, later = ~states[j].keep, places(j + 1, end)
-    changes = {"updated": states[j].compensated & later, "planned": gone & later, "now": gone & places(j, j + 1)}
+    gone, later = ~states[j].keep, _places(j + 1, end)
+    changes = {"updated": states[j].compensated & later, "planned": gone & later, "now": gone & _places(j, j + 1)}
     return Moment(title, ~gone, j // BLOCK, [(j, j, 1, end - j)], **changes)
 
 
 def lazy(title: str, states: list[Step], block: int) -> Moment:
     """All columns right of a block make up for what went in it, in the rows where something did."""
     start, end = block * BLOCK, (block + 1) * BLOCK
-    moved = torch.stack([state.compensated for state in states[start:end]]).any(dim=0) & places(end, COLUMNS)
-    return Moment(title, states[end - 1].keep, block, [(start, end, BLOCK, COLUMNS - end)], updated=moved)
+    moved = torch.stack([state.compensated for state in states[start:end]]).any(dim=0) & _places(end, _COLUMNS)
+    return Moment(title, states[end - 1].keep, block, [(start, end, BLOCK, _COLUMNS - end)], updated=moved)
 
 
-def draw_moment(ax: Axes, moment: Moment, U: Tensor) -> None:
+def _draw_moment(ax: Axes, moment: Moment, U: Tensor) -> None:
     """The weights, the block in a frame; below, the rows of U that belong to the block, what is used outlined."""
     start = moment.block * BLOCK
-    style.place_weights(ax, moment.keep, (0, 0), (ROWS, BLOCK), moment.updated, moment.planned, moment.now)
+    style.place_weights(ax, moment.keep, (0, 0), (_ROWS, BLOCK), moment.updated, moment.planned, moment.now)
     left = start + style.GAP * moment.block
     if moment.used:
-        frame = (left - 0.15, -0.15), BLOCK + 0.3, ROWS + 0.3
+        frame = (left - 0.15, -0.15), BLOCK + 0.3, _ROWS + 0.3
         ax.add_patch(Rectangle(*frame, fill=False, edgecolor=MUTED, linewidth=1.6))
-        below = ROWS + 1.7
+        below = _ROWS + 1.7
         rows = torch.where(torch.triu(torch.ones_like(U)) > 0, U, torch.nan)[start : start + BLOCK]
-        for part in range(COLUMNS // BLOCK):
+        for part in range(_COLUMNS // BLOCK):
             columns = slice(part * BLOCK, (part + 1) * BLOCK)
             style.place_shades(ax, rows[:, columns], (part * (BLOCK + style.GAP), below), float(U.abs().max()))
         for row, column, height, width in moment.used:
@@ -104,5 +104,5 @@ def draw_moment(ax: Axes, moment: Moment, U: Tensor) -> None:
             ax.add_patch(Rectangle(corner, wide, height, fill=False, edgecolor=ACCENT, linewidth=1.8, zorder=3))
         name = f"rows {start + 1} to {start + BLOCK} of U"
         ax.text(0, below - 0.2, name, va="bottom", fontsize=style.SMALL)
-    style.as_drawing(ax, (-0.4, COLUMNS + 1.4), (ROWS + BLOCK + 2.1, -0.4))
+    style.as_drawing(ax, (-0.4, _COLUMNS + 1.4), (_ROWS + BLOCK + 2.1, -0.4))
     ax.set_title(moment.title, loc="left")

@@ -12,25 +12,25 @@ from pruning_lib.files import CHECKOUT
 from pruning_lib.teaching.figures import style
 from pruning_lib.teaching.palette import ACCENT, KEPT, MUTED
 
-SWEEP = CHECKOUT / "figures" / "measured" / "03_sss_sweep.json"
-GAMMA, SEED = 0.2, 0  # the run whose gates are followed
+_SWEEP = CHECKOUT / "figures" / "measured" / "03_sss_sweep.json"
+_GAMMA, _SEED = 0.2, 0  # the run whose gates are followed
 
 
 @style.in_style
-def sss_gates(path: Path = SWEEP) -> Figure:
+def sss_gates(path: Path = _SWEEP) -> Figure:
     """Recorded runs of sparse structure selection on digits, λ on blocks: one followed, and one for each γ."""
     record = json.loads(path.read_text(encoding="utf-8"))
-    runs = [run for run in record["runs"] if run["level"] == "block" and run["seed"] == SEED]
+    runs = [run for run in record["runs"] if run["level"] == "block" and run["seed"] == _SEED]
     figure = style.new_figure(style.WIDTH, 3.7)
     left, right = figure.subplots(1, 2, width_ratios=[1, 1.25])
-    (followed,) = (run for run in runs if run["gamma"] == GAMMA)
-    draw_gates(left, followed)
-    draw_blocks(right, runs)
+    (followed,) = (run for run in runs if run["gamma"] == _GAMMA)
+    _draw_gates(left, followed)
+    _draw_blocks(right, runs)
     style.draw_legend(figure, "kept", "pruned")
     return figure
 
 
-def draw_gates(ax: Axes, run: dict[str, Any]) -> None:
+def _draw_gates(ax: Axes, run: dict[str, Any]) -> None:
     """λ of every block after every epoch."""
     ax.axhline(0, color=MUTED, linewidth=1)
     for block, values in run["scales"].items():
@@ -45,7 +45,7 @@ def draw_gates(ax: Axes, run: dict[str, Any]) -> None:
     style.plain_axes(ax, "epoch", "λ of a block", title)
 
 
-def draw_blocks(ax: Axes, runs: list[dict[str, Any]]) -> None:
+def _draw_blocks(ax: Axes, runs: list[dict[str, Any]]) -> None:
     """A line of blocks for every γ, gone where the gate closed; accuracy after they were taken out, and MACs left."""
     names = list(runs[0]["gates"])
     dense = max(run["macs"] for run in runs)

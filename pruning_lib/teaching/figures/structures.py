@@ -7,7 +7,7 @@ from torch import Tensor
 from pruning_lib.structure import keep_largest, keep_n_of_m, keep_patterns, keep_stripes
 from pruning_lib.teaching.figures import style
 
-TITLES = ("Unstructured", "Semi-structured", "Semi-structured", "Structured")
+_TITLES = ("Unstructured", "Semi-structured", "Semi-structured", "Structured")
 
 
 @style.in_style
@@ -30,20 +30,20 @@ def structures(seed: int = 0) -> Figure:
     }
     figure = style.new_figure(style.WIDTH, 4.85)
     heads, top, bottom = figure.subfigures(3, 1, height_ratios=[0.3, 1.35, 2.2])
-    for ax, title in zip(heads.subplots(1, 4), TITLES, strict=True):
+    for ax, title in zip(heads.subplots(1, 4), _TITLES, strict=True):
         ax.axis("off")
         ax.text(0.5, 0.2, title, ha="center", fontsize=style.TITLE + 1, fontweight="bold")
-    draw_row(top, "linear layer: 8 neurons × 16 inputs", of_linear)
-    draw_row(bottom, "convolution: 4 filters × 4 channels of 3×3 kernels", of_conv)
+    _draw_row(top, "linear layer: 8 neurons × 16 inputs", of_linear)
+    _draw_row(bottom, "convolution: 4 filters × 4 channels of 3×3 kernels", of_conv)
     style.draw_legend(figure, "kept", "pruned")
     return figure
 
 
-def draw_row(part: SubFigure, heading: str, masks: dict[str, Tensor]) -> None:
+def _draw_row(part: SubFigure, heading: str, masks: dict[str, Tensor]) -> None:
     part.suptitle(heading, fontstyle="italic")
     for ax, (rule, keep) in zip(part.subplots(1, len(masks)), masks.items(), strict=True):
         if keep.ndim == 4:
-            style.draw_weights(ax, as_kernels(keep), block=(3, 3))
+            style.draw_weights(ax, _as_kernels(keep), block=(3, 3))
         else:
             style.draw_weights(ax, keep, block=(8, {"2 of every 4": 4, "4 of every 8": 8}.get(rule, 16)))
             ax.set_xlim(-0.8, 18.2)  # as wide as the picture with the most gaps, so that all squares are of one size
@@ -56,7 +56,7 @@ def keep_rows(weight: Tensor) -> Tensor:
     return rows.view(-1, *[1] * (weight.ndim - 1)).expand_as(weight)
 
 
-def as_kernels(weight: Tensor) -> Tensor:
+def _as_kernels(weight: Tensor) -> Tensor:
     """(out, in, kh, kw) as a picture of out × in kernels."""
     out, channels, height, width = weight.shape
     return weight.permute(0, 2, 1, 3).reshape(out * height, channels * width)

@@ -16,7 +16,7 @@ from pruning_lib.teaching.homework.source import read
 from pruning_lib.teaching.homework.versions import assignment, solutions, student
 
 NBGRADER = Path(f"{sys.prefix}-homework") / "bin" / "nbgrader"  # beside the environment that it grades in
-CONFIG = """# Made once by make homework, then yours to change.
+_CONFIG = """# Made once by make homework, then yours to change.
 import warnings
 from pathlib import Path
 
@@ -32,7 +32,7 @@ c.KernelManager.transport_encryption = "auto"
 warnings.filterwarnings("ignore", "Object of type .* not in session")
 """
 # One process for all assignments: nbgrader takes seconds to start.
-RELEASE = """
+_RELEASE = """
 import sys
 from nbgrader.apps import GenerateAssignmentApp
 for gradebook in sys.argv[1].split("|"):
@@ -70,7 +70,7 @@ def build(names: Iterable[str], folder: Path, out: Path, nbgrader: Path = NBGRAD
     try:
         out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="building-", dir=out) as temporary:
-            fill(Path(temporary), files, names, out, nbgrader)
+            _fill(Path(temporary), files, names, out, nbgrader)
     except OSError as error:
         raise ValueError(f"out is {str(out)!r}, must be a folder that can be written: {error}") from None
     finally:
@@ -79,32 +79,32 @@ def build(names: Iterable[str], folder: Path, out: Path, nbgrader: Path = NBGRAD
     return [out / "release" / name / f"{name}.ipynb" for name in names]
 
 
-def fill(temporary: Path, files: dict, names: list[str], out: Path, nbgrader: Path) -> None:
+def _fill(temporary: Path, files: dict, names: list[str], out: Path, nbgrader: Path) -> None:
     """Write `files`, release the assignments `names`, and only then move it all to `out`."""
     for place, notebook in files.items():
         path = temporary / place
         path.parent.mkdir(parents=True, exist_ok=True)
         nbformat.write(notebook, path)
     config = out / "nbgrader_config.py"
-    (temporary / config.name).write_text(config.read_text("utf-8") if config.exists() else CONFIG, "utf-8")
+    (temporary / config.name).write_text(config.read_text("utf-8") if config.exists() else _CONFIG, "utf-8")
     # Tried on a copy first: the gradebook in use, where a lecturer may be grading, changes wholly or not at all.
     gradebook, trial = out / "gradebook.db", temporary / "trial.db"
     if gradebook.exists():
         shutil.copyfile(gradebook, trial)
-        release(names, temporary, [trial, gradebook], nbgrader)
+        _release(names, temporary, [trial, gradebook], nbgrader)
         trial.unlink()
     else:
-        release(names, temporary, [temporary / gradebook.name], nbgrader)
+        _release(names, temporary, [temporary / gradebook.name], nbgrader)
     for path in sorted(path for path in temporary.rglob("*") if path.is_file()):
         place = out / path.relative_to(temporary)
         place.parent.mkdir(parents=True, exist_ok=True)
         os.replace(path, place)
 
 
-def release(names: list[str], course: Path, gradebooks: list[Path], nbgrader: Path) -> None:
+def _release(names: list[str], course: Path, gradebooks: list[Path], nbgrader: Path) -> None:
     """Make the release versions of `names` in `course`, with each of `gradebooks`; ValueError says why not."""
     environment = os.environ | {"PATH": os.pathsep.join([str(nbgrader.parent), os.environ.get("PATH", os.defpath)])}
-    command = [nbgrader.parent / "python", "-c", RELEASE, "|".join(map(str, gradebooks)), *names]
+    command = [nbgrader.parent / "python", "-c", _RELEASE, "|".join(map(str, gradebooks)), *names]
     done = subprocess.run(command, cwd=course, env=environment, capture_output=True, text=True)
     if done.returncode:
         lines = [line.strip() for line in done.stderr.strip().splitlines()] or [f"exit code {done.returncode}"]

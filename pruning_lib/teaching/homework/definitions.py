@@ -15,7 +15,7 @@ def imports_and_definitions(notebook: Any, exercises: list[Written], where: str)
     It is taken from the cells before the first exercise: imports, functions and classes, and what these use in turn.
     A name bound in another way is a ValueError: an assignment does not run the lecture.
     """
-    known = bound(notebook.cells[: exercises[0].cell])
+    known = _bound(notebook.cells[: exercises[0].cell])
     needed = []
 
     def need(code: str, own: set[str], what: str) -> None:
@@ -39,7 +39,7 @@ def imports_and_definitions(notebook: Any, exercises: list[Written], where: str)
     return "\n\n\n".join(["\n".join(sorted(imports, key=lambda line: (line.startswith("from"), line))), *others])
 
 
-def bound(cells: list[Any]) -> dict[str, tuple[int, ast.stmt]]:
+def _bound(cells: list[Any]) -> dict[str, tuple[int, ast.stmt]]:
     """Return name -> (place, statement) for what `cells` import or define at their top level; the last one counts."""
     found: dict[str, tuple[int, ast.stmt]] = {}
     nodes = [node for cell in cells if cell.cell_type == "code" for node in statements(cell.source)]

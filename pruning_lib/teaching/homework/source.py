@@ -15,16 +15,16 @@ from pruning_lib.checks import check_choice
 from pruning_lib.reproduction.parameters import one_of, read_notebook
 from pruning_lib.teaching.exercises import EXERCISES
 
-POINTS = {"easy": 1, "medium": 2, "hard": 3}
-HEADER = re.compile(
+_POINTS = {"easy": 1, "medium": 2, "hard": 3}
+_HEADER = re.compile(
     r"^\*\*(?P<number>\d+\.\d+) (?P<title>.+?)\*\* \((?P<difficulty>\w+), (?P<minutes>\d+) minutes\)\.", re.M
 )
 FOLDED = re.compile(
     r"<details><summary>Solution</summary>\s*```python\n(?P<code>.*?)```(?P<note>.*?)</details>\s*", re.DOTALL
 )
-SOLUTION = "<summary>Solution</summary>"
-CHECK = "exercises.check("
-CHECKED = re.compile(r"exercises\.check\('\w+', \w+\)")  # as `ast.unparse` writes it
+_SOLUTION = "<summary>Solution</summary>"
+_CHECK = "exercises.check("
+_CHECKED = re.compile(r"exercises\.check\('\w+', \w+\)")  # as `ast.unparse` writes it
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Written:
 
     @property
     def points(self) -> int:
-        return POINTS[self.difficulty]
+        return _POINTS[self.difficulty]
 
     @property
     def solved(self) -> str:
@@ -63,10 +63,10 @@ def written(notebook: Any, where: str) -> list[Written]:
     cells = notebook.cells
     found = []
     for index, cell in enumerate(cells):
-        if cell.cell_type == "code" and (CHECK in cell.source or is_stub(cell.source)):
+        if cell.cell_type == "code" and (_CHECK in cell.source or _is_stub(cell.source)):
             around = [cells[i] if 0 <= i < len(cells) else None for i in (index - 1, index + 1)]
             before, after = (c.source if c is not None and c.cell_type == "markdown" else "" for c in around)
-            found.append(exercise(index, before, cell.source, after, f"{where}, cell {index + 1}"))
+            found.append(_exercise(index, before, cell.source, after, f"{where}, cell {index + 1}"))
     for what in ("name", "number"):
         for value, times in Counter(getattr(each, what) for each in found).items():
             if times > 1:
@@ -74,38 +74,38 @@ def written(notebook: Any, where: str) -> list[Written]:
     number_at = {each.cell: each.number for each in found}
     for index, cell in enumerate(cells):
         if cell.cell_type == "markdown":
-            for header in HEADER.finditer(cell.source):
+            for header in _HEADER.finditer(cell.source):
                 if header["number"] != number_at.get(index + 1):
                     raise ValueError(f"{where}: exercise {header['number']} has no stub: a code cell after its text")
-            if cell.source.count(SOLUTION) != (index - 1 in number_at):
+            if cell.source.count(_SOLUTION) != (index - 1 in number_at):
                 raise ValueError(
                     f"{where}, cell {index + 1}: a solution must follow the cell of its exercise, one each"
                 )
     return found
 
 
-def exercise(index: int, before: str, source: str, after: str, where: str) -> Written:
+def _exercise(index: int, before: str, source: str, after: str, where: str) -> Written:
     """Return the exercise whose code cell is `source`, between the texts `before` and `after`."""
-    headers = list(HEADER.finditer(before))
+    headers = list(_HEADER.finditer(before))
     if not headers:
         raise ValueError(f"{where}: no header '**1.1 Title** (easy, 5 minutes).' in a text cell before the stub")
     header = headers[-1]
     where = f"{where.split(',')[0]}, exercise {header['number']}"
-    one_of(header["difficulty"], POINTS, f"{where}: difficulty")
-    stub, check = stub_and_check(source, where)
+    one_of(header["difficulty"], _POINTS, f"{where}: difficulty")
+    stub, check = _stub_and_check(source, where)
     name, function = check.value.args[0].value, check.value.args[1].id
     check_choice(f"{where}: exercise", name, EXERCISES)
     if function != stub.name:
         raise ValueError(f"{where}: the check is of {function!r}, must be of the stub above it, {stub.name!r}")
     solution = FOLDED.match(after)
     if not solution:
-        raise ValueError(f"{where}: no solution: the next text must begin with <details>{SOLUTION}, then ```python")
+        raise ValueError(f"{where}: no solution: the next text must begin with <details>{_SOLUTION}, then ```python")
     code = solution["code"].rstrip()
-    parts = parsed(code, f"{where}: the solution")
+    parts = _parsed(code, f"{where}: the solution")
     if len(parts) != 1 or not isinstance(parts[0], ast.FunctionDef):
         raise ValueError(f"{where}: the solution must be one function, {stub.name}")
-    if signature(parts[0]) != signature(stub):
-        raise ValueError(f"{where}: the solution is {signature(parts[0])}, must be {signature(stub)} as the stub")
+    if _signature(parts[0]) != _signature(stub):
+        raise ValueError(f"{where}: the solution is {_signature(parts[0])}, must be {_signature(stub)} as the stub")
     return Written(
         cell=index,
         name=name,
@@ -115,27 +115,27 @@ def exercise(index: int, before: str, source: str, after: str, where: str) -> Wr
         text=before[header.start() :].strip(),
         head="\n".join(source.splitlines()[: stub.body[-1].lineno - 1]),
         check=ast.get_source_segment(source, check),
-        body="\n".join(code.splitlines()[head_length(code, where) :]),
+        body="\n".join(code.splitlines()[_head_length(code, where) :]),
         note=solution["note"].strip(),
     )
 
 
-def stub_and_check(source: str, where: str) -> tuple[ast.FunctionDef, ast.Expr]:
+def _stub_and_check(source: str, where: str) -> tuple[ast.FunctionDef, ast.Expr]:
     """Return the two statements of an exercise's code cell."""
-    parts = parsed(source, f"{where}: the code")
-    if len(parts) == 2 and is_stub(source) and CHECKED.fullmatch(ast.unparse(parts[1])):
+    parts = _parsed(source, f"{where}: the code")
+    if len(parts) == 2 and _is_stub(source) and _CHECKED.fullmatch(ast.unparse(parts[1])):
         return parts[0], parts[1]
-    raise ValueError(f"{where}: the code must be a stub, 'def name(…):' and '...', then {CHECK}\"…\", name)")
+    raise ValueError(f"{where}: the code must be a stub, 'def name(…):' and '...', then {_CHECK}\"…\", name)")
 
 
-def parsed(code: str, what: str) -> list[ast.stmt]:
+def _parsed(code: str, what: str) -> list[ast.stmt]:
     try:
         return ast.parse(code).body
     except SyntaxError as error:
         raise ValueError(f"{what} is no Python: {error}") from None
 
 
-def is_stub(source: str) -> bool:
+def _is_stub(source: str) -> bool:
     """Whether `source` begins with a function left to be written."""
     first = next(iter(statements(source)), None)
     return isinstance(first, ast.FunctionDef) and ast.unparse(first.body[-1]) == "..."
@@ -144,16 +144,16 @@ def is_stub(source: str) -> bool:
 def statements(source: str) -> list[ast.stmt]:
     """Return the statements of a code cell; none if it has magic commands: nothing is taken from such a cell."""
     try:
-        return parsed(source, "the cell")
+        return _parsed(source, "the cell")
     except ValueError:
         return []
 
 
-def signature(function: ast.FunctionDef) -> str:
+def _signature(function: ast.FunctionDef) -> str:
     return f"{function.name}({ast.unparse(function.args)})"
 
 
-def head_length(code: str, where: str) -> int:
+def _head_length(code: str, where: str) -> int:
     """Return how many lines of the function `code` come before its body, which may begin with a comment."""
     lines = code.splitlines()
     for length in range(1, len(lines)):

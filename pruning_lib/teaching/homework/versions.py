@@ -10,10 +10,10 @@ from pruning_lib.reproduction.execution import KERNELSPEC, LANGUAGE
 from pruning_lib.teaching.homework.definitions import imports_and_definitions
 from pruning_lib.teaching.homework.source import FOLDED, Written
 
-TEST_IMPORTS = "import sys\nfrom contextlib import redirect_stderr"
+_TEST_IMPORTS = "import sys\nfrom contextlib import redirect_stderr"
 # nbgrader takes the value of a cell for its points, so that the verdict is printed, and gives none to a cell that
 # writes to stderr, as a warning does.
-TEST = """with redirect_stderr(sys.stdout):  # a warning is no mistake
+_TEST = """with redirect_stderr(sys.stdout):  # a warning is no mistake
     verdict = {check}
 assert verdict.passed, verdict.message
 print(verdict)"""
@@ -24,12 +24,12 @@ def student(notebook: Any, exercises: list[Written]) -> Any:
 
     Answers to the questions "To think about" stay too, folded: nothing is graded there.
     """
-    return rewritten(notebook, exercises, code=lambda each, source: source, text=lambda each: "")
+    return _rewritten(notebook, exercises, code=lambda each, source: source, text=lambda each: "")
 
 
 def solutions(notebook: Any, exercises: list[Written]) -> Any:
     """Return a copy with each solution in the place of its stub, what it says beside the code below it."""
-    return rewritten(
+    return _rewritten(
         notebook,
         exercises,
         code=lambda each, source: f"{each.solved}\n\n\n{each.check}",
@@ -37,7 +37,7 @@ def solutions(notebook: Any, exercises: list[Written]) -> Any:
     )
 
 
-def rewritten(notebook: Any, exercises: list[Written], code: Any, text: Any) -> Any:
+def _rewritten(notebook: Any, exercises: list[Written], code: Any, text: Any) -> Any:
     """Return a copy with `code` for the exercises' cells, never run, and `text` for the folded solutions."""
     result = copy.deepcopy(notebook)
     for each in exercises:
@@ -68,20 +68,24 @@ def assignment(notebook: Any, exercises: list[Written], name: str) -> Any:
             "time, and tells what is wrong. Before you hand in, run all cells from the top.",
             id="title",
         ),
-        graded_cell("imports", f"{TEST_IMPORTS}\n\n{imports_and_definitions(notebook, exercises, name)}", locked=True),
+        _graded_cell(
+            "imports", f"{_TEST_IMPORTS}\n\n{imports_and_definitions(notebook, exercises, name)}", locked=True
+        ),
     ]
     for each in exercises:
         text = f"{each.text} **{each.points} point{'s' if each.points > 1 else ''}**."
         cells += [
-            nbformat.v4.new_markdown_cell("\n\n".join([text, *equations(notebook, each.text)]), id=f"text_{each.name}"),
-            graded_cell(each.name, each.solved, solution=True),
-            graded_cell(f"test_{each.name}", TEST.format(check=each.check), locked=True, points=each.points),
+            nbformat.v4.new_markdown_cell(
+                "\n\n".join([text, *_equations(notebook, each.text)]), id=f"text_{each.name}"
+            ),
+            _graded_cell(each.name, each.solved, solution=True),
+            _graded_cell(f"test_{each.name}", _TEST.format(check=each.check), locked=True, points=each.points),
         ]
     metadata = {"kernelspec": KERNELSPEC, "language_info": LANGUAGE}
     return nbformat.v4.new_notebook(cells=cells, metadata=copy.deepcopy(metadata))
 
 
-def equations(notebook: Any, text: str) -> list[str]:
+def _equations(notebook: Any, text: str) -> list[str]:
     """Return the numbered equations of `notebook` that `text` names."""
     texts = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
     formulas = [formula for each in texts for formula in re.findall(r"\$\$.+?\$\$", each, flags=re.DOTALL)]
@@ -93,7 +97,7 @@ def equations(notebook: Any, text: str) -> list[str]:
     ]
 
 
-def graded_cell(name: str, source: str, *, locked: bool = False, solution: bool = False, points: int = 0) -> Any:
+def _graded_cell(name: str, source: str, *, locked: bool = False, solution: bool = False, points: int = 0) -> Any:
     """Return a code cell with nbgrader's metadata, form 3; with `points` it is a test."""
     nbgrader = {"schema_version": 3, "grade_id": name, "solution": solution, "locked": locked, "task": False}
     nbgrader |= {"grade": True, "points": points} if points else {"grade": False}

@@ -10,7 +10,7 @@ from pruning_lib.reproduction import NOTEBOOKS
 from pruning_lib.reproduction.parameters import chosen, notebook_paths, read_notebook
 from pruning_lib.teaching.publishing.pages import deck, handout, index, title
 
-KINDS: dict[str, tuple[Callable[[NotebookNode], str], str, str]] = {
+_KINDS: dict[str, tuple[Callable[[NotebookNode], str], str, str]] = {
     "handouts": (handout, "Hand-outs", "Each file opens by itself, with no network; its sliders work."),
     "slides": (
         deck,
@@ -53,7 +53,7 @@ def gather(
         If a notebook is unknown, was not run or failed, has no slides where they are wanted, or the folder can't be
         written to. Nothing is written then.
     """
-    make, heading, note = KINDS[kind]
+    make, heading, note = _KINDS[kind]
     copies = [executed(runs, name, profile) for name in chosen(list(names), notebook_paths(Path(notebooks)))]
     folder = make_writable(Path(out) / kind)
     texts, titles = {}, {}

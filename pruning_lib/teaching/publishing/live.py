@@ -9,12 +9,12 @@ from typing import Any
 from nbformat import NotebookNode
 from nbformat.v4 import new_output
 
-HERE = Path(__file__).parent
-VIEW = "application/vnd.jupyter.widget-view+json"
-STATE = "application/vnd.jupyter.widget-state+json"
-STARTER = (HERE / "live.js").read_text(encoding="utf-8")
-ASKS_PYTHON = re.compile(r"\bmodel\.send\(|\binvoke\(")
-NEEDS_KERNEL = (
+_HERE = Path(__file__).parent
+_VIEW = "application/vnd.jupyter.widget-view+json"
+_STATE = "application/vnd.jupyter.widget-state+json"
+STARTER = (_HERE / "live.js").read_text(encoding="utf-8")
+_ASKS_PYTHON = re.compile(r"\bmodel\.send\(|\binvoke\(")
+_NEEDS_KERNEL = (
     "<p><em>Here runs a control that needs Python; open the notebook to use it. A still figure follows.</em></p>"
 )
 
@@ -32,35 +32,35 @@ def live(notebook: NotebookNode) -> NotebookNode:
         If the notebook shows a widget whose state it does not hold: it was not executed, or not to the end.
     """
     notebook = copy.deepcopy(notebook)
-    models = notebook.metadata.pop("widgets", {}).get(STATE, {}).get("state", {})
+    models = notebook.metadata.pop("widgets", {}).get(_STATE, {}).get("state", {})
     for number, cell in enumerate(notebook.cells, 1):
         if cell.cell_type == "code":
             cell.outputs = [
-                shown for output in cell.outputs if (shown := without_kernel(output, models, f"cell {number}"))
+                shown for output in cell.outputs if (shown := _without_kernel(output, models, f"cell {number}"))
             ]
     return notebook
 
 
-def without_kernel(output: NotebookNode, models: dict[str, Any], where: str) -> NotebookNode | None:
+def _without_kernel(output: NotebookNode, models: dict[str, Any], where: str) -> NotebookNode | None:
     """The output as a page can show it; None if nothing is left of it."""
-    if VIEW not in output.get("data", {}):
+    if _VIEW not in output.get("data", {}):
         return output
-    name = output.data[VIEW]["model_id"]
+    name = output.data[_VIEW]["model_id"]
     if name not in models:
         raise ValueError(f"{where} shows a widget without its state, must be executed: python -m pruning_lib run")
     model = models[name]
-    if is_progress(model, models):
+    if _is_progress(model, models):
         return None
     module = model["state"].get("_esm", "")
-    runs = module and not ASKS_PYTHON.search(module)
-    page = f'{place(name, model)}\n<script type="module">{STARTER}</script>' if runs else NEEDS_KERNEL
+    runs = module and not _ASKS_PYTHON.search(module)
+    page = f'{place(name, model)}\n<script type="module">{STARTER}</script>' if runs else _NEEDS_KERNEL
     return new_output("display_data", {"text/html": page})
 
 
-def is_progress(model: dict[str, Any], models: dict[str, Any]) -> bool:
+def _is_progress(model: dict[str, Any], models: dict[str, Any]) -> bool:
     """Whether this is a bar, or a box with one (tqdm's has texts around it)."""
     children = [models[child.removeprefix("IPY_MODEL_")] for child in model["state"].get("children", [])]
-    return model["model_name"].endswith("ProgressModel") or any(is_progress(child, models) for child in children)
+    return model["model_name"].endswith("ProgressModel") or any(_is_progress(child, models) for child in children)
 
 
 def place(name: str, model: dict[str, Any]) -> str:

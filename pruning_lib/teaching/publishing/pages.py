@@ -10,10 +10,10 @@ from nbformat import NotebookNode
 
 from pruning_lib.teaching.publishing.live import live
 
-HERE = Path(__file__).parent
-VENDOR, TEMPLATES = HERE / "vendor", HERE / "templates"
-SHOWN = ("slide", "subslide", "fragment")
-HEADING = re.compile(r"^# +(.+)$", re.MULTILINE)
+_HERE = Path(__file__).parent
+VENDOR, _TEMPLATES = _HERE / "vendor", _HERE / "templates"
+_SHOWN = ("slide", "subslide", "fragment")
+_HEADING = re.compile(r"^# +(.+)$", re.MULTILINE)
 
 
 def handout(notebook: NotebookNode) -> str:
@@ -26,7 +26,7 @@ def handout(notebook: NotebookNode) -> str:
     """
     from nbconvert import HTMLExporter
 
-    return export(HTMLExporter, "handout", without_places(live(notebook)))
+    return _export(HTMLExporter, "handout", without_places(live(notebook)))
 
 
 def deck(notebook: NotebookNode) -> str:
@@ -42,29 +42,29 @@ def deck(notebook: NotebookNode) -> str:
     """
     from nbconvert import SlidesExporter
 
-    if not any(cell.metadata.get("slideshow", {}).get("slide_type") in SHOWN for cell in notebook.cells):
-        raise ValueError(f"{title(notebook)!r} has no cell with a slide type, must have one of {', '.join(SHOWN)}")
+    if not any(cell.metadata.get("slideshow", {}).get("slide_type") in _SHOWN for cell in notebook.cells):
+        raise ValueError(f"{title(notebook)!r} has no cell with a slide type, must have one of {', '.join(_SHOWN)}")
     notebook = live(notebook)
     notebook.cells = [cell for cell in notebook.cells if "injected-parameters" not in cell.metadata.get("tags", [])]
     for cell in notebook.cells:
         if cell.cell_type == "code" and "slide-code" not in cell.metadata.get("tags", []):
             cell.metadata.setdefault("transient", {})["remove_source"] = True
-    return export(SlidesExporter, "deck", notebook)
+    return _export(SlidesExporter, "deck", notebook)
 
 
-def export(exporter: type, template: str, notebook: NotebookNode) -> str:
+def _export(exporter: type, template: str, notebook: NotebookNode) -> str:
     """Fill `template` with the notebook; it takes in shipped files by ``resources.vendored``."""
     logging.getLogger("traitlets").setLevel(logging.ERROR)  # a warning per image without alternative text
     notebook.metadata.title = title(notebook)
-    where = {"extra_template_basedirs": [str(TEMPLATES)], "extra_template_paths": [str(TEMPLATES)]}
+    where = {"extra_template_basedirs": [str(_TEMPLATES)], "extra_template_paths": [str(_TEMPLATES)]}
     page = exporter(template_name=template, exclude_anchor_links=True, **where)
-    return page.from_notebook_node(notebook, resources={"vendored": vendored})[0]
+    return page.from_notebook_node(notebook, resources={"vendored": _vendored})[0]
 
 
 def title(notebook: NotebookNode) -> str:
     """The notebook's first heading, or "Notebook"."""
     for cell in notebook.cells:
-        if cell.cell_type == "markdown" and (found := HEADING.search(cell.source)):
+        if cell.cell_type == "markdown" and (found := _HEADING.search(cell.source)):
             return found[1].replace("`", "")
     return "Notebook"
 
@@ -84,7 +84,7 @@ def without_places(notebook: NotebookNode) -> NotebookNode:
     return notebook
 
 
-def vendored(name: str) -> str:
+def _vendored(name: str) -> str:
     """A shipped file as text that may stand inside a page: nothing in a script may look like the end of it."""
     text = (VENDOR / name).read_text(encoding="utf-8")
     if name.endswith(".js"):
@@ -95,5 +95,5 @@ def vendored(name: str) -> str:
 def index(heading: str, pages: dict[str, str], note: str) -> str:
     """A page that links to others: file name → title."""
     links = "\n".join(f'<li><a href="{html.escape(file)}">{html.escape(name)}</a></li>' for file, name in pages.items())
-    page = (TEMPLATES / "index.html").read_text(encoding="utf-8")
+    page = (_TEMPLATES / "index.html").read_text(encoding="utf-8")
     return page.format(title=html.escape(heading), links=links, note=html.escape(note))

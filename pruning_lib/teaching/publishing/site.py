@@ -21,12 +21,12 @@ from pruning_lib.teaching.publishing import MATHJAX, live
 from pruning_lib.teaching.publishing.gather import executed
 from pruning_lib.teaching.publishing.pages import without_places
 
-STYLE = Path(__file__).parent / "templates" / "site.css"
-LINK = re.compile(r"\]\(([^)#\s:]+)")  # path of [text](path#place): no address on the net, no place in the same page
-WHOLE_LINK = re.compile(r"(\[[^]]*\])\(([^)#\s:]+)[^)\s]*\)")
-ITEM = re.compile(r"(\S[^:]*?) : (\S.*)")  # of a section of a NumPy-style docstring, all on one line
-CODE_OR_BAR = re.compile(r"(`.*?`)|[|]")
-SETTINGS = {
+_STYLE = Path(__file__).parent / "templates" / "site.css"
+_LINK = re.compile(r"\]\(([^)#\s:]+)")  # path of [text](path#place): no address on the net, no place in the same page
+_WHOLE_LINK = re.compile(r"(\[[^]]*\])\(([^)#\s:]+)[^)\s]*\)")
+_ITEM = re.compile(r"(\S[^:]*?) : (\S.*)")  # of a section of a NumPy-style docstring, all on one line
+_CODE_OR_BAR = re.compile(r"(`.*?`)|[|]")
+_SETTINGS = {
     "project": "Neural-network pruning, taught",
     "html_title": "Neural-network pruning, taught",
     "project_copyright": "",
@@ -47,7 +47,7 @@ SETTINGS = {
     "napoleon_google_docstring": False,
     "html_theme": "furo",
     "html_static_path": ["_static"],
-    "html_css_files": [STYLE.name],
+    "html_css_files": [_STYLE.name],
     "html_copy_source": False,
     "html_show_sourcelink": False,
     "html_show_copyright": False,
@@ -80,30 +80,30 @@ def build(runs: str | Path, out: str | Path, checkout: str | Path = CHECKOUT) ->
     copies = [executed(runs, name) for name in notebook_paths(checkout / "notebooks")]
     with tempfile.TemporaryDirectory(prefix=".site.", dir=make_writable(site.parent)) as work:
         source, built = Path(work, "source"), Path(work, "site")
-        start_page(source, collect(checkout, copies, source))
-        run_sphinx(source, built, Path(work, "doctrees"))
+        _start_page(source, _collect(checkout, copies, source))
+        _run_sphinx(source, built, Path(work, "doctrees"))
         shutil.rmtree(site, ignore_errors=True)
         built.replace(site)
     return site / "index.html"
 
 
-def collect(checkout: Path, copies: list[Path], source: Path) -> list[str]:
+def _collect(checkout: Path, copies: list[Path], source: Path) -> list[str]:
     """Copy what becomes a page, and what the pages link to, from `checkout` to `source`; return the pages' names."""
     written = [checkout / "README.md", checkout / "CONTRIBUTING.md", *sorted((checkout / "docs").rglob("*.md"))]
-    texts = {path: with_links_of_the_site(path, checkout) for path in written}
+    texts = {path: _with_links_of_the_site(path, checkout) for path in written}
     pages = dict(texts)
     for copy in copies:
         path = checkout / "notebooks" / copy.name
         try:
-            notebook = prepared(read_notebook(copy))
+            notebook = _prepared(read_notebook(copy))
         except ValueError as error:
             raise ValueError(f"{copy}: {error}") from None
         texts[path] = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
         pages[path] = nbformat.writes(notebook)
     for path, text in pages.items():
-        write(source / path.relative_to(checkout), text)
+        _write(source / path.relative_to(checkout), text)
     for path, text in texts.items():
-        for target in {(path.parent / link).resolve() for link in LINK.findall(text)} - set(pages):
+        for target in {(path.parent / link).resolve() for link in _LINK.findall(text)} - set(pages):
             if target.is_file() and target.is_relative_to(checkout):
                 place = source / target.relative_to(checkout)
                 place.parent.mkdir(parents=True, exist_ok=True)
@@ -111,7 +111,7 @@ def collect(checkout: Path, copies: list[Path], source: Path) -> list[str]:
     return [path.relative_to(checkout).with_suffix("").as_posix() for path in pages]
 
 
-def with_links_of_the_site(path: Path, checkout: Path) -> str:
+def _with_links_of_the_site(path: Path, checkout: Path) -> str:
     """Text of a page: links to README lead to the start page; a folder is no page, so a link to one is just text."""
 
     def changed(link: re.Match) -> str:
@@ -120,15 +120,15 @@ def with_links_of_the_site(path: Path, checkout: Path) -> str:
             return link[0].replace("README.md", "index.md")
         return link[1].strip("[]") if target.is_dir() else link[0]
 
-    return WHOLE_LINK.sub(changed, path.read_text(encoding="utf-8"))
+    return _WHOLE_LINK.sub(changed, path.read_text(encoding="utf-8"))
 
 
-def write(path: Path, text: str) -> None:
+def _write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
 
 
-def prepared(notebook: NotebookNode) -> NotebookNode:
+def _prepared(notebook: NotebookNode) -> NotebookNode:
     """Return the executed notebook as its page shows it: widgets alive, code tagged ``hide`` not shown."""
     notebook = without_places(live(notebook))
     for cell in notebook.cells:
@@ -140,47 +140,47 @@ def prepared(notebook: NotebookNode) -> NotebookNode:
     return notebook
 
 
-def start_page(source: Path, pages: list[str]) -> None:
+def _start_page(source: Path, pages: list[str]) -> None:
     """Make README the start page, with all others in its table of contents."""
     groups = {"Notebooks": "notebooks/", "For lecturers": "docs/lecturer/", "Library": "docs/reference/"}
     contents, others = "", [page for page in pages if page not in ("README", "CONTRIBUTING")]
     for caption, folder in groups.items():
         inside = [page for page in others if page.startswith(folder)]
         inside.sort(key=lambda page: (not page.endswith("/README"), page))
-        contents += table_of_contents(caption, inside)
+        contents += _table_of_contents(caption, inside)
         others = [page for page in others if page not in inside]
-    contents += table_of_contents("More", [*sorted(others), "CONTRIBUTING"])
+    contents += _table_of_contents("More", [*sorted(others), "CONTRIBUTING"])
     readme = source / "README.md"
-    write(source / "index.md", readme.read_text(encoding="utf-8") + contents)
+    _write(source / "index.md", readme.read_text(encoding="utf-8") + contents)
     readme.unlink()
 
 
-def table_of_contents(caption: str, pages: list[str]) -> str:
+def _table_of_contents(caption: str, pages: list[str]) -> str:
     lines = "\n".join(f"/{page}" for page in pages)
     return f"\n```{{toctree}}\n:hidden:\n:caption: {caption}\n\n{lines}\n```\n" if pages else ""
 
 
-def run_sphinx(source: Path, built: Path, doctrees: Path) -> None:
+def _run_sphinx(source: Path, built: Path, doctrees: Path) -> None:
     """Build `source`; every warning is an error."""
     from sphinx.application import Sphinx
     from sphinx.util.docutils import docutils_namespace, patch_docutils
 
     static = source / "_static"
     static.mkdir()
-    for file in (MATHJAX, STYLE):
+    for file in (MATHJAX, _STYLE):
         shutil.copyfile(file, static / file.name)
     warnings = io.StringIO()
     with patch_docutils(), docutils_namespace():  # else a second build in the same process would warn of the first
-        app = Sphinx(source, None, built, doctrees, "html", SETTINGS, status=None, warning=warnings, freshenv=True)
+        app = Sphinx(source, None, built, doctrees, "html", _SETTINGS, status=None, warning=warnings, freshenv=True)
         app.connect("autodoc-process-docstring", as_restructured_text, priority=100)  # before napoleon
-        app.connect("doctree-read", leave_formulas)
+        app.connect("doctree-read", _leave_formulas)
         app.build()
     if warnings.getvalue():
         plain = re.sub(r"\x1b\[[0-9;]*m", "", warnings.getvalue()).replace(f"{source}/", "")
         raise ValueError(f"the site was not built:\n{plain}")
 
 
-def leave_formulas(app: Any, doctree: Any) -> None:
+def _leave_formulas(app: Any, doctree: Any) -> None:
     """Sphinx's hook: no ``split`` around a formula of several lines, in which MathJax allows no number."""
     from docutils.nodes import math_block
 
@@ -196,10 +196,10 @@ def as_restructured_text(app: Any, what: str, name: str, obj: Any, options: Any,
     """
     in_section, result = False, []
     for number, line in enumerate(lines):
-        line = CODE_OR_BAR.sub(lambda found: found[1] or r"\|", line)
+        line = _CODE_OR_BAR.sub(lambda found: found[1] or r"\|", line)
         if set(lines[min(number + 1, len(lines) - 1)]) == {"-"}:
             in_section = True
-        item = ITEM.fullmatch(line) if in_section else None
+        item = _ITEM.fullmatch(line) if in_section else None
         result += [item[1], f"    {item[2]}"] if item else [line]
     only_python = "".join(lines[:1]).startswith("Alias for field number")  # of a named tuple
     lines[:] = [] if only_python else result
