@@ -24,7 +24,7 @@ const PAGE = `
   </div>
   <p class="about"></p>`;
 
-const ANY = 0; // as sparsity: whatever sparsity gains most within the loss; as in decision_rules.py
+const ANY = 0; // as sparsity: whatever sparsity gains most within the loss; as in decision_helper.py
 const out = (name, why) => ({ name, place: "out", why, sparsity: null, accuracy: null, gain: null, basis: "" });
 
 /** How many times more weights are left at one of two sparsities than at the other. */
@@ -68,7 +68,7 @@ function unpruned(evidence, { budget, data }) {
   return budget === "none" || data !== "train" ? evidence.dense_cut : evidence.dense;
 }
 
-/** All methods, the advisable first: see `advise` in decision_rules.py. */
+/** All methods, the advisable first: see `DecisionHelper` in decision_helper.py. */
 export function advise(evidence, published, chosen) {
   if (chosen.data !== "train") chosen = { ...chosen, budget: "none" };
   const floor = unpruned(evidence, chosen)[0] - chosen.loss - 1e-9;

@@ -24,7 +24,7 @@ export function places(weights) {
   return [low, last || !(first || second) ? 3 : 2];
 }
 
-/** What becomes of a group: see `packed` in two_four_group.py. */
+/** What becomes of a group: the two largest abs(w) stay, the first of equal ones. */
 export function packed(weights, operands) {
   const order = [0, 1, 2, 3].sort((i, j) => Math.abs(weights[j]) - Math.abs(weights[i]) || i - j);
   const keep = weights.map((_, i) => order.indexOf(i) < 2);

@@ -16,7 +16,6 @@ from pruning_lib.files import CHECKOUT
 from pruning_lib.teaching.widgets import (
     apg_stepper,
     decision_helper,
-    decision_rules,
     lambda_paths,
     perplexity_slider,
     roofline_explorer,
@@ -129,8 +128,8 @@ def a_decision_helper() -> Case:
         plain | {"name": "one", "label": "One"},
         plain | {"name": "two", "label": "Two", "data": "few"},
     ]
-    values = {name: list(options) for name, options in decision_rules.CHOICES.items()}
-    values |= {"sparsity": evidence["sparsities"], "loss": decision_rules.LOSSES}
+    values = {name: list(options) for name, options in decision_helper.CHOICES.items()}
+    values |= {"sparsity": evidence["sparsities"], "loss": decision_helper.LOSSES}
     helper = decision_helper.DecisionHelper(evidence)
     return Case(helper, values)
 
