@@ -1,23 +1,17 @@
 // APG stepper: all states come ready from Python, this draws them, so that it also works without a kernel.
 
-import { chart, short, stage } from "./charts.js";
+import { chart, list, short, slider, stage } from "./charts.js";
 import { follow } from "./follow.js";
 import { STEP_BUTTONS, stepper } from "./stepper.js";
 
-const PAGE = `
-  <div class="controls">
-    <label>Details of <select class="method"><option value="apg">APG</option><option value="ista">ISTA</option></select></label>
-    ${STEP_BUTTONS}
-    <label class="slide">t <input class="t" type="range" min="0" step="1"><output></output></label>
-  </div>
-  <p role="status" aria-live="polite"></p>
-  <div class="panels">
-    <figure class="plane tall"><figcaption><i class="first"></i> APG, <i class="second"></i> ISTA,
-      <i class="hollow"></i> parts of this step, <i class="target"></i> minimum, <i class="band"></i> |z| ≤ ηγ: set to zero</figcaption>
-      <canvas role="img"></canvas></figure>
-    <figure class="threshold"><figcaption>Soft threshold: ● coordinate 1, ■ coordinate 2</figcaption><canvas role="img"></canvas></figure>
-    <figure class="gaps"><figcaption><i class="first"></i> APG, <i class="second"></i> ISTA</figcaption><canvas role="img"></canvas></figure>
-  </div>`;
+const CONTROLS =
+  list("method", "Details of", '<option value="apg">APG</option><option value="ista">ISTA</option>') + STEP_BUTTONS + slider("t", "t");
+const PANELS = {
+  "plane tall": `<i class="first"></i> APG, <i class="second"></i> ISTA, <i class="hollow"></i> parts of this step,
+    <i class="target"></i> minimum, <i class="band"></i> |z| ≤ ηγ: set to zero`,
+  threshold: "Soft threshold: ● coordinate 1, ■ coordinate 2",
+  gaps: `<i class="first"></i> APG, <i class="second"></i> ISTA`,
+};
 
 const STYLES = {
   apg: { color: "kept", shape: "circle", dash: [] },
@@ -84,11 +78,10 @@ function drawGaps(canvas, paths, t) {
 
 function render({ model, el }) {
   const [problem, paths] = ["problem", "paths"].map((name) => model.get(name));
-  const { root, find, describe } = stage(el, "apg-stepper", PAGE);
+  const { root, find, describe } = stage(el, "apg-stepper", CONTROLS, PANELS);
   const last = paths.apg.length - 1;
 
-  function draw() {
-    const [t, method] = [model.get("t"), model.get("method")];
+  function draw({ t, method }) {
     const state = paths[method][t];
     steps.show();
     find(".method").value = method;
@@ -105,9 +98,8 @@ function render({ model, el }) {
     describe(".gaps", `Distance from the minimum over the iterations. ${gaps}`);
   }
 
-  const { set, end } = follow(model, ["t", "method"], root, draw);
+  const { set, end } = follow(model, { t: null, method: String }, root, draw);
   const steps = stepper(root, find(".t"), { at: () => model.get("t"), last: () => last, go: (t) => set({ t }), word: "iteration", pause: 500 });
-  find(".method").addEventListener("input", () => set({ method: find(".method").value }));
   return () => {
     steps.stop();
     end();

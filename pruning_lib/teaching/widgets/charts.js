@@ -96,14 +96,23 @@ export function setSlider(slider, value, text, spoken = text) {
   slider.setAttribute("aria-valuetext", spoken);
 }
 
+export const slider = (name, label) =>
+  `<label class="slide">${label} <input class="${name}" type="range" min="0" step="1"><output></output></label>`;
+export const list = (name, label, options = "") => `<label>${label} <select class="${name}">${options}</select></label>`;
+const panel = ([name, caption]) => `<figure class="${name}"><figcaption>${caption}</figcaption><canvas role="img"></canvas></figure>`;
+
 /**
- * The widget's element inside `el`, with the page's text and the palette as CSS variables. Gives it as `root`; `find`,
- * which selects in it; `describe`, which tells screen readers what the canvas in a part of it shows.
+ * The widget's element inside `el`, with the palette as CSS variables: the `controls`, a line of text, and of each of the
+ * `panels` its caption and a canvas. Gives it as `root`; `find`, which selects in it; `describe`, which tells screen
+ * readers what the canvas in a part of it shows.
  */
-export function stage(el, name, page) {
+export function stage(el, name, controls, panels) {
   const root = document.createElement("div");
   root.className = `charts ${name}`;
-  root.innerHTML = page;
+  root.innerHTML = `
+    <div class="controls">${controls}</div>
+    <p role="status" aria-live="polite"></p>
+    <div class="panels">${Object.entries(panels).map(panel).join("")}</div>`;
   el.append(root);
   for (const [key, color] of Object.entries(palette)) root.style.setProperty(`--${key}`, color);
   for (const control of root.querySelectorAll("input, select, button")) control.dataset.lmSuppressShortcuts = "true"; // else JupyterLab takes the keys

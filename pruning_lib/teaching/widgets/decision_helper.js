@@ -1,23 +1,13 @@
 // Decision helper: methods ranked by recorded numbers. Everything is here already, so no kernel is needed.
 
 import { sheet, stroke } from "./canvas.js";
-import { setSlider, stage } from "./charts.js";
+import { list, setSlider, slider, stage } from "./charts.js";
 import { follow } from "./follow.js";
 
-const PAGE = `
-  <div class="controls">
-    <label>I have <select class="hardware"></select></label>
-    <label>and <select class="budget"></select></label>
-    <label>and <select class="data"></select></label>
-    <label>and want <select class="goal"></select></label>
-    <label>giving up at most <select class="loss"></select></label>
-    <label class="slide">Sparsity <input class="sparsity" type="range" min="0" step="1"><output></output></label>
-  </div>
-  <p role="status" aria-live="polite"></p>
-  <div class="panels">
-    <figure class="accuracy"><figcaption></figcaption><canvas role="img"></canvas></figure>
-    <figure class="gain"><figcaption></figcaption><canvas role="img"></canvas></figure>
-  </div>
+const CONTROLS =
+  list("hardware", "I have") + list("budget", "and") + list("data", "and") + list("goal", "and want") + list("loss", "giving up at most") +
+  slider("sparsity", "Sparsity");
+const LISTS = `
   <div class="lists">
     <div><h4>Ranked</h4><ol></ol></div>
     <div><h4>Dropped out</h4><ul></ul></div>
@@ -136,9 +126,9 @@ function drawGain(canvas, ranked, labels) {
 
 function render({ model, el }) {
   const [evidence, rules] = ["evidence", "rules"].map((name) => model.get(name));
-  const { root, find, describe } = stage(el, "decision-helper", PAGE);
+  const { root, find, describe } = stage(el, "decision-helper", CONTROLS, { accuracy: "", gain: "" });
+  root.insertAdjacentHTML("beforeend", LISTS);
   const labels = Object.fromEntries(evidence.methods.map((method) => [method.name, method.label]));
-  const names = [...Object.keys(rules.choices), "loss", "sparsity"];
   for (const [name, options] of Object.entries(rules.choices)) for (const [key, text] of Object.entries(options)) find(`.${name}`).add(new Option(text, key));
   for (const points of rules.losses) find(".loss").add(new Option(`${points} ${points === 1 ? "point" : "points"}`, points));
   const stops = [ANY, ...evidence.sparsities];
@@ -148,8 +138,7 @@ function render({ model, el }) {
   const percentOf = (share) => `${Number((100 * share).toFixed(1))} %`;
   const told = ({ accuracy: [mean, sd, n] }) => `${mean.toFixed(2)} ± ${sd.toFixed(2)} % over ${n} seeds`;
 
-  function draw() {
-    const chosen = Object.fromEntries(names.map((name) => [name, model.get(name)]));
+  function draw(chosen) {
     const found = advise(evidence, rules.published, chosen);
     const ranked = found.filter((one) => one.place !== "out");
     const unit = rules.timesLess[chosen.goal];
@@ -166,7 +155,7 @@ function render({ model, el }) {
     const opening = !first ? `Nothing is left at ${where}.` : first.place === "fits" ? `First ${chosen.sparsity === ANY ? "of all, each at its best sparsity" : `at ${where}`}:` : `Nothing at ${where} stays within ${points} of dense. The closest:`;
     find("p").textContent = first ? `${opening} ${at(first)}, ${told(first)}${gain(first)}; dense ${reference.toFixed(2)} %.${untrained}` : `${opening}${untrained}`;
     find(".accuracy figcaption").textContent = `Accuracy, mean ± standard deviation; dashed: dense; squares lose more than ${points}`;
-    const items = (list, texts) => find(list).replaceChildren(...texts.map((text) => Object.assign(document.createElement("li"), { textContent: text })));
+    const items = (kind, texts) => find(kind).replaceChildren(...texts.map((text) => Object.assign(document.createElement("li"), { textContent: text })));
     items("ol", ranked.map((one) => `${at(one)}: ${told(one)}${gain(one)}${one.place === "loses" ? `; loses more than ${points}` : ""}`));
     items("ul", found.filter((one) => one.place === "out").map((one) => `${labels[one.name]}: ${one.why}`));
     find(".gain").hidden = chosen.goal === "accuracy";
@@ -177,11 +166,8 @@ function render({ model, el }) {
     describe(".gain", `Gain at ${where}: ${ranked.map((one) => `${at(one)}${gain(one)}`).join("; ") || "none"}`);
   }
 
-  const { set, end } = follow(model, names, root, draw);
-  for (const name of Object.keys(rules.choices)) find(`.${name}`).addEventListener("input", ({ target }) => set({ [name]: target.value }));
-  find(".loss").addEventListener("input", ({ target }) => set({ loss: Number(target.value) }));
-  find(".sparsity").addEventListener("input", ({ target }) => set({ sparsity: stops[Number(target.value)] }));
-  return end;
+  const traits = { hardware: String, budget: String, data: String, goal: String, loss: Number, sparsity: (at) => stops[at] };
+  return follow(model, traits, root, draw).end;
 }
 
 export default { render };

@@ -1,20 +1,17 @@
 // One group of 2:4: four weights, the two that stay, and the multiplexers. All is computed here: sliders need no kernel.
 
 import { sheet, stroke } from "./canvas.js";
-import { chart, setSlider, short, stage } from "./charts.js";
+import { chart, list, setSlider, short, slider, stage } from "./charts.js";
 import { follow } from "./follow.js";
 
 const NAMES = ["₀", "₁", "₂", "₃"];
-const PAGE = `
-  <div class="controls">
-    <label style="flex-basis:100%">Example <select class="preset"><option value="">own values</option></select></label>
-    ${NAMES.map((name, i) => `<label class="slide" style="flex-basis:40%">w${name} <input class="w${i}" type="range" step="0.5"><output></output></label>`).join("")}
-  </div>
-  <p role="status" aria-live="polite"></p>
-  <div class="panels">
-    <figure class="group"><figcaption><i class="kept"></i> stays, <i class="pruned"></i> becomes zero</figcaption><canvas role="img"></canvas></figure>
-    <figure class="multiplexer"><figcaption>Stored: two values and two 2-bit indices; each index opens one way for an operand</figcaption><canvas role="img"></canvas></figure>
-  </div>`;
+const CONTROLS =
+  list("preset", "Example", '<option value="">own values</option>') +
+  NAMES.map((name, i) => slider(`w${i}`, `w${name}`)).join("");
+const PANELS = {
+  group: `<i class="kept"></i> stays, <i class="pruned"></i> becomes zero`,
+  multiplexer: "Stored: two values and two 2-bit indices; each index opens one way for an operand",
+};
 
 /** The two places stored for four weights of which at most two are not zero; fewer are filled up as CUTLASS does. */
 export function places(weights) {
@@ -94,18 +91,17 @@ function drawMultiplexer(canvas, operands, { values, indices, selected, sparse, 
 
 function render({ model, el }) {
   const [limit, presets] = ["limit", "presets"].map((name) => model.get(name));
-  const { root, find, describe } = stage(el, "two-four-group", PAGE);
-  for (let i = 0; i < 4; i++) Object.assign(find(`.w${i}`), { min: -limit, max: limit });
+  const { root, find, describe } = stage(el, "two-four-group", CONTROLS, PANELS);
+  for (let i = 0; i < 4; i++) Object.assign(find(`.w${i}`), { min: -limit, max: limit, step: 0.5 });
   for (const name of Object.keys(presets)) find(".preset").add(new Option(name, name));
 
-  function draw() {
-    const [weights, operands] = [model.get("weights"), model.get("operands")];
+  function draw({ weights, operands }) {
     const result = packed(weights, operands);
     const fate = (i) => (result.keep[i] ? "stays" : "becomes zero");
     weights.forEach((w, i) => setSlider(find(`.w${i}`), w, short(w), `${short(w)}, ${fate(i)}`));
     find(".preset").value = Object.keys(presets).find((name) => presets[name].every((w, i) => w === weights[i])) ?? "";
     const { values, indices, nibble, selected, sparse, dense } = result;
-    const both = (list, form = short) => list.map(form).join(" and ");
+    const both = (pair, form = short) => pair.map(form).join(" and ");
     const lost = Math.abs(dense - sparse) < 1e-9 ? "nothing is lost" : `${short(dense - sparse)} is lost`;
     find("p").textContent =
       `Stored: values ${both(values)}, indices ${both(indices)}, nibble ${binary(nibble, 4)} (index 1 in the upper two bits). ` +
@@ -117,7 +113,7 @@ function render({ model, el }) {
     describe(".multiplexer", `Index 0 selects x${NAMES[indices[0]]}, index 1 selects x${NAMES[indices[1]]}; the sum is ${short(sparse)}, dense ${short(dense)}`);
   }
 
-  const { set, end } = follow(model, ["weights", "operands"], root, draw);
+  const { set, end } = follow(model, { weights: null, operands: null }, root, draw);
   for (let i = 0; i < 4; i++)
     find(`.w${i}`).addEventListener("input", (event) => set({ weights: model.get("weights").map((w, j) => (j === i ? Number(event.target.value) : w)) }));
   find(".preset").addEventListener("input", () => find(".preset").value && set({ weights: [...presets[find(".preset").value]] }));
