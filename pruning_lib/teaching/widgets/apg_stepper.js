@@ -1,5 +1,6 @@
 // APG stepper: all states come ready from Python, this draws them, so that it also works without a kernel.
 
+import { write } from "./canvas.js";
 import { chart, list, short, slider, stage } from "./charts.js";
 import { follow } from "./follow.js";
 import { STEP_BUTTONS, stepper } from "./stepper.js";
@@ -44,8 +45,7 @@ function drawPlane(canvas, problem, paths, t, method) {
   [["d", -14, 11], ["z", 9, -10], ["λ", 9, 12]].forEach(([name, right, down], k) => {
     const part = parts[k + 1];
     c.marker(part, palette.accent, { filled: false, size: 5 });
-    Object.assign(g, { fillStyle: c.ink, textAlign: "left", textBaseline: "middle" });
-    g.fillText(name, X(part[0]) + right, Y(part[1]) + down);
+    write(c, name, X(part[0]) + right, Y(part[1]) + down, { align: "left" });
   });
 }
 

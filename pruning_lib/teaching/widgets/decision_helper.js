@@ -1,6 +1,6 @@
 // Decision helper: methods ranked by recorded numbers. Everything is here already, so no kernel is needed.
 
-import { sheet, stroke } from "./canvas.js";
+import { rectangle, sheet, stroke, write } from "./canvas.js";
 import { list, setSlider, slider, stage } from "./charts.js";
 import { follow } from "./follow.js";
 
@@ -83,21 +83,15 @@ function drawAccuracy(canvas, ranked, labels, dense) {
   const [low, high] = [Math.min(...ends) - 0.4, Math.max(...ends) + 0.4];
   const X = (value) => room + ((c.width - room - 14) * (value - low)) / (high - low);
   const bottom = 6 + LINE * Math.max(1, ranked.length);
-  Object.assign(g, { strokeStyle: palette.muted, fillStyle: c.ink, textBaseline: "middle", textAlign: "left" });
   dashed(g, X(dense), bottom);
-  g.strokeRect(room, bottom, c.width - room - 14, 0);
-  for (const [value, align] of [[low, "left"], [high, "right"]]) {
-    g.textAlign = align;
-    g.fillText(`${value.toFixed(1)} %`, X(value), bottom + 14);
-  }
+  stroke(g, [[room, bottom], [c.width - 14, bottom]], palette.muted, { width: 1 });
+  write(c, `${low.toFixed(1)} %`, X(low), bottom + 14, { align: "left" });
+  write(c, `${high.toFixed(1)} %`, X(high), bottom + 14, { align: "right" });
   ranked.forEach((one, row) => {
     const [[mean, sd], y] = [one.accuracy, 6 + LINE * (row + 0.5)];
-    Object.assign(g, { fillStyle: c.ink, textAlign: "left" });
-    g.fillText(labels[one.name], 0, y);
-    g.fillStyle = g.strokeStyle = lookOf(one);
-    g.lineWidth = 2;
-    g.strokeRect(X(mean - sd), y, X(mean + sd) - X(mean - sd), 0);
-    g.lineWidth = 1;
+    write(c, labels[one.name], 0, y, { align: "left" });
+    stroke(g, [[X(mean - sd), y], [X(mean + sd), y]], lookOf(one));
+    g.fillStyle = lookOf(one);
     g.beginPath();
     if (one.place === "fits") g.arc(X(mean), y, 5, 0, 2 * Math.PI);
     else g.rect(X(mean) - 4, y - 4, 8, 8);
@@ -112,14 +106,11 @@ function drawGain(canvas, ranked, labels) {
   const room = Math.max(0, ...words.map((text) => g.measureText(text).width)) + 12;
   const most = Math.max(1, ...ranked.map((one) => one.gain));
   const scale = (c.width - room) / most;
-  g.textBaseline = "middle";
   ranked.forEach((one, row) => {
-    const y = 6 + LINE * (row + 0.5);
-    g.fillStyle = g.strokeStyle = lookOf(one);
-    g.strokeRect(0.5, y - 6.5, scale * one.gain, 13);
-    if (one.basis === "measured" || one.basis === "counted") g.fillRect(0, y - 7, scale * one.gain, 14);
-    g.fillStyle = c.ink;
-    g.fillText(words[row], scale * one.gain + 6, y);
+    const [y, wide, color] = [6 + LINE * (row + 0.5), scale * one.gain, lookOf(one)];
+    rectangle(g, 0, y - 7, wide + 1, 14, { line: color });
+    if (one.basis === "measured" || one.basis === "counted") rectangle(g, 0, y - 7, wide, 14, { fill: color });
+    write(c, words[row], wide + 6, y, { align: "left" });
   });
   dashed(g, scale, 6 + LINE * ranked.length);
 }

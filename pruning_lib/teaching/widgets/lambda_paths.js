@@ -1,6 +1,6 @@
 // λ paths explorer: recorded runs under a slider over γ. Everything is here already, so no kernel is needed.
 
-import { sheet } from "./canvas.js";
+import { rectangle, sheet, write } from "./canvas.js";
 import { chart, list, setSlider, short, slider, stage } from "./charts.js";
 import { follow } from "./follow.js";
 
@@ -57,20 +57,15 @@ function drawUnits(canvas, run, unit) {
     const [rows, top] = [run.scales[name], 4 + i * line];
     const values = rows[rows.length - 1];
     const open = values.filter((value) => value !== 0).length;
-    Object.assign(g, { fillStyle: c.ink, textAlign: "left", textBaseline: "middle" });
     g.globalAlpha = unit && unit !== name ? 0.45 : 1;
-    g.fillText(name, 0, top + line / 2);
-    g.strokeStyle = palette.muted;
-    g.strokeRect(room + 0.5, top + 2.5, wide - 1, line - 5);
-    g.fillStyle = palette.kept;
-    g.fillRect(room, top + 2, (wide * open) / values.length, line - 4);
-    g.fillStyle = c.ink;
+    write(c, name, 0, top + line / 2, { align: "left" });
+    rectangle(g, room, top + 2, wide, line - 4, { line: palette.muted });
+    rectangle(g, room, top + 2, (wide * open) / values.length, line - 4, { fill: palette.kept });
     const single = open ? `λ = ${short(values[0])}` : "closed";
-    g.fillText(values.length > 1 ? `${open} of ${values.length}` : single, room + wide + 8, top + line / 2);
+    write(c, values.length > 1 ? `${open} of ${values.length}` : single, room + wide + 8, top + line / 2, { align: "left" });
   });
   g.globalAlpha = 1;
-  g.textAlign = "center";
-  g.fillText("share of open gates", room + wide / 2, 4 + line * names.length + 14);
+  write(c, "share of open gates", room + wide / 2, 4 + line * names.length + 14);
 }
 
 function drawOverGamma(canvas, runs, run, gammas, value, dense, label) {

@@ -1,6 +1,6 @@
 // Perplexity slider: recorded runs of a pruned language model. Everything is here already, so no kernel is needed.
 
-import { sheet } from "./canvas.js";
+import { rectangle, sheet, write } from "./canvas.js";
 import { chart, list, setSlider, slider, stage } from "./charts.js";
 import { follow } from "./follow.js";
 
@@ -41,16 +41,12 @@ function drawBars(canvas, runs, dense, looks) {
   const room = Math.max(...names.map((name) => g.measureText(name).width)) + 8;
   const scale = (c.width - room - 60) / Math.max(...runs.map((run) => run.perplexity));
   const line = 270 / (runs.length + 1);
-  Object.assign(g, { textAlign: "left", textBaseline: "middle" });
   [dense, ...runs].forEach((run, i) => {
     const middle = 10 + (i + 0.5) * line;
-    g.fillStyle = c.ink;
-    g.fillText(run.method, 0, middle);
-    g.fillText(run.perplexity.toFixed(2), room + scale * run.perplexity + 6, middle);
-    g.fillStyle = i ? looks[run.method][0] : c.ink;
-    g.globalAlpha = i ? 1 : 0.5;
-    g.fillRect(room, middle - line / 4, scale * run.perplexity, line / 2);
-    g.globalAlpha = 1;
+    const look = i ? { fill: looks[run.method][0] } : { fill: c.ink, alpha: 0.5 };
+    write(c, run.method, 0, middle, { align: "left" });
+    rectangle(g, room, middle - line / 4, scale * run.perplexity, line / 2, look);
+    write(c, run.perplexity.toFixed(2), room + scale * run.perplexity + 6, middle, { align: "left" });
   });
 }
 

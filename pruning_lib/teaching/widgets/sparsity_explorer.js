@@ -1,7 +1,7 @@
 // Sparsity explorer, drawn as fast as the slider moves: the choice is made here, so no message to a kernel is waited for.
 // The page only has to give a model with get, set, on and save_changes; without a kernel a small stub will do.
 
-import { axisTitles, compact, number, percent, rgb, sheet, stroke, tick, ticks } from "./canvas.js";
+import { axisTitles, compact, number, percent, rectangle, rgb, setFont, sheet, stroke, tick, ticks, write } from "./canvas.js";
 import { list, setSlider, slider, stage } from "./charts.js";
 import { follow } from "./follow.js";
 import { chooser, parseNOfM, unpack } from "./sparsity_choice.js";
@@ -114,32 +114,26 @@ function drawHistogram(canvas, layer, keep, threshold, quantity) {
 function drawBars(canvas, layers, choice, shown) {
   const line = 22;
   const paper = sheet(canvas, line * layers.length + 46);
-  const { g, ink } = paper;
-  const family = g.font.slice(5);
-  g.font = `bold 12px ${family}`;
+  const { g } = paper;
+  setFont(g, 12, true);
   const names = Math.min(170, paper.width / 3, 20 + Math.max(...layers.map(({ name }) => g.measureText(name).width)));
   const box = { left: names, top: 4, width: paper.width - names - 62, height: line * layers.length };
   layers.forEach((layer, i) => {
     const sparsity = 1 - choice[i].kept / layer.total;
     const [top, edge] = [box.top + i * line + 3, box.left + box.width * sparsity];
-    g.strokeStyle = palette.muted;
-    g.strokeRect(box.left + 0.5, top + 0.5, box.width - 1, line - 7);
-    g.fillStyle = palette.kept;
-    g.fillRect(edge, top, box.left + box.width - edge, line - 6);
-    g.fillStyle = ink;
-    g.textBaseline = "middle";
-    g.textAlign = "left";
-    g.font = `${layer === shown ? "bold " : ""}12px ${family}`;
+    rectangle(g, box.left, top, box.width, line - 6, { line: palette.muted });
+    rectangle(g, edge, top, box.left + box.width - edge, line - 6, { fill: palette.kept });
+    setFont(g, 12, layer === shown);
     let name = layer.name;
     while (g.measureText(name).width > names - 18 && name.length > 2) name = `…${name.slice(2)}`;
-    if (layer === shown) g.fillText("▸", 0, top + line / 2 - 3);
-    g.fillText(name, 12, top + line / 2 - 3);
-    g.textAlign = "right";
-    g.fillText(percent(sparsity), paper.width - 2, top + line / 2 - 3);
+    const middle = top + line / 2 - 3;
+    if (layer === shown) write(paper, "▸", 0, middle, { align: "left" });
+    write(paper, name, 12, middle, { align: "left" });
+    write(paper, percent(sparsity), paper.width - 2, middle, { align: "right" });
   });
-  g.font = `12px ${family}`;
+  setFont(g, 12);
   for (const at of [0, 50, 100]) tick(paper, box.left + (box.width * at) / 100, box.top + box.height + 1, `${at} %`, "below");
-  g.fillText("sparsity: share pruned", box.left + box.width / 2, box.top + box.height + 22);
+  write(paper, "sparsity: share pruned", box.left + box.width / 2, box.top + box.height + 22, { baseline: "top" });
 }
 
 const CONTROLS =

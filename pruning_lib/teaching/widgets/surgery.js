@@ -1,5 +1,6 @@
 // Surgery: two weights and a quadratic error. All is computed here, so that the sliders need no kernel.
 
+import { write } from "./canvas.js";
 import { chart, list, setSlider, short, slider, stage } from "./charts.js";
 import { follow } from "./follow.js";
 
@@ -76,10 +77,9 @@ function drawPlane(canvas, values, result) {
   c.line([[-wide, 0], [wide, 0]], c.ink, { width: width(1), alpha: 0.6 });
   const start = [values.w1, values.w2];
   const [right, top] = start.map((value) => value <= 0); // the names go where w* is not
-  Object.assign(c.g, { fillStyle: c.ink, textBaseline: "alphabetic", textAlign: "left" });
-  c.g.fillText("w₁ = 0", c.X(0) + 6, top ? c.box.top + 14 : c.box.top + c.box.height - 8);
-  c.g.textAlign = right ? "right" : "left";
-  c.g.fillText("w₂ = 0", right ? c.box.left + c.box.width - 6 : c.box.left + 6, c.Y(0) - 6);
+  const baseline = "alphabetic";
+  write(c, "w₁ = 0", c.X(0) + 6, top ? c.box.top + 14 : c.box.top + c.box.height - 8, { align: "left", baseline });
+  write(c, "w₂ = 0", right ? c.box.left + c.box.width - 6 : c.box.left + 6, c.Y(0) - 6, { align: right ? "right" : "left", baseline });
   for (const [name, { color, ...mark }] of Object.entries(MARKS)) {
     const { point, error } = result[name];
     c.line(ellipse(values, error), palette[color], { width: 1.5, dash: name === "OBS" ? [] : [6, 4] });

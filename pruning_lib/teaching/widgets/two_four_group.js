@@ -1,6 +1,6 @@
 // One group of 2:4: four weights, the two that stay, and the multiplexers. All is computed here: sliders need no kernel.
 
-import { sheet, stroke } from "./canvas.js";
+import { rectangle, sheet, stroke, write } from "./canvas.js";
 import { chart, list, setSlider, short, slider, stage } from "./charts.js";
 import { follow } from "./follow.js";
 
@@ -46,22 +46,13 @@ function drawGroup(canvas, weights, { keep }) {
 }
 
 function drawMultiplexer(canvas, operands, { values, indices, selected, sparse, dense }) {
-  const { g, width, height, ink } = sheet(canvas, 270);
+  const c = sheet(canvas, 270);
+  const { g, width, height } = c;
   const at = { operand: 0.11 * width, gate: 0.42 * width, product: 0.67 * width, sum: 0.9 * width };
   const half = { operand: 0.09 * width, gate: 0.1 * width, product: 0.09 * width, sum: 0.085 * width };
   const row = (i) => 34 + (i * (height - 68)) / 3;
   const middle = (k) => height / 2 + (k - 0.5) * 0.46 * height;
-  const text = (words, x, y, color = ink) => {
-    Object.assign(g, { fillStyle: color, textAlign: "center", textBaseline: "middle" });
-    g.fillText(words, x, y);
-  };
-  const box = (x, y, wide, color, dash = []) => {
-    g.save();
-    Object.assign(g, { strokeStyle: color, lineWidth: 2 });
-    g.setLineDash(dash);
-    g.strokeRect(x - wide, y - 15, 2 * wide, 30);
-    g.restore();
-  };
+  const box = (x, y, wide, line, dash) => rectangle(g, x - wide - 1, y - 16, 2 * wide + 2, 32, { line, thick: 2, dash });
   const wire = (from, to, color) => stroke(g, [from, to], color, { width: 2.5 });
   for (let k = 0; k < 2; k++) {
     const y = middle(k);
@@ -72,21 +63,21 @@ function drawMultiplexer(canvas, operands, { values, indices, selected, sparse, 
     }
     const [left, right] = [at.gate - half.gate, at.gate + half.gate]; // a trapezoid: four ways in, one out
     stroke(g, [[left, y - 32], [right, y - 18], [right, y + 18], [left, y + 32]], palette.updated, { closed: true });
-    text(`index ${k}`, at.gate, y - 8);
-    text(`${indices[k]} = ${binary(indices[k], 2)}`, at.gate, y + 8);
+    write(c, `index ${k}`, at.gate, y - 8);
+    write(c, `${indices[k]} = ${binary(indices[k], 2)}`, at.gate, y + 8);
     wire([at.gate + half.gate, y], [at.product - half.product, y], palette.updated);
     box(at.product, y, half.product, palette.kept);
-    text(`${short(values[k])} × ${short(selected[k])}`, at.product, y);
+    write(c, `${short(values[k])} × ${short(selected[k])}`, at.product, y);
     wire([at.product + half.product, y], [at.sum - half.sum, height / 2 + (k - 0.5) * 14], palette.kept);
   }
   operands.forEach((x, i) => {
     const taken = indices.includes(i);
     box(at.operand, row(i), half.operand, taken ? palette.updated : palette.muted, taken ? [] : [5, 4]);
-    text(`x${NAMES[i]} = ${short(x)}`, at.operand, row(i));
+    write(c, `x${NAMES[i]} = ${short(x)}`, at.operand, row(i));
   });
   box(at.sum, height / 2, half.sum, palette.kept);
-  text(`Σ = ${short(sparse)}`, at.sum, height / 2);
-  text(`dense ${short(dense)}`, at.sum, height / 2 + 30);
+  write(c, `Σ = ${short(sparse)}`, at.sum, height / 2);
+  write(c, `dense ${short(dense)}`, at.sum, height / 2 + 30);
 }
 
 function render({ model, el }) {
