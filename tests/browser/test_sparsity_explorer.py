@@ -5,8 +5,7 @@ import pytest
 import torch
 from widget_page import PIXELS, all_drawn_anew, check_page, show
 
-from pruning_lib.teaching.widgets.sparsity_choice import choose_masks
-from pruning_lib.teaching.widgets.sparsity_explorer import SparsityExplorer
+from pruning_lib.teaching.widgets.sparsity_explorer import SparsityExplorer, choose_masks
 
 MAKE_WEIGHTS = """
 generator = torch.Generator().manual_seed(0)

@@ -72,13 +72,6 @@ class Lasso:
             candidates.append(x)
         return min(candidates, key=self.value)
 
-    def point(self, method: str, t: int) -> Tensor:
-        return self.states[method][t - 1].point if t else self.start
-
-    def gaps(self, method: str) -> list[float]:
-        """F(x_t) − F* for t = 0, 1, …; rounding may leave it a little below zero."""
-        return [self.value(self.point(method, t)) - self.minimum for t in range(len(self.states[method]) + 1)]
-
     def window(self) -> tuple[list[float], list[float]]:
         """What of the plane to show: all iterates, look-ahead points, z and the optimum, with a margin."""
         states = [s for part in self.states.values() for s in part]
@@ -121,13 +114,12 @@ class APGStepper(Drawn):
         self.set_trait("problem", problem | {"threshold": lasso.step * lasso.gamma})
         paths = {}
         for name, states in lasso.states.items():
-            entries = [{key: lasso.start.tolist() for key in ("point", "look_ahead", "z")} | {"momentum": 0.0}]
-            for state in states:
-                entries.append({key: getattr(state, key).tolist() for key in ("point", "look_ahead", "z")})
-                entries[-1]["momentum"] = state.momentum
-            for entry, gap in zip(entries, lasso.gaps(name), strict=True):
-                entry["gap"] = gap
-            paths[name] = entries
+            start = State(0, lasso.start, lasso.start, lasso.start, 0.0, lasso.value(lasso.start))
+            paths[name] = [
+                {key: getattr(state, key).tolist() for key in ("point", "look_ahead", "z")}
+                | {"momentum": state.momentum, "gap": state.objective - lasso.minimum}
+                for state in (start, *states)
+            ]
         self.set_trait("paths", paths)
         super().__init__(**shown)
 
