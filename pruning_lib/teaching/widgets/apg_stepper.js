@@ -1,6 +1,6 @@
 // APG stepper: all states come ready from Python, this draws them, so that it also works without a kernel.
 
-import { write } from "./canvas.js";
+import { rectangle, write } from "./canvas.js";
 import { chart, list, short, slider, stage } from "./charts.js";
 import { follow } from "./follow.js";
 import { STEP_BUTTONS, stepper } from "./stepper.js";
@@ -20,15 +20,16 @@ const STYLES = {
 };
 const pair = ([one, two]) => `(${short(one)}, ${short(two)})`;
 
+const BAND = { fill: palette.muted, alpha: 0.22 };
+const band = ({ g, X, box }, a) => rectangle(g, X(-a), box.top, X(a) - X(-a), box.height, BAND);
+
 function drawPlane(canvas, problem, paths, t, method) {
   const height = Math.max(300, Math.min(440, 0.85 * canvas.parentElement.clientWidth));
   const c = chart(canvas, height, { x: problem.x, y: problem.y, xTitle: "λ₁", yTitle: "λ₂" });
-  const { g, X, Y, box } = c;
+  const { X, Y } = c;
   c.inside(() => {
-    Object.assign(g, { fillStyle: palette.muted, globalAlpha: 0.22 });
-    const a = problem.threshold;
-    g.fillRect(X(-a), box.top, X(a) - X(-a), box.height);
-    g.fillRect(box.left, Y(a), box.width, Y(-a) - Y(a));
+    band(c, problem.threshold);
+    rectangle(c.g, c.box.left, Y(problem.threshold), c.box.width, Y(-problem.threshold) - Y(problem.threshold), BAND);
   });
   for (const contour of problem.contours) c.line(contour, palette.muted, { width: 1, alpha: 0.8 });
   for (const name of ["apg", "ista"]) {
@@ -53,11 +54,7 @@ function drawThreshold(canvas, problem, state) {
   const limit = 1.15 * Math.max(...[...problem.x, ...problem.y].map(Math.abs));
   const a = problem.threshold;
   const c = chart(canvas, 200, { x: [-limit, limit], y: [-limit, limit], xTitle: "z", yTitle: "S(z)" });
-  const { g, X, box } = c;
-  c.inside(() => {
-    Object.assign(g, { fillStyle: palette.muted, globalAlpha: 0.22 });
-    g.fillRect(X(-a), box.top, X(a) - X(-a), box.height);
-  });
+  c.inside(() => band(c, a));
   c.line([[-limit, -limit], [limit, limit]], palette.muted, { width: 1, dash: [2, 3] });
   c.line([[-limit, a - limit], [-a, 0], [a, 0], [limit, limit - a]], palette.kept);
   ["circle", "square"].forEach((shape, k) => c.marker([state.z[k], state.point[k]], palette.accent, { shape, size: 5 }));
