@@ -38,10 +38,6 @@ def bound_and_used(source: str) -> tuple[set[str], set[str]]:
 
 def _inside(code: CodeType) -> set[str]:
     """Names of the notebook that a function, class or comprehension uses, those within it included."""
-    found = set()
-    for step in dis.get_instructions(code):
-        if step.opname in ("LOAD_NAME", "LOAD_GLOBAL"):
-            found.add(step.argval)
-        elif isinstance(step.argval, CodeType):
-            found |= _inside(step.argval)
-    return found
+    steps = list(dis.get_instructions(code))
+    names = {step.argval for step in steps if step.opname in ("LOAD_NAME", "LOAD_GLOBAL")}
+    return names.union(*(_inside(step.argval) for step in steps if isinstance(step.argval, CodeType)))

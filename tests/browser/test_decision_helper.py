@@ -1,8 +1,8 @@
 """The decision helper in a browser: keyboard, texts, pictures, themes."""
 
 from pruning_lib.teaching.widgets.decision_helper import DecisionHelper
-from pruning_lib.teaching.widgets.decision_rules import advise
 from tests.comparison_runs import made_up
+from tests.decision_rules import advise
 from tests.widget_page import PIXELS, all_drawn_anew, check_page, show
 
 EVIDENCE = made_up()

@@ -5,8 +5,7 @@ import pytest
 import torch
 from widget_page import PIXELS, all_drawn_anew, check_page, show
 
-from pruning_lib.teaching.widgets.sparsity_choice import choose_masks
-from pruning_lib.teaching.widgets.sparsity_explorer import SparsityExplorer
+from pruning_lib.teaching.widgets.sparsity_explorer import SparsityExplorer, choose_masks
 
 MAKE_WEIGHTS = """
 generator = torch.Generator().manual_seed(0)
@@ -50,7 +49,7 @@ def test_explorer_in_jupyterlab(lab, page, page_errors, weights):
     nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=KERNEL), lab.folder / "explorer.ipynb")
     lab.open(page, "explorer.ipynb")
     widget = page.locator(".sparsity-explorer")
-    slider, counts = widget.locator(".sparsity"), widget.locator(".counts")
+    slider, counts = widget.locator(".sparsity"), widget.locator("[role=status]")
     expect(counts).to_have_text(sentence(weights, "fc", 0.7))
     assert counts.get_attribute("aria-live") == "polite"
 
@@ -112,7 +111,7 @@ def test_explorer_in_jupyterlab(lab, page, page_errors, weights):
 
 def test_page_without_a_kernel(page, page_errors, weights):
     show(page, SparsityExplorer(weights, sparsity=0.9, layer="conv2"))
-    counts = page.locator(".counts")
+    counts = page.locator("[role=status]")
     counts.get_by_text(sentence(weights, "conv2", 0.9)).wait_for()
     page.locator(".sparsity").focus()
     page.keyboard.press("PageDown")

@@ -1,23 +1,18 @@
 // APG stepper: all states come ready from Python, this draws them, so that it also works without a kernel.
 
-import { chart, short, stage } from "./charts.js";
+import { rectangle, write } from "./canvas.js";
+import { chart, list, short, slider, stage } from "./charts.js";
 import { follow } from "./follow.js";
 import { STEP_BUTTONS, stepper } from "./stepper.js";
 
-const PAGE = `
-  <div class="controls">
-    <label>Details of <select class="method"><option value="apg">APG</option><option value="ista">ISTA</option></select></label>
-    ${STEP_BUTTONS}
-    <label class="slide">t <input class="t" type="range" min="0" step="1"><output></output></label>
-  </div>
-  <p role="status" aria-live="polite"></p>
-  <div class="panels">
-    <figure class="plane tall"><figcaption><i class="first"></i> APG, <i class="second"></i> ISTA,
-      <i class="hollow"></i> parts of this step, <i class="target"></i> minimum, <i class="band"></i> |z| ≤ ηγ: set to zero</figcaption>
-      <canvas role="img"></canvas></figure>
-    <figure class="threshold"><figcaption>Soft threshold: ● coordinate 1, ■ coordinate 2</figcaption><canvas role="img"></canvas></figure>
-    <figure class="gaps"><figcaption><i class="first"></i> APG, <i class="second"></i> ISTA</figcaption><canvas role="img"></canvas></figure>
-  </div>`;
+const CONTROLS =
+  list("method", "Details of", '<option value="apg">APG</option><option value="ista">ISTA</option>') + STEP_BUTTONS + slider("t", "t");
+const PANELS = {
+  "plane tall": `<i class="first"></i> APG, <i class="second"></i> ISTA, <i class="hollow"></i> parts of this step,
+    <i class="target"></i> minimum, <i class="band"></i> |z| ≤ ηγ: set to zero`,
+  threshold: "Soft threshold: ● coordinate 1, ■ coordinate 2",
+  gaps: `<i class="first"></i> APG, <i class="second"></i> ISTA`,
+};
 
 const STYLES = {
   apg: { color: "kept", shape: "circle", dash: [] },
@@ -25,15 +20,16 @@ const STYLES = {
 };
 const pair = ([one, two]) => `(${short(one)}, ${short(two)})`;
 
+const BAND = { fill: palette.muted, alpha: 0.22 };
+const band = ({ g, X, box }, a) => rectangle(g, X(-a), box.top, X(a) - X(-a), box.height, BAND);
+
 function drawPlane(canvas, problem, paths, t, method) {
   const height = Math.max(300, Math.min(440, 0.85 * canvas.parentElement.clientWidth));
   const c = chart(canvas, height, { x: problem.x, y: problem.y, xTitle: "λ₁", yTitle: "λ₂" });
-  const { g, X, Y, box } = c;
+  const { X, Y } = c;
   c.inside(() => {
-    Object.assign(g, { fillStyle: palette.muted, globalAlpha: 0.22 });
-    const a = problem.threshold;
-    g.fillRect(X(-a), box.top, X(a) - X(-a), box.height);
-    g.fillRect(box.left, Y(a), box.width, Y(-a) - Y(a));
+    band(c, problem.threshold);
+    rectangle(c.g, c.box.left, Y(problem.threshold), c.box.width, Y(-problem.threshold) - Y(problem.threshold), BAND);
   });
   for (const contour of problem.contours) c.line(contour, palette.muted, { width: 1, alpha: 0.8 });
   for (const name of ["apg", "ista"]) {
@@ -50,8 +46,7 @@ function drawPlane(canvas, problem, paths, t, method) {
   [["d", -14, 11], ["z", 9, -10], ["λ", 9, 12]].forEach(([name, right, down], k) => {
     const part = parts[k + 1];
     c.marker(part, palette.accent, { filled: false, size: 5 });
-    Object.assign(g, { fillStyle: c.ink, textAlign: "left", textBaseline: "middle" });
-    g.fillText(name, X(part[0]) + right, Y(part[1]) + down);
+    write(c, name, X(part[0]) + right, Y(part[1]) + down, { align: "left" });
   });
 }
 
@@ -59,11 +54,7 @@ function drawThreshold(canvas, problem, state) {
   const limit = 1.15 * Math.max(...[...problem.x, ...problem.y].map(Math.abs));
   const a = problem.threshold;
   const c = chart(canvas, 200, { x: [-limit, limit], y: [-limit, limit], xTitle: "z", yTitle: "S(z)" });
-  const { g, X, box } = c;
-  c.inside(() => {
-    Object.assign(g, { fillStyle: palette.muted, globalAlpha: 0.22 });
-    g.fillRect(X(-a), box.top, X(a) - X(-a), box.height);
-  });
+  c.inside(() => band(c, a));
   c.line([[-limit, -limit], [limit, limit]], palette.muted, { width: 1, dash: [2, 3] });
   c.line([[-limit, a - limit], [-a, 0], [a, 0], [limit, limit - a]], palette.kept);
   ["circle", "square"].forEach((shape, k) => c.marker([state.z[k], state.point[k]], palette.accent, { shape, size: 5 }));
@@ -84,11 +75,10 @@ function drawGaps(canvas, paths, t) {
 
 function render({ model, el }) {
   const [problem, paths] = ["problem", "paths"].map((name) => model.get(name));
-  const { root, find, describe } = stage(el, "apg-stepper", PAGE);
+  const { root, find, describe } = stage(el, "apg-stepper", CONTROLS, PANELS);
   const last = paths.apg.length - 1;
 
-  function draw() {
-    const [t, method] = [model.get("t"), model.get("method")];
+  function draw({ t, method }) {
     const state = paths[method][t];
     steps.show();
     find(".method").value = method;
@@ -105,9 +95,8 @@ function render({ model, el }) {
     describe(".gaps", `Distance from the minimum over the iterations. ${gaps}`);
   }
 
-  const { set, end } = follow(model, ["t", "method"], root, draw);
+  const { set, end } = follow(model, { t: null, method: String }, root, draw);
   const steps = stepper(root, find(".t"), { at: () => model.get("t"), last: () => last, go: (t) => set({ t }), word: "iteration", pause: 500 });
-  find(".method").addEventListener("input", () => set({ method: find(".method").value }));
   return () => {
     steps.stop();
     end();

@@ -52,13 +52,14 @@ class Lasso:
             name: list(method(self.smooth, self.start, self.step, gamma, steps)) for name, method in METHODS.items()
         }
         self.optimum = self.exact_minimum()
-        self.minimum = self.value(self.optimum)
+        self.minimum = self.value(self.optimum).item()
 
     def smooth(self, x: Tensor) -> Tensor:
-        return 0.5 * (self.matrix @ x - self.target).square().sum()
+        return 0.5 * (x @ self.matrix.T - self.target).square().sum(dim=-1)
 
-    def value(self, x: Tensor) -> float:
-        return float(self.smooth(x) + self.gamma * x.abs().sum())
+    def value(self, x: Tensor) -> Tensor:
+        """F of each point x (…, 2)."""
+        return self.smooth(x) + self.gamma * x.abs().sum(dim=-1)
 
     def exact_minimum(self) -> Tensor:
         """For given signs s the optimality condition AᵀAx = Aᵀb − γs is linear: try all nine, keep the best."""
@@ -72,13 +73,6 @@ class Lasso:
             candidates.append(x)
         return min(candidates, key=self.value)
 
-    def point(self, method: str, t: int) -> Tensor:
-        return self.states[method][t - 1].point if t else self.start
-
-    def gaps(self, method: str) -> list[float]:
-        """F(x_t) − F* for t = 0, 1, …; rounding may leave it a little below zero."""
-        return [self.value(self.point(method, t)) - self.minimum for t in range(len(self.states[method]) + 1)]
-
     def window(self) -> tuple[list[float], list[float]]:
         """What of the plane to show: all iterates, look-ahead points, z and the optimum, with a margin."""
         states = [s for part in self.states.values() for s in part]
@@ -91,8 +85,7 @@ class Lasso:
         """x, y and F over the window."""
         x, y = (torch.linspace(low, high, 81, dtype=torch.float64) for low, high in self.window())
         points = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)  # (y, x, 2)
-        smooth = 0.5 * (points @ self.matrix.T - self.target).square().sum(dim=-1)
-        return x.numpy(), y.numpy(), (smooth + self.gamma * points.abs().sum(dim=-1)).numpy()
+        return x.numpy(), y.numpy(), self.value(points).numpy()
 
     def levels(self) -> list[float]:
         """Values of F for contour lines, close to each other near the minimum."""
@@ -121,13 +114,12 @@ class APGStepper(Drawn):
         self.set_trait("problem", problem | {"threshold": lasso.step * lasso.gamma})
         paths = {}
         for name, states in lasso.states.items():
-            entries = [{key: lasso.start.tolist() for key in ("point", "look_ahead", "z")} | {"momentum": 0.0}]
-            for state in states:
-                entries.append({key: getattr(state, key).tolist() for key in ("point", "look_ahead", "z")})
-                entries[-1]["momentum"] = state.momentum
-            for entry, gap in zip(entries, lasso.gaps(name), strict=True):
-                entry["gap"] = gap
-            paths[name] = entries
+            start = State(0, lasso.start, lasso.start, lasso.start, 0.0, lasso.value(lasso.start).item())
+            paths[name] = [
+                {key: getattr(state, key).tolist() for key in ("point", "look_ahead", "z")}
+                | {"momentum": state.momentum, "gap": state.objective - lasso.minimum}
+                for state in (start, *states)
+            ]
         self.set_trait("paths", paths)
         super().__init__(**shown)
 

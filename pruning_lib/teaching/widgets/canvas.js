@@ -29,35 +29,58 @@ export function sheet(canvas, height) {
   return { g, width, height, dark, ink: style.color };
 }
 
-/** A line through `points`; `dash` as in setLineDash. */
-export function stroke(g, points, color, { width = 2, dash = [], alpha = 1, closed = false } = {}) {
+/** A line through each of several lists of points, drawn as one; `dash` as in setLineDash. */
+export function strokes(g, lists, color, { width = 2, dash = [], alpha = 1, closed = false, join = "miter" } = {}) {
   g.save();
-  Object.assign(g, { strokeStyle: color, lineWidth: width, globalAlpha: alpha });
+  Object.assign(g, { strokeStyle: color, lineWidth: width, globalAlpha: alpha, lineJoin: join });
   g.setLineDash(dash);
   g.beginPath();
-  for (const point of points) g.lineTo(...point);
+  for (const points of lists) points.forEach((point, i) => (i ? g.lineTo(...point) : g.moveTo(...point)));
   if (closed) g.closePath();
   g.stroke();
   g.restore();
 }
 
-export function axisTitles({ g, ink }, box, x, y) {
-  g.fillStyle = ink;
-  g.textAlign = "center";
-  g.textBaseline = "alphabetic";
-  g.fillText(x, box.left + box.width / 2, box.top + box.height + 33);
+export const stroke = (g, points, ...look) => strokes(g, [points], ...look);
+
+/** A rectangle, filled or outlined within its edges, or both. */
+export function rectangle(g, left, top, width, height, { fill, alpha = 1, line, thick = 1, dash = [] }) {
+  if (fill) {
+    g.save();
+    Object.assign(g, { fillStyle: fill, globalAlpha: alpha * g.globalAlpha });
+    g.fillRect(left, top, width, height);
+    g.restore();
+  }
+  if (!line) return;
   g.save();
-  g.translate(11, box.top + box.height / 2);
-  g.rotate(-Math.PI / 2);
-  g.fillText(y, 0, 0);
+  Object.assign(g, { strokeStyle: line, lineWidth: thick });
+  g.setLineDash(dash);
+  g.strokeRect(left + thick / 2, top + thick / 2, width - thick, height - thick);
   g.restore();
 }
 
-export function tick({ g, ink }, x, y, text, side) {
+export const setFont = (g, size, bold) => (g.font = g.font.replace(/^(bold )?[\d.]+px/, `${bold ? "bold " : ""}${size}px`));
+
+export function write({ g, ink }, text, x, y, { align = "center", baseline = "middle", color = ink } = {}) {
+  Object.assign(g, { fillStyle: color, textAlign: align, textBaseline: baseline });
+  g.fillText(text, x, y);
+}
+
+export function axisTitles(paper, box, x, y) {
+  const { g } = paper;
+  write(paper, x, box.left + box.width / 2, box.top + box.height + 33, { baseline: "alphabetic" });
+  g.save();
+  g.translate(11, box.top + box.height / 2);
+  g.rotate(-Math.PI / 2);
+  write(paper, y, 0, 0, { baseline: "alphabetic" });
+  g.restore();
+}
+
+export function tick(paper, x, y, text, side) {
   const left = side === "left";
-  stroke(g, [[x, y], left ? [x - 4, y] : [x, y + 4]], ink, { width: 1 });
-  Object.assign(g, { fillStyle: ink, textAlign: left ? "right" : "center", textBaseline: left ? "middle" : "top" });
-  g.fillText(text, left ? x - 6 : x, left ? y : y + 6);
+  stroke(paper.g, [[x, y], left ? [x - 4, y] : [x, y + 4]], paper.ink, { width: 1 });
+  if (left) write(paper, text, x - 6, y, { align: "right" });
+  else write(paper, text, x, y + 6, { baseline: "top" });
 }
 
 export const rgb = (hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));

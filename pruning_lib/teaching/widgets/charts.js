@@ -1,6 +1,6 @@
 // Line charts on a canvas, and the element that a widget lives in.
 
-import { axisTitles, compact, sheet, tick, ticks } from "./canvas.js";
+import { axisTitles, compact, setFont, sheet, strokes, tick, ticks, write } from "./canvas.js";
 
 export const short = (x) => (x !== 0 && Math.abs(x) < 1e-3 ? x.toExponential(1) : compact(x)).replaceAll("-", "−");
 
@@ -25,7 +25,7 @@ export function chart(canvas, height, { x, y, xTitle, yTitle, names, log = false
   const name = names ? (at) => names[at] : logX ? power : short;
   const wide = () => names && Math.max(...names.map((name) => g.measureText(name).width)) + 3 > X(1) - X(0);
   const { font } = g;
-  if (wide()) g.font = font.replace("12px", "10px");
+  if (wide()) setFont(g, 10);
   const lower = wide(); // still: every other name goes a line deeper
   for (const at of below) {
     const [place, top] = [X(logX ? 10 ** at : at), box.top + box.height + 1];
@@ -45,15 +45,10 @@ export function chart(canvas, height, { x, y, xTitle, yTitle, names, log = false
     action();
     g.restore();
   };
-  /** A line through each of several lists of points, drawn as one; `dash` as in setLineDash. */
-  function lines(lists, color, { width = 2, dash = [], alpha = 1 } = {}) {
-    inside(() => {
-      Object.assign(g, { strokeStyle: color, lineWidth: width, globalAlpha: alpha, lineJoin: "round" });
-      g.setLineDash(dash);
-      g.beginPath();
-      for (const points of lists) points.forEach(([px, py], i) => (i ? g.lineTo(X(px), Y(py)) : g.moveTo(X(px), Y(py))));
-      g.stroke();
-    });
+  /** Lines as `strokes` draws them, in the chart's numbers. */
+  function lines(lists, color, look) {
+    const placed = lists.map((points) => points.map(([px, py]) => [X(px), Y(py)]));
+    inside(() => strokes(g, placed, color, { ...look, join: "round" }));
   }
   const line = (points, ...look) => lines([points], ...look);
   /** A marker: "circle", "square", "diamond" or "triangle", filled or empty. */
@@ -83,8 +78,8 @@ export function chart(canvas, height, { x, y, xTitle, yTitle, names, log = false
     g.setLineDash(dash);
     g.strokeRect(left + 1, top, wide - 2, high);
     g.restore();
-    Object.assign(g, { fillStyle: ink, textAlign: "center", textBaseline: value < 0 ? "top" : "alphabetic" });
-    texts.forEach((text, k) => g.fillText(text, X(at), value < 0 ? Y(value) + 6 + 14 * k : top - 5 - 14 * (texts.length - 1 - k)));
+    const baseline = value < 0 ? "top" : "alphabetic";
+    texts.forEach((text, k) => write(paper, text, X(at), value < 0 ? Y(value) + 6 + 14 * k : top - 5 - 14 * (texts.length - 1 - k), { baseline }));
   }
   return { ...paper, box, X, Y, inside, line, lines, marker, bar };
 }
@@ -96,14 +91,23 @@ export function setSlider(slider, value, text, spoken = text) {
   slider.setAttribute("aria-valuetext", spoken);
 }
 
+export const slider = (name, label) =>
+  `<label class="slide">${label} <input class="${name}" type="range" min="0" step="1"><output></output></label>`;
+export const list = (name, label, options = "") => `<label>${label} <select class="${name}">${options}</select></label>`;
+const panel = ([name, caption]) => `<figure class="${name}"><figcaption>${caption}</figcaption><canvas role="img"></canvas></figure>`;
+
 /**
- * The widget's element inside `el`, with the page's text and the palette as CSS variables. Gives it as `root`; `find`,
- * which selects in it; `describe`, which tells screen readers what the canvas in a part of it shows.
+ * The widget's element inside `el`, with the palette as CSS variables: the `controls`, a line of text, and of each of the
+ * `panels` its caption and a canvas. Gives it as `root`; `find`, which selects in it; `describe`, which tells screen
+ * readers what the canvas in a part of it shows.
  */
-export function stage(el, name, page) {
+export function stage(el, name, controls, panels) {
   const root = document.createElement("div");
   root.className = `charts ${name}`;
-  root.innerHTML = page;
+  root.innerHTML = `
+    <div class="controls">${controls}</div>
+    <p role="status" aria-live="polite"></p>
+    <div class="panels">${Object.entries(panels).map(panel).join("")}</div>`;
   el.append(root);
   for (const [key, color] of Object.entries(palette)) root.style.setProperty(`--${key}`, color);
   for (const control of root.querySelectorAll("input, select, button")) control.dataset.lmSuppressShortcuts = "true"; // else JupyterLab takes the keys

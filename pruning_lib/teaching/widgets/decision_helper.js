@@ -1,30 +1,20 @@
 // Decision helper: methods ranked by recorded numbers. Everything is here already, so no kernel is needed.
 
-import { sheet, stroke } from "./canvas.js";
-import { setSlider, stage } from "./charts.js";
+import { rectangle, sheet, stroke, write } from "./canvas.js";
+import { list, setSlider, slider, stage } from "./charts.js";
 import { follow } from "./follow.js";
 
-const PAGE = `
-  <div class="controls">
-    <label>I have <select class="hardware"></select></label>
-    <label>and <select class="budget"></select></label>
-    <label>and <select class="data"></select></label>
-    <label>and want <select class="goal"></select></label>
-    <label>giving up at most <select class="loss"></select></label>
-    <label class="slide">Sparsity <input class="sparsity" type="range" min="0" step="1"><output></output></label>
-  </div>
-  <p role="status" aria-live="polite"></p>
-  <div class="panels">
-    <figure class="accuracy"><figcaption></figcaption><canvas role="img"></canvas></figure>
-    <figure class="gain"><figcaption></figcaption><canvas role="img"></canvas></figure>
-  </div>
+const CONTROLS =
+  list("hardware", "I have") + list("budget", "and") + list("data", "and") + list("goal", "and want") + list("loss", "giving up at most") +
+  slider("sparsity", "Sparsity");
+const LISTS = `
   <div class="lists">
     <div><h4>Ranked</h4><ol></ol></div>
     <div><h4>Dropped out</h4><ul></ul></div>
   </div>
   <p class="about"></p>`;
 
-const ANY = 0; // as sparsity: whatever sparsity gains most within the loss; as in decision_rules.py
+const ANY = 0; // as sparsity: whatever sparsity gains most within the loss; as in decision_helper.py
 const out = (name, why) => ({ name, place: "out", why, sparsity: null, accuracy: null, gain: null, basis: "" });
 
 /** How many times more weights are left at one of two sparsities than at the other. */
@@ -68,7 +58,7 @@ function unpruned(evidence, { budget, data }) {
   return budget === "none" || data !== "train" ? evidence.dense_cut : evidence.dense;
 }
 
-/** All methods, the advisable first: see `advise` in decision_rules.py. */
+/** All methods, the advisable first: see `DecisionHelper` in decision_helper.py. */
 export function advise(evidence, published, chosen) {
   if (chosen.data !== "train") chosen = { ...chosen, budget: "none" };
   const floor = unpruned(evidence, chosen)[0] - chosen.loss - 1e-9;
@@ -93,21 +83,15 @@ function drawAccuracy(canvas, ranked, labels, dense) {
   const [low, high] = [Math.min(...ends) - 0.4, Math.max(...ends) + 0.4];
   const X = (value) => room + ((c.width - room - 14) * (value - low)) / (high - low);
   const bottom = 6 + LINE * Math.max(1, ranked.length);
-  Object.assign(g, { strokeStyle: palette.muted, fillStyle: c.ink, textBaseline: "middle", textAlign: "left" });
   dashed(g, X(dense), bottom);
-  g.strokeRect(room, bottom, c.width - room - 14, 0);
-  for (const [value, align] of [[low, "left"], [high, "right"]]) {
-    g.textAlign = align;
-    g.fillText(`${value.toFixed(1)} %`, X(value), bottom + 14);
-  }
+  stroke(g, [[room, bottom], [c.width - 14, bottom]], palette.muted, { width: 1 });
+  write(c, `${low.toFixed(1)} %`, X(low), bottom + 14, { align: "left" });
+  write(c, `${high.toFixed(1)} %`, X(high), bottom + 14, { align: "right" });
   ranked.forEach((one, row) => {
     const [[mean, sd], y] = [one.accuracy, 6 + LINE * (row + 0.5)];
-    Object.assign(g, { fillStyle: c.ink, textAlign: "left" });
-    g.fillText(labels[one.name], 0, y);
-    g.fillStyle = g.strokeStyle = lookOf(one);
-    g.lineWidth = 2;
-    g.strokeRect(X(mean - sd), y, X(mean + sd) - X(mean - sd), 0);
-    g.lineWidth = 1;
+    write(c, labels[one.name], 0, y, { align: "left" });
+    stroke(g, [[X(mean - sd), y], [X(mean + sd), y]], lookOf(one));
+    g.fillStyle = lookOf(one);
     g.beginPath();
     if (one.place === "fits") g.arc(X(mean), y, 5, 0, 2 * Math.PI);
     else g.rect(X(mean) - 4, y - 4, 8, 8);
@@ -122,23 +106,20 @@ function drawGain(canvas, ranked, labels) {
   const room = Math.max(0, ...words.map((text) => g.measureText(text).width)) + 12;
   const most = Math.max(1, ...ranked.map((one) => one.gain));
   const scale = (c.width - room) / most;
-  g.textBaseline = "middle";
   ranked.forEach((one, row) => {
-    const y = 6 + LINE * (row + 0.5);
-    g.fillStyle = g.strokeStyle = lookOf(one);
-    g.strokeRect(0.5, y - 6.5, scale * one.gain, 13);
-    if (one.basis === "measured" || one.basis === "counted") g.fillRect(0, y - 7, scale * one.gain, 14);
-    g.fillStyle = c.ink;
-    g.fillText(words[row], scale * one.gain + 6, y);
+    const [y, wide, color] = [6 + LINE * (row + 0.5), scale * one.gain, lookOf(one)];
+    rectangle(g, 0, y - 7, wide + 1, 14, { line: color });
+    if (one.basis === "measured" || one.basis === "counted") rectangle(g, 0, y - 7, wide, 14, { fill: color });
+    write(c, words[row], wide + 6, y, { align: "left" });
   });
   dashed(g, scale, 6 + LINE * ranked.length);
 }
 
 function render({ model, el }) {
   const [evidence, rules] = ["evidence", "rules"].map((name) => model.get(name));
-  const { root, find, describe } = stage(el, "decision-helper", PAGE);
+  const { root, find, describe } = stage(el, "decision-helper", CONTROLS, { accuracy: "", gain: "" });
+  root.insertAdjacentHTML("beforeend", LISTS);
   const labels = Object.fromEntries(evidence.methods.map((method) => [method.name, method.label]));
-  const names = [...Object.keys(rules.choices), "loss", "sparsity"];
   for (const [name, options] of Object.entries(rules.choices)) for (const [key, text] of Object.entries(options)) find(`.${name}`).add(new Option(text, key));
   for (const points of rules.losses) find(".loss").add(new Option(`${points} ${points === 1 ? "point" : "points"}`, points));
   const stops = [ANY, ...evidence.sparsities];
@@ -148,8 +129,7 @@ function render({ model, el }) {
   const percentOf = (share) => `${Number((100 * share).toFixed(1))} %`;
   const told = ({ accuracy: [mean, sd, n] }) => `${mean.toFixed(2)} ± ${sd.toFixed(2)} % over ${n} seeds`;
 
-  function draw() {
-    const chosen = Object.fromEntries(names.map((name) => [name, model.get(name)]));
+  function draw(chosen) {
     const found = advise(evidence, rules.published, chosen);
     const ranked = found.filter((one) => one.place !== "out");
     const unit = rules.timesLess[chosen.goal];
@@ -166,7 +146,7 @@ function render({ model, el }) {
     const opening = !first ? `Nothing is left at ${where}.` : first.place === "fits" ? `First ${chosen.sparsity === ANY ? "of all, each at its best sparsity" : `at ${where}`}:` : `Nothing at ${where} stays within ${points} of dense. The closest:`;
     find("p").textContent = first ? `${opening} ${at(first)}, ${told(first)}${gain(first)}; dense ${reference.toFixed(2)} %.${untrained}` : `${opening}${untrained}`;
     find(".accuracy figcaption").textContent = `Accuracy, mean ± standard deviation; dashed: dense; squares lose more than ${points}`;
-    const items = (list, texts) => find(list).replaceChildren(...texts.map((text) => Object.assign(document.createElement("li"), { textContent: text })));
+    const items = (kind, texts) => find(kind).replaceChildren(...texts.map((text) => Object.assign(document.createElement("li"), { textContent: text })));
     items("ol", ranked.map((one) => `${at(one)}: ${told(one)}${gain(one)}${one.place === "loses" ? `; loses more than ${points}` : ""}`));
     items("ul", found.filter((one) => one.place === "out").map((one) => `${labels[one.name]}: ${one.why}`));
     find(".gain").hidden = chosen.goal === "accuracy";
@@ -177,11 +157,8 @@ function render({ model, el }) {
     describe(".gain", `Gain at ${where}: ${ranked.map((one) => `${at(one)}${gain(one)}`).join("; ") || "none"}`);
   }
 
-  const { set, end } = follow(model, names, root, draw);
-  for (const name of Object.keys(rules.choices)) find(`.${name}`).addEventListener("input", ({ target }) => set({ [name]: target.value }));
-  find(".loss").addEventListener("input", ({ target }) => set({ loss: Number(target.value) }));
-  find(".sparsity").addEventListener("input", ({ target }) => set({ sparsity: stops[Number(target.value)] }));
-  return end;
+  const traits = { hardware: String, budget: String, data: String, goal: String, loss: Number, sparsity: (at) => stops[at] };
+  return follow(model, traits, root, draw).end;
 }
 
 export default { render };

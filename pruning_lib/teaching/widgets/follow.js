@@ -1,11 +1,14 @@
 // When to draw anew: the model has changed, here or in Python; the page has changed its width or its colors.
 
 /**
- * Calls `draw` when one of the traits `names` changes, and when `root` changes its width or the page its colors.
+ * Calls `paint` with the values of all `traits` when one of them changes, and when `root` changes its width or the page
+ * its colors. `traits` says how each is read from the text of the control with its name; null: from none.
  * Gives `set`, which changes traits from the page: it draws first and then tells Python, so that what is seen waits for
- * nothing; and `end`, which ends it all.
+ * nothing; `draw`, which paints anew; and `end`, which ends it all.
  */
-export function follow(model, names, root, draw) {
+export function follow(model, traits, root, paint) {
+  const names = Object.keys(traits);
+  const draw = () => paint(Object.fromEntries(names.map((name) => [name, model.get(name)])));
   let own = false; // a change from the page is drawn once, not once more for each trait
   const changed = () => own || !root.clientWidth || draw();
   for (const name of names) model.on(`change:${name}`, changed);
@@ -16,6 +19,8 @@ export function follow(model, names, root, draw) {
     draw();
     model.save_changes();
   }
+  for (const [name, read] of Object.entries(traits))
+    if (read) root.querySelector(`.${name}`).addEventListener("input", ({ target }) => set({ [name]: read(target.value) }));
 
   let width = 0;
   const sizes = new ResizeObserver(() => {
@@ -39,5 +44,5 @@ export function follow(model, names, root, draw) {
     sizes.disconnect();
     clearInterval(theme);
   }
-  return { set, end };
+  return { set, draw, end };
 }

@@ -1,24 +1,17 @@
 // λ paths explorer: recorded runs under a slider over γ. Everything is here already, so no kernel is needed.
 
-import { sheet } from "./canvas.js";
-import { chart, setSlider, short, stage } from "./charts.js";
+import { rectangle, sheet, write } from "./canvas.js";
+import { chart, list, setSlider, short, slider, stage } from "./charts.js";
 import { follow } from "./follow.js";
 
-const PAGE = `
-  <div class="controls">
-    <label class="slide">γ <input class="gamma" type="range" min="0" step="1"><output></output></label>
-    <label>Seed <select class="seed"></select></label>
-    <label>Highlight <select class="unit"><option value="">none</option></select></label>
-  </div>
-  <p role="status" aria-live="polite"></p>
-  <div class="panels">
-    <figure class="paths"><figcaption><i class="line"></i> stays open, <i class="line closes"></i> closes,
-      <i class="square"></i> zero from here on</figcaption><canvas role="img"></canvas></figure>
-    <figure class="units"><figcaption><i class="kept"></i> open, <i class="pruned"></i> closed gates of each unit</figcaption>
-      <canvas role="img"></canvas></figure>
-    <figure class="accuracy"><figcaption>○ one run, ● this one, <i class="dashed"></i> dense</figcaption><canvas role="img"></canvas></figure>
-    <figure class="macs"><figcaption>○ one run, ● this one, <i class="dashed"></i> dense</figcaption><canvas role="img"></canvas></figure>
-  </div>`;
+const CONTROLS = slider("gamma", "γ") + list("seed", "Seed") + list("unit", "Highlight", '<option value="">none</option>');
+const RUNS = `○ one run, ● this one, <i class="dashed"></i> dense`;
+const PANELS = {
+  paths: `<i class="line"></i> stays open, <i class="line closes"></i> closes, <i class="square"></i> zero from here on`,
+  units: `<i class="kept"></i> open, <i class="pruned"></i> closed gates of each unit`,
+  accuracy: RUNS,
+  macs: RUNS,
+};
 
 /** Epoch after which a path is zero for good, or −1. */
 export function closing(path) {
@@ -64,20 +57,15 @@ function drawUnits(canvas, run, unit) {
     const [rows, top] = [run.scales[name], 4 + i * line];
     const values = rows[rows.length - 1];
     const open = values.filter((value) => value !== 0).length;
-    Object.assign(g, { fillStyle: c.ink, textAlign: "left", textBaseline: "middle" });
     g.globalAlpha = unit && unit !== name ? 0.45 : 1;
-    g.fillText(name, 0, top + line / 2);
-    g.strokeStyle = palette.muted;
-    g.strokeRect(room + 0.5, top + 2.5, wide - 1, line - 5);
-    g.fillStyle = palette.kept;
-    g.fillRect(room, top + 2, (wide * open) / values.length, line - 4);
-    g.fillStyle = c.ink;
+    write(c, name, 0, top + line / 2, { align: "left" });
+    rectangle(g, room, top + 2, wide, line - 4, { line: palette.muted });
+    rectangle(g, room, top + 2, (wide * open) / values.length, line - 4, { fill: palette.kept });
     const single = open ? `λ = ${short(values[0])}` : "closed";
-    g.fillText(values.length > 1 ? `${open} of ${values.length}` : single, room + wide + 8, top + line / 2);
+    write(c, values.length > 1 ? `${open} of ${values.length}` : single, room + wide + 8, top + line / 2, { align: "left" });
   });
   g.globalAlpha = 1;
-  g.textAlign = "center";
-  g.fillText("share of open gates", room + wide / 2, 4 + line * names.length + 14);
+  write(c, "share of open gates", room + wide / 2, 4 + line * names.length + 14);
 }
 
 function drawOverGamma(canvas, runs, run, gammas, value, dense, label) {
@@ -93,15 +81,15 @@ function drawOverGamma(canvas, runs, run, gammas, value, dense, label) {
 
 function render({ model, el }) {
   const [runs, dense] = ["runs", "dense"].map((name) => model.get(name));
-  const { root, find, describe } = stage(el, "lambda-paths", PAGE);
+  const { root, find, describe } = stage(el, "lambda-paths", CONTROLS, PANELS);
   const gammas = [...new Set(runs.map((run) => run.gamma))];
   const shown = runs.filter((run) => run.scales);
   for (const seed of new Set(shown.map((run) => run.seed))) find(".seed").add(new Option(seed, seed));
   for (const name of Object.keys(runs[0].gates)) find(".unit").add(new Option(name, name));
   find(".gamma").max = gammas.length - 1;
 
-  function draw() {
-    const [gamma, seed, unit] = [model.get("gamma"), model.get("seed"), find(".unit").value];
+  function paint({ gamma, seed }) {
+    const unit = find(".unit").value;
     const run = shown.find((one) => one.gamma === gamma && one.seed === seed);
     setSlider(find(".gamma"), gammas.indexOf(gamma), gamma, `gamma ${gamma}`);
     find(".seed").value = seed;
@@ -126,9 +114,7 @@ function render({ model, el }) {
     describe(".macs", `MACs over γ; at γ = ${gamma}: ${((100 * run.macs) / dense.macs).toFixed(1)} % of dense`);
   }
 
-  const { set, end } = follow(model, ["gamma", "seed"], root, draw);
-  find(".gamma").addEventListener("input", () => set({ gamma: gammas[Number(find(".gamma").value)] }));
-  find(".seed").addEventListener("input", () => set({ seed: Number(find(".seed").value) }));
+  const { draw, end } = follow(model, { gamma: (at) => gammas[at], seed: Number }, root, paint);
   find(".unit").addEventListener("input", draw);
   return end;
 }

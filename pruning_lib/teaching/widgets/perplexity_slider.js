@@ -1,20 +1,11 @@
 // Perplexity slider: recorded runs of a pruned language model. Everything is here already, so no kernel is needed.
 
-import { sheet } from "./canvas.js";
-import { chart, setSlider, stage } from "./charts.js";
+import { rectangle, sheet, write } from "./canvas.js";
+import { chart, list, setSlider, slider, stage } from "./charts.js";
 import { follow } from "./follow.js";
 
-const PAGE = `
-  <div class="controls">
-    <label class="slide">Sparsity <input type="range" min="0" step="1"><output></output></label>
-    <label>Against <select><option value="">dense</option></select></label>
-  </div>
-  <p role="status" aria-live="polite"></p>
-  <div class="panels">
-    <figure class="curves"><figcaption>Lines: unstructured; hollow marks: n:m; <i class="dashed"></i> dense</figcaption>
-      <canvas role="img"></canvas></figure>
-    <figure class="bars"><figcaption></figcaption><canvas role="img"></canvas></figure>
-  </div>`;
+const CONTROLS = slider("pattern", "Sparsity") + list("against", "Against", '<option value="">dense</option>');
+const PANELS = { curves: `Lines: unstructured; hollow marks: n:m; <i class="dashed"></i> dense`, bars: "" };
 
 const bits = (run) => Math.log2(run.perplexity);
 
@@ -50,32 +41,26 @@ function drawBars(canvas, runs, dense, looks) {
   const room = Math.max(...names.map((name) => g.measureText(name).width)) + 8;
   const scale = (c.width - room - 60) / Math.max(...runs.map((run) => run.perplexity));
   const line = 270 / (runs.length + 1);
-  Object.assign(g, { textAlign: "left", textBaseline: "middle" });
   [dense, ...runs].forEach((run, i) => {
     const middle = 10 + (i + 0.5) * line;
-    g.fillStyle = c.ink;
-    g.fillText(run.method, 0, middle);
-    g.fillText(run.perplexity.toFixed(2), room + scale * run.perplexity + 6, middle);
-    g.fillStyle = i ? looks[run.method][0] : c.ink;
-    g.globalAlpha = i ? 1 : 0.5;
-    g.fillRect(room, middle - line / 4, scale * run.perplexity, line / 2);
-    g.globalAlpha = 1;
+    const look = i ? { fill: looks[run.method][0] } : { fill: c.ink, alpha: 0.5 };
+    write(c, run.method, 0, middle, { align: "left" });
+    rectangle(g, room, middle - line / 4, scale * run.perplexity, line / 2, look);
+    write(c, run.perplexity.toFixed(2), room + scale * run.perplexity + 6, middle, { align: "left" });
   });
 }
 
 function render({ model, el }) {
   const [runs, looks] = ["runs", "looks"].map((name) => model.get(name));
-  const { root, find, describe } = stage(el, "perplexity-slider", PAGE);
+  const { root, find, describe } = stage(el, "perplexity-slider", CONTROLS, PANELS);
   const patterns = [...new Set(runs.slice(1).map((run) => run.pattern))];
-  const slider = find("input");
-  slider.max = patterns.length - 1;
-  for (const method of Object.keys(looks)) find("select").add(new Option(method, method));
+  find(".pattern").max = patterns.length - 1;
+  for (const method of Object.keys(looks)) find(".against").add(new Option(method, method));
 
-  function draw() {
-    const pattern = model.get("pattern");
+  function paint({ pattern }) {
     const here = runs.filter((run) => run.pattern === pattern);
-    setSlider(slider, patterns.indexOf(pattern), pattern);
-    const against = find("select").value;
+    setSlider(find(".pattern"), patterns.indexOf(pattern), pattern);
+    const against = find(".against").value;
     const base = against ? here.find((run) => run.method === against) : runs[0];
     const told = here.map((run) => {
       const factor = against
@@ -91,9 +76,8 @@ function render({ model, el }) {
     describe(".bars", `Perplexity at ${pattern}: ${told.join(", ")}`);
   }
 
-  const { set, end } = follow(model, ["pattern"], root, draw);
-  slider.addEventListener("input", () => set({ pattern: patterns[Number(slider.value)] }));
-  find("select").addEventListener("input", draw);
+  const { draw, end } = follow(model, { pattern: (at) => patterns[at] }, root, paint);
+  find(".against").addEventListener("input", draw);
   return end;
 }
 

@@ -1,21 +1,14 @@
 // Roofline explorer: the bounds of a square layer, dense and 2:4, from the peaks that Python sends. Computed here.
 
 import { number } from "./canvas.js";
-import { chart, setSlider, short, stage } from "./charts.js";
+import { chart, list, setSlider, short, slider, stage } from "./charts.js";
 import { follow } from "./follow.js";
 
-const PAGE = `
-  <div class="controls">
-    <label>GPU <select class="gpu"></select></label>
-    <label>numbers <select class="dtype"></select></label>
-    <label class="slide">width <input class="width" type="range" step="1"><output></output></label>
-    <label class="slide">tokens <input class="tokens" type="range" step="1"><output></output></label>
-  </div>
-  <p role="status" aria-live="polite"></p>
-  <div class="panels">
-    <figure class="roofs"><figcaption><i class="second"></i> dense, <i class="first"></i> 2:4; left of the bend memory is the limit, right of it computing</figcaption><canvas role="img"></canvas></figure>
-    <figure class="gain"><figcaption>Speed-up of 2:4 at most; <b style="color:var(--accent)">◆</b> here</figcaption><canvas role="img"></canvas></figure>
-  </div>`;
+const CONTROLS = list("gpu", "GPU") + list("dtype", "numbers") + slider("width", "width") + slider("tokens", "tokens");
+const PANELS = {
+  roofs: `<i class="second"></i> dense, <i class="first"></i> 2:4; left of the bend memory is the limit, right of it computing`,
+  gain: `Speed-up of 2:4 at most; <b style="color:var(--accent)">◆</b> here`,
+};
 
 /** Least time of W X, W (width, width), X (width, tokens): see `roofline` in acceleration/roofline.py. */
 function bound({ bandwidth, peak }, { bytes, share }, width, tokens, sparse) {
@@ -63,13 +56,11 @@ const time = (seconds) => (seconds < 1e-3 ? `${short(1e6 * seconds)} µs` : `${s
 
 function render({ model, el }) {
   const [table, limits, intensities] = ["table", "limits", "intensities"].map((name) => model.get(name));
-  const { root, find, describe } = stage(el, "roofline-explorer", PAGE);
-  const names = ["gpu", "width", "tokens", "dtype"];
+  const { root, find, describe } = stage(el, "roofline-explorer", CONTROLS, PANELS);
   for (const name of Object.keys(limits)) [find(`.${name}`).min, find(`.${name}`).max] = limits[name].map(Math.log2); // a step doubles
   for (const name of ["gpu", "dtype"]) for (const key of Object.keys(table[`${name}s`])) find(`.${name}`).add(new Option(key, key));
 
-  function draw() {
-    const values = Object.fromEntries(names.map((name) => [name, model.get(name)]));
+  function draw(values) {
     const result = prediction(table, values);
     for (const name of ["gpu", "dtype"]) find(`.${name}`).value = values[name];
     for (const name of Object.keys(limits)) setSlider(find(`.${name}`), Math.log2(values[name]), number(values[name]));
@@ -83,10 +74,8 @@ function render({ model, el }) {
     describe(".gain", `Speed-up over the number of tokens; at ${values.tokens} tokens ${promise}`);
   }
 
-  const { set, end } = follow(model, names, root, draw);
-  for (const name of names)
-    find(`.${name}`).addEventListener("input", ({ target }) => set({ [name]: name in limits ? 2 ** target.value : target.value }));
-  return end;
+  const doubled = (steps) => 2 ** steps;
+  return follow(model, { gpu: String, dtype: String, width: doubled, tokens: doubled }, root, draw).end;
 }
 
 export default { render };

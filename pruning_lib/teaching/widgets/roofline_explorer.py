@@ -1,12 +1,10 @@
 """The roofline of a square layer, dense and 2:4: what width, tokens, GPU and number format allow as speed-up."""
 
-from typing import NamedTuple
-
 import torch
 import traitlets
 
 from pruning_lib.acceleration import two_four
-from pruning_lib.acceleration.two_four import GPUS, Roofline
+from pruning_lib.acceleration.two_four import GPUS
 from pruning_lib.checks import check_choice
 from pruning_lib.teaching.widgets.javascript import Drawn
 
@@ -14,40 +12,6 @@ DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "int8": torch.in
 LIMITS = {"width": (256, 32768), "tokens": (1, 16384)}
 INTENSITIES = (0.3, 30000.0)  # the shown part of the horizontal axis, FLOP per byte
 START = {"gpu": "A100 80GB SXM", "width": 4096, "tokens": 16, "dtype": "float16"}
-
-
-class Prediction(NamedTuple):
-    """Both lower bounds of one layer, and what their ratio promises at most."""
-
-    dense: Roofline
-    sparse: Roofline
-
-    @property
-    def speed_up(self) -> float:
-        return self.dense.seconds / self.sparse.seconds
-
-
-def prediction(gpu: str, width: int, tokens: int, dtype: str) -> Prediction:
-    """`two_four.roofline` of a width × width layer on `tokens`, dense and 2:4.
-
-    Raises
-    ------
-    ValueError : for a GPU or dtype that is not in the tables, or a number outside `LIMITS`.
-    """
-    check("gpu", gpu), check("dtype", dtype), check("width", width), check("tokens", tokens)
-    return Prediction(
-        *(two_four.roofline(gpu, width, width, tokens, DTYPES[dtype], sparse) for sparse in (False, True))
-    )
-
-
-def check(name: str, value: str | int) -> str | int:
-    if name in LIMITS:
-        low, high = LIMITS[name]
-        if not isinstance(value, int) or not low <= value <= high:
-            raise ValueError(f"{name} is {value}, must be a whole number from {low} to {high}")
-    else:
-        check_choice(name, value, GPUS if name == "gpu" else DTYPES)
-    return value
 
 
 def table() -> dict[str, dict]:
@@ -73,7 +37,7 @@ class RooflineExplorer(Drawn):
     tokens : rows of the input, 1 to 16,384
 
     All are traits that follow the page and may be set from Python; other values raise ValueError. What is shown is
-    `prediction` of the four: a bound from published peaks, not a forecast.
+    `two_four.roofline` of the layer, dense and 2:4: a bound from published peaks, not a forecast.
     """
 
     gpu = traitlets.Unicode(START["gpu"]).tag(sync=True)
@@ -86,8 +50,10 @@ class RooflineExplorer(Drawn):
 
     @traitlets.validate("gpu", "width", "tokens", "dtype")
     def _check(self, proposal: dict):
-        return check(proposal["trait"].name, proposal["value"])
-
-    def prediction(self) -> Prediction:
-        """What the widget shows now."""
-        return prediction(self.gpu, self.width, self.tokens, self.dtype)
+        name, value = proposal["trait"].name, proposal["value"]
+        if name not in LIMITS:
+            return check_choice(name, value, GPUS if name == "gpu" else DTYPES)
+        low, high = LIMITS[name]
+        if not low <= value <= high:
+            raise ValueError(f"{name} is {value}, must be a whole number from {low} to {high}")
+        return value

@@ -1,6 +1,6 @@
 // What the SparseGPT stepper draws: weights, inverses or the factor, errors.
 
-import { sheet, stroke } from "./canvas.js";
+import { rectangle, setFont, sheet, stroke, write } from "./canvas.js";
 import { chart } from "./charts.js";
 
 const STYLES = { exact: ["kept", "circle", []], synchronized: ["updated", "square", []], cholesky: ["good", "diamond", [2, 4]] };
@@ -13,25 +13,9 @@ export const gone = (mark) => mark === "now" || mark === "pruned";
 export const pruned = (state) => state.marks.flat().filter(gone).length;
 export const largest = (values) => Math.max(...values.flat(3).map(Math.abs));
 
-function box(g, left, top, width, height, { fill, alpha = 1, line, thick = 1, dash = [] }) {
-  if (fill) {
-    Object.assign(g, { fillStyle: fill, globalAlpha: alpha });
-    g.fillRect(left, top, width, height);
-  }
-  g.globalAlpha = 1;
-  if (!line) return;
-  Object.assign(g, { strokeStyle: line, lineWidth: thick });
-  g.setLineDash(dash);
-  g.strokeRect(left + thick / 2, top + thick / 2, width - thick, height - thick);
-  g.setLineDash([]);
-}
-
-const setFont = (g, size, bold) => (g.font = g.font.replace(/^(bold )?[\d.]+px/, `${bold ? "bold " : ""}${size}px`));
-
-function write({ g, ink }, text, left, top, { size = 13, bold = false, align = "center", color = ink } = {}) {
-  setFont(g, size, bold);
-  Object.assign(g, { fillStyle: color, textAlign: align, textBaseline: "middle" });
-  g.fillText(text, left, top);
+function label(c, text, left, top, { size = 13, bold = false, ...look } = {}) {
+  setFont(c.g, size, bold);
+  write(c, text, left, top, look);
 }
 
 /** The lines of a text that is as wide as the sheet at most. */
@@ -52,7 +36,7 @@ const thinLine = ({ dark }) => (dark ? `${palette.pruned}50` : palette.pruned);
 /** A line over or under some columns, with what they are. */
 function bracket(c, left, right, y, turn, text, color, bold) {
   stroke(c.g, [[left, y + 5 * turn], [left, y], [right, y], [right, y + 5 * turn]], color);
-  write(c, text, (left + right) / 2, y - 10 * turn, { bold });
+  label(c, text, (left + right) / 2, y - 10 * turn, { bold });
 }
 
 export function drawWeights(canvas, before, state, scale, form, maskBlock) {
@@ -66,7 +50,7 @@ export function drawWeights(canvas, before, state, scale, form, maskBlock) {
   const center = (column) => left + (column + 0.5) * wide;
   const current = form === "exact" ? -1 : (state.columns[0] ?? -1);
   const from = Math.max(current, 0);
-  for (let k = 0; k < columns; k++) write(c, k === current ? `▼ ${x(k)}` : x(k), center(k), top - 13, { size: 14, bold: k === current });
+  for (let k = 0; k < columns; k++) label(c, k === current ? `▼ ${x(k)}` : x(k), center(k), top - 13, { size: 14, bold: k === current });
   if (form === "exact") bracket(c, left + 3, left + columns * wide - 3, 22, 1, "each row: any weight that it has left", palette.updated);
   else {
     if (from) bracket(c, left + 3, left + from * wide - 3, 22, 1, wide * from > 50 ? "frozen" : "", palette.kept);
@@ -77,11 +61,11 @@ export function drawWeights(canvas, before, state, scale, form, maskBlock) {
       const here = from >= start && from < end;
       bracket(c, left + start * wide + 3, left + end * wide - 3, top + rows * pitch + 2, -1, maskBlock * wide > 80 ? "mask block" : "", here ? palette.accent : thin, here);
     }
-    if (current >= 0) box(g, left + current * wide - 1, top - 4, wide + 2, rows * pitch - 6, { line: palette.accent, thick: 1.5, dash: [5, 4] });
+    if (current >= 0) rectangle(g, left + current * wide - 1, top - 4, wide + 2, rows * pitch - 6, { line: palette.accent, thick: 1.5, dash: [5, 4] });
   }
   state.marks.forEach((marks, i) => {
     const y = top + i * pitch;
-    write(c, `row ${i + 1}`, left - 8, y + high / 2, { align: "right" });
+    label(c, `row ${i + 1}`, left - 8, y + high / 2, { align: "right" });
     marks.forEach((mark, k) => {
       const [value, old, middle] = [state.weight[i][k], before.weight[i][k], center(k)];
       const square = [left + k * wide + 2, y, wide - 4, high];
@@ -93,20 +77,20 @@ export function drawWeights(canvas, before, state, scale, form, maskBlock) {
         now: { line: palette.accent, thick: 2.5 },
         pruned: { line: thin },
       }[mark];
-      box(g, ...square, state.planned[i][k] ? { ...outline, line: palette.accent, thick: 2, dash: [2, 3] } : outline);
+      rectangle(g, ...square, state.planned[i][k] ? { ...outline, line: palette.accent, thick: 2, dash: [2, 3] } : outline);
       if (mark === "now") {
-        write(c, fixed(old), middle, y + high * 0.33, { size });
+        label(c, fixed(old), middle, y + high * 0.33, { size });
         const half = g.measureText(fixed(old)).width / 2;
         stroke(g, [[middle - half, y + high * 0.33 + 6], [middle + half, y + high * 0.33 - 6]], palette.accent);
-        write(c, "→ 0", middle, y + high * 0.74, { size: small });
+        label(c, "→ 0", middle, y + high * 0.74, { size: small });
       } else if (mark === "moved") {
-        write(c, fixed(value), middle, y + high * 0.33, { size });
-        write(c, signed(value - old), middle + 5, y + high * 0.74, { size: small });
+        label(c, fixed(value), middle, y + high * 0.33, { size });
+        label(c, signed(value - old), middle + 5, y + high * 0.74, { size: small });
         g.beginPath();
         g.arc(middle - g.measureText(signed(value - old)).width / 2 - 1, y + high * 0.74, 3, 0, 2 * Math.PI);
         g.fillStyle = palette.updated;
         g.fill();
-      } else if (mark !== "pruned") write(c, fixed(value), middle, y + high / 2, { size });
+      } else if (mark !== "pruned") label(c, fixed(value), middle, y + high / 2, { size });
     });
     const [source, targets] = [marks.indexOf("now"), [...marks.keys()].filter((k) => marks[k] === "moved")];
     if (source >= 0 && targets.length) drawArrows(g, center, source, targets, y + high);
@@ -139,12 +123,12 @@ export function drawShared(canvas, height, state, same, form) {
   const [size, thin] = [Math.min(14, wide / 3.7), thinLine(c)];
   const [started, factor, scale] = [state.columns.length > 0, form === "cholesky", largest(state.inverses)];
   const cell = (row, k, y, value, style) => {
-    box(g, left + k * wide + 1, y + 1, wide - 2, (row < 0 ? 26 : high) - 2, style);
-    if (value !== null) write(c, fixed(value), left + (k + 0.5) * wide, y + (row < 0 ? 26 : high) / 2, { size });
+    rectangle(g, left + k * wide + 1, y + 1, wide - 2, (row < 0 ? 26 : high) - 2, style);
+    if (value !== null) label(c, fixed(value), left + (k + 0.5) * wide, y + (row < 0 ? 26 : high) / 2, { size });
   };
   for (let i = 0; i < n; i++) {
-    write(c, x(i), left + (i + 0.5) * wide, 11);
-    write(c, x(i), left - 8, 22 + (i + 0.5) * high, { align: "right" });
+    label(c, x(i), left + (i + 0.5) * wide, 11);
+    label(c, x(i), left - 8, 22 + (i + 0.5) * high, { align: "right" });
     for (let k = 0; k < n; k++) {
       const there = factor ? k >= i : i >= from && k >= from;
       const used = started && i === from && k >= from;
@@ -155,18 +139,18 @@ export function drawShared(canvas, height, state, same, form) {
     }
   }
   const rest = n - from - 1;
-  if (started && rest) box(g, left + (from + 1) * wide - 1, 22 + (from + 1) * high - 1, rest * wide + 2, rest * high + 2, { line: palette.kept, thick: 2, dash: [6, 4] });
+  if (started && rest) rectangle(g, left + (from + 1) * wide - 1, 22 + (from + 1) * high - 1, rest * wide + 2, rest * high + 2, { line: palette.kept, thick: 2, dash: [6, 4] });
   const y = 22 + n * high;
   const strips = [[`row 1 of (H_U${below(from + 1)})⁻¹ ÷ its first entry, ${fixed(same.B[from][from])}`, same.B]];
   if (factor) strips.push([`row ${from + 1} of U ÷ U${below(from + 1)}${below(from + 1)} = ${fixed(same.U[from][from])}: the same`, same.U]);
   strips.forEach(([text, source], k) => {
-    write(c, text, left, y + 20 + 52 * k, { align: "left" });
+    label(c, text, left, y + 20 + 52 * k, { align: "left" });
     for (let column = from; column < n; column++)
       cell(-1, column, y + 30 + 52 * k, source[from][column] / source[from][from], { line: palette.updated, thick: 2 });
   });
   if (!factor) {
-    write(c, started && rest ? "blue dashes: what stays for the next step, after" : "", left, y + 76, { align: "left" });
-    write(c, started && rest ? "subtracting column 1 · row 1 ÷ first entry (GPT-7)" : "", left, y + 94, { align: "left" });
+    label(c, started && rest ? "blue dashes: what stays for the next step, after" : "", left, y + 76, { align: "left" });
+    label(c, started && rest ? "subtracting column 1 · row 1 ÷ first entry (GPT-7)" : "", left, y + 94, { align: "left" });
   }
 }
 
@@ -185,20 +169,20 @@ export function drawPerRow(canvas, height, state) {
     const [left, top] = [(i % across) * (side + 14), Math.floor(i / across) * (side + 38) + 24];
     const unit = side / inverse.length;
     const q = state.columns[i];
-    write(c, q === undefined ? `row ${i + 1}` : `row ${i + 1}: ${x(q)} goes`, left, top - 11, { align: "left", size: side > 110 ? 13 : 12 });
+    label(c, q === undefined ? `row ${i + 1}` : `row ${i + 1}: ${x(q)} goes`, left, top - 11, { align: "left", size: side > 110 ? 13 : 12 });
     inverse.forEach((line, a) =>
       line.forEach((value, b) => {
         const there = inverse[a][a] > 0 && inverse[b][b] > 0;
         const fill = there ? { fill: palette.muted, alpha: 0.12 + (0.85 * Math.abs(value)) / scale } : {};
-        box(c.g, left + b * unit + 0.5, top + a * unit + 0.5, unit - 1, unit - 1, fill);
+        rectangle(c.g, left + b * unit + 0.5, top + a * unit + 0.5, unit - 1, unit - 1, fill);
       }),
     );
-    box(c.g, left, top, side, side, { line: thinLine(c) });
+    rectangle(c.g, left, top, side, side, { line: thinLine(c) });
     if (q === undefined) return;
-    box(c.g, left, top + q * unit, side, unit, { line: palette.updated, thick: 2.5 });
-    box(c.g, left + q * unit, top + q * unit, unit, unit, { line: palette.accent, thick: 2.5 });
+    rectangle(c.g, left, top + q * unit, side, unit, { line: palette.updated, thick: 2.5 });
+    rectangle(c.g, left + q * unit, top + q * unit, unit, unit, { line: palette.accent, thick: 2.5 });
   });
-  lines.forEach((text, k) => write(c, text, 0, down * (side + 38) + 10 + 20 * k, { align: "left" }));
+  lines.forEach((text, k) => label(c, text, 0, down * (side + 38) + 10 + 20 * k, { align: "left" }));
 }
 
 export function drawErrors(canvas, states, reached) {

@@ -89,27 +89,21 @@ def _states_of(form: str, weight: Tensor, hessian: Tensor, sparsity: float, mask
     everything = torch.ones_like(weight, dtype=torch.bool)
     none, start = ~everything, np.full(weight.shape, "kept", dtype=object)
     yield State(weight.clone(), start, none, 0.0, used(everything), [], 0, 0)
-    place = torch.arange(columns)
+    place, total = torch.arange(columns), (weight @ hessian * weight).sum().item()
     updated = {"exact": rows, "synchronized": 1, "cholesky": 0}[form]  # inverses that a step leaves behind
     updates = entries = 0
     for step in sparsegpt.steps(weight, hessian, sparsity, block=mask_block, damping=0, form=form):
         q = step.columns[:, None]
         done = ~step.keep if form == "exact" else place <= q
         marks = np.full(weight.shape, "kept", dtype=object)
+        gone = ~step.keep
         marks[step.compensated] = "moved"
         marks[done & step.keep] = "frozen"
-        marks[done & ~step.keep] = "pruned"
-        marks[(place == q) & ~step.keep] = "now"
+        marks[done & gone] = "pruned"
+        marks[(place == q) & gone] = "now"
         left = ~done | (place == q)  # before this step
         yield State(
-            step.weight,
-            marks,
-            ~done & ~step.keep,
-            _layer_error(weight, step.weight, hessian),
-            used(left),
-            step.columns.tolist(),
-            updates,
-            entries,
+            step.weight, marks, gone & ~done, step.error * total, used(left), step.columns.tolist(), updates, entries
         )
         updates, entries = updates + updated, entries + updated * (int(left[0].sum()) - 1) ** 2
 
@@ -118,11 +112,6 @@ def _inverse(hessian: Tensor, left: Tensor) -> Tensor:
     """(H_U)⁻¹ of the weights `left` (columns,), with zeros for what is gone."""
     both = torch.outer(left, left)
     return torch.zeros_like(hessian).masked_scatter_(both, torch.linalg.inv(hessian[left][:, left]))
-
-
-def _layer_error(weight: Tensor, pruned: Tensor, hessian: Tensor) -> float:
-    change = weight - pruned
-    return float((change @ hessian * change).sum())
 
 
 def _check_layer(weight: Tensor, hessian: Tensor) -> None:
@@ -137,8 +126,3 @@ def _check_layer(weight: Tensor, hessian: Tensor) -> None:
             raise ValueError(f"{name} contains values that are not finite, must be finite")
     if not torch.allclose(hessian, hessian.T) or torch.linalg.cholesky_ex(hessian.double()).info:
         raise ValueError("hessian is not symmetric and positive definite, must be: add damping to its diagonal before")
-
-
-def pruned(state: State) -> int:
-    """How many weights are gone."""
-    return int(np.isin(state.marks, ("now", "pruned")).sum())

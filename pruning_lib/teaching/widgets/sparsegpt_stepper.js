@@ -1,30 +1,26 @@
 // SparseGPT stepper: all states come ready from Python, this draws them, so that it also works without a kernel.
 
-import { short, stage } from "./charts.js";
+import { short, slider, stage } from "./charts.js";
 import { follow } from "./follow.js";
 import { below, drawErrors, drawPerRow, drawShared, drawWeights, fixed, gone, largest, pruned, x } from "./sparsegpt_drawing.js";
 import { STEP_BUTTONS, stepper } from "./stepper.js";
 
 const NAMES = { exact: "exact OBS per row", synchronized: "synchronized", cholesky: "Cholesky" };
-const PAGE = `
-  <div class="controls">
-    <form role="radiogroup" aria-label="Form of the method">${Object.entries(NAMES)
-      .map(([form, name]) => `<label><input type="radio" name="form" value="${form}">${name}</label>`)
-      .join("")}</form>
-    ${STEP_BUTTONS}
-    <label class="slide">step <input class="step" type="range" min="0" step="1"><output></output></label>
-  </div>
-  <p role="status" aria-live="polite"></p>
-  <div class="panels">
-    <figure class="weights"><figcaption><b>W</b>: <i class="kept"></i> kept, <i class="frozen"></i> frozen, <i class="moved"></i> compensates,
-      <i class="now"></i> pruned now, <i class="planned"></i> goes later, <i class="pruned"></i> pruned</figcaption><canvas role="img"></canvas></figure>
-    <figure class="inverse"><figcaption></figcaption><canvas role="img"></canvas></figure>
-    <figure class="errors"><figcaption></figcaption><canvas role="img"></canvas></figure>
-    <figure class="cost"><figcaption>Updates so far; before them H⁻¹ once, and its factor U once</figcaption><table><thead><tr><th scope="col">form</th><th scope="col">inverses held</th>
-      <th scope="col">updates of them</th><th scope="col">numbers rewritten</th></tr></thead><tbody></tbody></table></figure>
-  </div>`;
+const radio = ([form, name]) => `<label><input type="radio" name="form" value="${form}">${name}</label>`;
+const CONTROLS =
+  `<form role="radiogroup" aria-label="Form of the method">${Object.entries(NAMES).map(radio).join("")}</form>` +
+  STEP_BUTTONS + slider("step", "step");
+const PANELS = {
+  weights: `<b>W</b>: <i class="kept"></i> kept, <i class="frozen"></i> frozen, <i class="moved"></i> compensates,
+    <i class="now"></i> pruned now, <i class="planned"></i> goes later, <i class="pruned"></i> pruned`,
+  inverse: "",
+  errors: "",
+};
+const COST = `
+  <figure class="cost"><figcaption>Updates so far; before them H⁻¹ once, and its factor U once</figcaption><table><thead><tr><th scope="col">form</th><th scope="col">inverses held</th>
+    <th scope="col">updates of them</th><th scope="col">numbers rewritten</th></tr></thead><tbody></tbody></table></figure>`;
 
-const list = (names) => (names.length > 1 ? `${names.slice(0, -1).join(", ")} and ${names[names.length - 1]}` : names.join(""));
+const spoken = (names) => (names.length > 1 ? `${names.slice(0, -1).join(", ")} and ${names[names.length - 1]}` : names.join(""));
 
 function story(form, state, step, last, maskBlock, same) {
   const [rows, columns] = [state.weight.length, state.weight[0].length];
@@ -42,7 +38,7 @@ function story(form, state, step, last, maskBlock, same) {
     );
   const j = state.columns[0];
   const hit = [...Array(rows).keys()].filter((i) => state.marks[i][j] === "now").map((i) => i + 1);
-  const who = `row${hit.length > 1 ? "s" : ""} ${list(hit)}`;
+  const who = `row${hit.length > 1 ? "s" : ""} ${spoken(hit)}`;
   const b = below(j + 1);
   const chosen = j % maskBlock ? "" : ` The mask of ${x(j)} to ${x(Math.min(j + maskBlock, columns) - 1)} was chosen just before, by ${form === "cholesky" ? "w²/U_jj², the squared diagonal" : "w²/[(H_U)⁻¹]₁₁"}.`;
   if (form === "synchronized") {
@@ -59,13 +55,14 @@ function story(form, state, step, last, maskBlock, same) {
 
 function render({ model, el }) {
   const [states, maskBlock] = ["states", "mask_block"].map((name) => model.get(name));
-  const { root, find, describe } = stage(el, "sparsegpt-stepper", PAGE);
+  const { root, find, describe } = stage(el, "sparsegpt-stepper", CONTROLS, PANELS);
+  find(".panels").insertAdjacentHTML("beforeend", COST);
   const scale = largest(Object.values(states).flatMap((form) => form.map(({ weight }) => weight))) || 1;
   const last = () => states[model.get("form")].length - 1;
   const shown = () => Math.min(model.get("step"), last()); // the exact form has fewer steps
 
-  function draw() {
-    const [form, step] = [model.get("form"), shown()];
+  function draw({ form }) {
+    const step = shown();
     const [state, before] = [states[form][step], states[form][Math.max(step - 1, 0)]];
     const done = pruned(state);
     const reached = {};
@@ -101,7 +98,7 @@ function render({ model, el }) {
     describe(".errors", `Error (weights pruned): ${Object.keys(NAMES).map((other) => `${NAMES[other]} ${error(other)}`).join(", ")}`);
   }
 
-  const { set, end } = follow(model, ["form", "step"], root, draw);
+  const { set, end } = follow(model, { form: null, step: null }, root, draw);
   const steps = stepper(root, find(".step"), { at: shown, last, go: (step) => set({ step }), word: "step", pause: 1000 });
   find("form").addEventListener("input", (event) => {
     steps.stop();

@@ -1,6 +1,7 @@
 """SparseGPT stepper: exact OBS per row, synchronized, and with one Cholesky factor, on one small layer."""
 
-import numpy as np
+import itertools
+
 import traitlets
 from torch import Tensor
 
@@ -24,7 +25,9 @@ class SparseGPTStepper(Drawn):
 
     def __init__(self, weight: Tensor, hessian: Tensor, sparsity: float = 0.5, mask_block: int = 4, **shown: str | int):
         made = states(weight, hessian, sparsity, mask_block)
-        sent = {name: [{key: plain(value) for key, value in s._asdict().items()} for s in made[name]] for name in FORMS}
+        sent = {name: [state._asdict() for state in made[name]] for name in FORMS}
+        for entry in itertools.chain(*sent.values()):
+            entry.update({key: entry[key].tolist() for key in ("weight", "marks", "planned", "inverses")})
         self.set_trait("states", sent)
         self.set_trait("mask_block", mask_block)
         self._last = weight.shape[1]
@@ -34,7 +37,3 @@ class SparseGPTStepper(Drawn):
     def _check(self, proposal: dict):
         name, value = proposal["trait"].name, proposal["value"]
         return check_choice(name, value, FORMS) if name == "form" else check_range(name, value, 0, self._last)
-
-
-def plain(value):
-    return value.tolist() if isinstance(value, Tensor | np.ndarray) else value

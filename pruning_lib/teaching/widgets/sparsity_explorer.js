@@ -1,8 +1,8 @@
 // Sparsity explorer, drawn as fast as the slider moves: the choice is made here, so no message to a kernel is waited for.
 // The page only has to give a model with get, set, on and save_changes; without a kernel a small stub will do.
 
-import { axisTitles, compact, number, percent, rgb, sheet, stroke, tick, ticks } from "./canvas.js";
-import { setSlider, stage } from "./charts.js";
+import { axisTitles, compact, number, percent, rectangle, rgb, setFont, sheet, stroke, tick, ticks, write } from "./canvas.js";
+import { list, setSlider, slider, stage } from "./charts.js";
 import { follow } from "./follow.js";
 import { chooser, parseNOfM, unpack } from "./sparsity_choice.js";
 
@@ -114,54 +114,40 @@ function drawHistogram(canvas, layer, keep, threshold, quantity) {
 function drawBars(canvas, layers, choice, shown) {
   const line = 22;
   const paper = sheet(canvas, line * layers.length + 46);
-  const { g, ink } = paper;
-  const family = g.font.slice(5);
-  g.font = `bold 12px ${family}`;
+  const { g } = paper;
+  setFont(g, 12, true);
   const names = Math.min(170, paper.width / 3, 20 + Math.max(...layers.map(({ name }) => g.measureText(name).width)));
   const box = { left: names, top: 4, width: paper.width - names - 62, height: line * layers.length };
   layers.forEach((layer, i) => {
     const sparsity = 1 - choice[i].kept / layer.total;
     const [top, edge] = [box.top + i * line + 3, box.left + box.width * sparsity];
-    g.strokeStyle = palette.muted;
-    g.strokeRect(box.left + 0.5, top + 0.5, box.width - 1, line - 7);
-    g.fillStyle = palette.kept;
-    g.fillRect(edge, top, box.left + box.width - edge, line - 6);
-    g.fillStyle = ink;
-    g.textBaseline = "middle";
-    g.textAlign = "left";
-    g.font = `${layer === shown ? "bold " : ""}12px ${family}`;
+    rectangle(g, box.left, top, box.width, line - 6, { line: palette.muted });
+    rectangle(g, edge, top, box.left + box.width - edge, line - 6, { fill: palette.kept });
+    setFont(g, 12, layer === shown);
     let name = layer.name;
     while (g.measureText(name).width > names - 18 && name.length > 2) name = `…${name.slice(2)}`;
-    if (layer === shown) g.fillText("▸", 0, top + line / 2 - 3);
-    g.fillText(name, 12, top + line / 2 - 3);
-    g.textAlign = "right";
-    g.fillText(percent(sparsity), paper.width - 2, top + line / 2 - 3);
+    const middle = top + line / 2 - 3;
+    if (layer === shown) write(paper, "▸", 0, middle, { align: "left" });
+    write(paper, name, 12, middle, { align: "left" });
+    write(paper, percent(sparsity), paper.width - 2, middle, { align: "right" });
   });
-  g.font = `12px ${family}`;
+  setFont(g, 12);
   for (const at of [0, 50, 100]) tick(paper, box.left + (box.width * at) / 100, box.top + box.height + 1, `${at} %`, "below");
-  g.fillText("sparsity: share pruned", box.left + box.width / 2, box.top + box.height + 22);
+  write(paper, "sparsity: share pruned", box.left + box.width / 2, box.top + box.height + 22, { baseline: "top" });
 }
 
-const PAGE = `
-  <div class="controls">
-    <label>Layer <select class="layer"></select></label>
-    <label>Structure <select class="structure"></select></label>
-    <label>Scope <select class="scope">
-      <option value="global">global</option><option value="layer">per layer</option></select></label>
-    <label class="slide">Sparsity <input class="sparsity" type="range" min="0" max="100" step="1"><output></output></label>
-  </div>
-  <p class="counts" role="status" aria-live="polite"></p>
-  <p class="note"></p>
-  <div class="panels">
-    <figure class="matrix tall"><figcaption></figcaption><canvas role="img"></canvas></figure>
-    <figure class="histogram"><figcaption></figcaption><canvas role="img"></canvas></figure>
-    <figure class="bars"><figcaption><i class="kept"></i> kept, <i class="pruned"></i> pruned share of each layer</figcaption>
-      <canvas role="img"></canvas></figure>
-  </div>`;
+const CONTROLS =
+  list("layer", "Layer") + list("structure", "Structure") +
+  list("scope", "Scope", '<option value="global">global</option><option value="layer">per layer</option>') + slider("sparsity", "Sparsity");
+const PANELS = {
+  "matrix tall": "",
+  histogram: "",
+  bars: `<i class="kept"></i> kept, <i class="pruned"></i> pruned share of each layer`,
+};
 
 function render({ model, el }) {
-  const { root, find, describe } = stage(el, "sparsity-explorer", PAGE);
-
+  const { root, find, describe } = stage(el, "sparsity-explorer", CONTROLS, PANELS);
+  find("p").insertAdjacentHTML("afterend", '<p class="note"></p>');
   const structures = model.get("structures");
   const layers = unpack(model.get("layers"), model.get("values"));
   for (const layer of layers) {
@@ -169,6 +155,7 @@ function render({ model, el }) {
     layer.signed = layer.values.some((value) => value < 0);
   }
   const choose = chooser(layers);
+  find(".sparsity").max = 100;
   const controls = Object.fromEntries(["layer", "structure", "scope", "sparsity"].map((name) => [name, find(`.${name}`)]));
   const note = find(".note");
   note.id = `note-${Math.random().toString(36).slice(2)}`;
@@ -185,9 +172,8 @@ function render({ model, el }) {
     return found.join(" ");
   }
 
-  function draw() {
-    const [structure, scope, sparsity] = ["structure", "scope", "sparsity"].map((name) => model.get(name));
-    const shown = layers.findIndex(({ name }) => name === model.get("layer"));
+  function draw({ structure, scope, sparsity, layer: chosen }) {
+    const shown = layers.findIndex(({ name }) => name === chosen);
     const layer = layers[shown];
     const [n, m] = parseNOfM(structure);
     const choice = choose(structure, scope, sparsity);
@@ -210,7 +196,7 @@ function render({ model, el }) {
 
     const count = (some, all) => `kept ${number(some)} of ${number(all)}, sparsity ${percent(1 - some / all)}`;
     const [keptAll, total] = [choice.reduce((sum, c) => sum + c.kept, 0), layers.reduce((sum, l) => sum + l.total, 0)];
-    find(".counts").textContent =
+    find("p").textContent =
       `${layer.name}: ${count(kept, layer.total)}.` +
       (layers.length > 1 ? ` All ${layers.length} layers: ${count(keptAll, total)}.` : "");
 
@@ -229,16 +215,10 @@ function render({ model, el }) {
     const what = `${layer.name}, ${structures[structure]}: ${count(kept, layer.total)}`;
     describe(".matrix", `Matrix of weights of ${what}; pruned weights are empty cells`);
     describe(".histogram", `Histogram of the ${quantity} of ${what}`);
-    find(".bars canvas").setAttribute(
-      "aria-label",
-      `Sparsity of each layer: ${layers.map((l, i) => `${l.name} ${percent(1 - choice[i].kept / l.total)}`).join(", ")}`
-    );
+    describe(".bars", `Sparsity of each layer: ${layers.map((l, i) => `${l.name} ${percent(1 - choice[i].kept / l.total)}`).join(", ")}`);
   }
 
-  const { set, end } = follow(model, Object.keys(controls), root, draw);
-  for (const [name, control] of Object.entries(controls))
-    control.addEventListener("input", () => set({ [name]: name === "sparsity" ? Number(control.value) / 100 : control.value }));
-  return end;
+  return follow(model, { layer: String, structure: String, scope: String, sparsity: (percents) => percents / 100 }, root, draw).end;
 }
 
 export default { render };

@@ -1,24 +1,20 @@
 // Surgery: two weights and a quadratic error. All is computed here, so that the sliders need no kernel.
 
-import { chart, setSlider, short, stage } from "./charts.js";
+import { write } from "./canvas.js";
+import { chart, list, setSlider, short, slider, stage } from "./charts.js";
 import { follow } from "./follow.js";
 
-const PAGE = `
-  <div class="controls">
-    <label>Example <select class="preset"><option value="">own values</option></select></label>
-    <label class="slide">w₁* <input class="w1" type="range" step="0.05"><output></output></label>
-    <label class="slide">w₂* <input class="w2" type="range" step="0.05"><output></output></label>
-    <label class="slide">h₁₁/h₂₂ <input class="ratio" type="range" step="0.25"><output></output></label>
-    <label class="slide">correlation ρ <input class="correlation" type="range" step="0.05"><output></output></label>
-  </div>
-  <p role="status" aria-live="polite"></p>
-  <div class="panels">
-    <figure class="plane tall"><figcaption><i class="target"></i> trained w*,
-      <b style="color:var(--updated)">□</b> magnitude, <b style="color:var(--accent)">△</b> OBD, <b style="color:var(--kept)">●</b> OBS,
-      each with the ellipse of its error; thick: the line of OBS's constraint</figcaption><canvas role="img"></canvas></figure>
-    <figure class="errors"><figcaption>Error E after the deletion</figcaption><canvas role="img"></canvas></figure>
-    <figure class="scores"><figcaption>What each method compares; filled: the smaller, deleted</figcaption><canvas role="img"></canvas></figure>
-  </div>`;
+const SLIDERS = { w1: "w₁*", w2: "w₂*", ratio: "h₁₁/h₂₂", correlation: "correlation ρ" };
+const CONTROLS =
+  list("preset", "Example", '<option value="">own values</option>') +
+  Object.entries(SLIDERS).map((one) => slider(...one)).join("");
+const PANELS = {
+  "plane tall": `<i class="target"></i> trained w*,
+    <b style="color:var(--updated)">□</b> magnitude, <b style="color:var(--accent)">△</b> OBD, <b style="color:var(--kept)">●</b> OBS,
+    each with the ellipse of its error; thick: the line of OBS's constraint`,
+  errors: "Error E after the deletion",
+  scores: "What each method compares; filled: the smaller, deleted",
+};
 
 const MARKS = {
   magnitude: { color: "updated", shape: "square", size: 8, filled: false },
@@ -81,10 +77,9 @@ function drawPlane(canvas, values, result) {
   c.line([[-wide, 0], [wide, 0]], c.ink, { width: width(1), alpha: 0.6 });
   const start = [values.w1, values.w2];
   const [right, top] = start.map((value) => value <= 0); // the names go where w* is not
-  Object.assign(c.g, { fillStyle: c.ink, textBaseline: "alphabetic", textAlign: "left" });
-  c.g.fillText("w₁ = 0", c.X(0) + 6, top ? c.box.top + 14 : c.box.top + c.box.height - 8);
-  c.g.textAlign = right ? "right" : "left";
-  c.g.fillText("w₂ = 0", right ? c.box.left + c.box.width - 6 : c.box.left + 6, c.Y(0) - 6);
+  const baseline = "alphabetic";
+  write(c, "w₁ = 0", c.X(0) + 6, top ? c.box.top + 14 : c.box.top + c.box.height - 8, { align: "left", baseline });
+  write(c, "w₂ = 0", right ? c.box.left + c.box.width - 6 : c.box.left + 6, c.Y(0) - 6, { align: right ? "right" : "left", baseline });
   for (const [name, { color, ...mark }] of Object.entries(MARKS)) {
     const { point, error } = result[name];
     c.line(ellipse(values, error), palette[color], { width: 1.5, dash: name === "OBS" ? [] : [6, 4] });
@@ -127,14 +122,16 @@ function sentences(values, result) {
 
 function render({ model, el }) {
   const [limits, presets] = ["limits", "presets"].map((name) => model.get(name));
-  const { root, find, describe } = stage(el, "surgery", PAGE);
+  const { root, find, describe } = stage(el, "surgery", CONTROLS, PANELS);
   const names = Object.keys(limits);
   const toSlider = (name, value) => (name === "ratio" ? Math.log2(value) : value); // equal steps are equal factors
-  for (const name of names) [find(`.${name}`).min, find(`.${name}`).max] = limits[name].map((value) => toSlider(name, value));
+  for (const name of names) {
+    const [min, max] = limits[name].map((value) => toSlider(name, value));
+    Object.assign(find(`.${name}`), { min, max, step: name === "ratio" ? 0.25 : 0.05 });
+  }
   for (const name of Object.keys(presets)) find(".preset").add(new Option(name, name));
 
-  function draw() {
-    const values = Object.fromEntries(names.map((name) => [name, model.get(name)]));
+  function draw(values) {
     const result = outcomes(values);
     for (const name of names) setSlider(find(`.${name}`), toSlider(name, values[name]), short(values[name]));
     find(".preset").value = Object.keys(presets).find((key) => names.every((name) => presets[key][name] === values[name])) ?? "";
@@ -149,11 +146,7 @@ function render({ model, el }) {
     describe(".scores", `Scores of w₁ and w₂: ${each(({ scores }) => at(scores))}`);
   }
 
-  const { set, end } = follow(model, names, root, draw);
-  for (const name of names) {
-    const slider = find(`.${name}`);
-    slider.addEventListener("input", () => set({ [name]: name === "ratio" ? 2 ** slider.value : Number(slider.value) }));
-  }
+  const { set, end } = follow(model, { w1: Number, w2: Number, ratio: (power) => 2 ** power, correlation: Number }, root, draw);
   find(".preset").addEventListener("input", () => find(".preset").value && set(presets[find(".preset").value]));
   return end;
 }

@@ -1,20 +1,15 @@
 // Taylor: recorded errors along lines against their Taylor series, under a slider. All is here, no kernel is needed.
 
-import { chart, setSlider, short, stage } from "./charts.js";
+import { setFont } from "./canvas.js";
+import { chart, list, setSlider, short, slider, stage } from "./charts.js";
 import { follow } from "./follow.js";
 
-const PAGE = `
-  <div class="controls">
-    <label class="slide">t <input class="index" type="range" min="0" step="1"><output></output></label>
-    <label class="slide">Expanded <input class="point" type="range" min="0" step="1"><output></output></label>
-    <label>Direction <select class="direction"></select></label>
-  </div>
-  <p role="status" aria-live="polite"></p>
-  <div class="panels">
-    <figure class="curves tall"><figcaption></figcaption><canvas role="img"></canvas></figure>
-    <figure class="left"><figcaption>What each series leaves over; dotted: slope 3</figcaption><canvas role="img"></canvas></figure>
-    <figure class="terms"><figcaption>The terms at this t; outlined: second with H's diagonal only</figcaption><canvas role="img"></canvas></figure>
-  </div>`;
+const CONTROLS = slider("index", "t") + slider("point", "Expanded") + list("direction", "Direction");
+const PANELS = {
+  "curves tall": "",
+  left: "What each series leaves over; dotted: slope 3",
+  terms: "The terms at this t; outlined: second with H's diagonal only",
+};
 
 const SERIES = {
   true: { text: "true ΔE", sign: "●", color: "kept", dash: [], shape: "circle", filled: true },
@@ -109,14 +104,14 @@ function drawTerms(canvas, entries) {
   const y = [low < 0 ? low - room : 0, high > 0 ? high + room : 0];
   const c = chart(canvas, 200, { x: [-0.6, entries.length - 0.4], y, names: entries.map(({ name }) => name), xTitle: "", yTitle: "term" });
   const texts = values.map((value) => short(Number(value.toPrecision(2))));
-  if (Math.max(...texts.map((text) => c.g.measureText(text).width)) > c.X(1) - c.X(0)) c.g.font = c.g.font.replace("12px", "10px");
+  if (Math.max(...texts.map((text) => c.g.measureText(text).width)) > c.X(1) - c.X(0)) setFont(c.g, 10);
   entries.forEach(({ value, color, filled }, k) => c.bar(k, 0.6, value, palette[color], { texts: [texts[k]], filled }));
   c.line([[-1, 0], [entries.length, 0]], c.ink, { width: 1, alpha: 0.5 });
 }
 
 function render({ model, el }) {
   const points = model.get("points");
-  const { root, find, describe } = stage(el, "taylor", PAGE);
+  const { root, find, describe } = stage(el, "taylor", CONTROLS, PANELS);
   const names = Object.keys(points);
   const directions = Object.keys(points[names[0]]);
   const some = points[names[0]][directions[0]];
@@ -127,8 +122,7 @@ function render({ model, el }) {
   const legend = Object.entries(SERIES).filter(([name]) => some[name]);
   find(".curves figcaption").innerHTML = legend.map(([, { sign, color, text }]) => `<b style="color:var(--${color})">${sign}</b> ${text}`).join(", ");
 
-  function draw() {
-    const [point, direction, index] = ["point", "direction", "index"].map((name) => model.get(name));
+  function draw({ point, direction, index }) {
     const curve = points[point][direction];
     const left = remainders(curve);
     const [t, change] = [curve.t[index], curve.true[index]];
@@ -155,11 +149,7 @@ function render({ model, el }) {
     describe(".terms", `Terms ${here}: ${entries.map(({ name, value }) => `${name} ${short(value)}`).join(", ")}`);
   }
 
-  const { set, end } = follow(model, ["index", "point", "direction"], root, draw);
-  find(".index").addEventListener("input", () => set({ index: Number(find(".index").value) }));
-  find(".point").addEventListener("input", () => set({ point: names[Number(find(".point").value)] }));
-  find(".direction").addEventListener("input", () => set({ direction: find(".direction").value }));
-  return end;
+  return follow(model, { index: Number, point: (at) => names[at], direction: String }, root, draw).end;
 }
 
 export default { render };

@@ -61,12 +61,10 @@ def check_points(points: Points) -> dict[str, dict[str, dict[str, list[float]]]]
     """`points` as plain lists, or ValueError as `Taylor` tells."""
     if not points or not all(points.values()):
         raise ValueError(f"points is {dict(points)}, must hold a point, and each point a direction")
-    result = {
-        point: {
-            direction: check_curve(f"points[{point!r}][{direction!r}]", curve) for direction, curve in lines.items()
-        }
-        for point, lines in points.items()
-    }
+    result = {}
+    for point, lines in points.items():
+        where = f"points[{point!r}]"
+        result[point] = {name: check_curve(f"{where}[{name!r}]", curve) for name, curve in lines.items()}
     first_point, first_lines = next(iter(result.items()))
     first = next(iter(first_lines.values()))
     for point, lines in result.items():

@@ -1,20 +1,17 @@
 // One group of 2:4: four weights, the two that stay, and the multiplexers. All is computed here: sliders need no kernel.
 
-import { sheet, stroke } from "./canvas.js";
-import { chart, setSlider, short, stage } from "./charts.js";
+import { rectangle, sheet, stroke, write } from "./canvas.js";
+import { chart, list, setSlider, short, slider, stage } from "./charts.js";
 import { follow } from "./follow.js";
 
 const NAMES = ["₀", "₁", "₂", "₃"];
-const PAGE = `
-  <div class="controls">
-    <label style="flex-basis:100%">Example <select class="preset"><option value="">own values</option></select></label>
-    ${NAMES.map((name, i) => `<label class="slide" style="flex-basis:40%">w${name} <input class="w${i}" type="range" step="0.5"><output></output></label>`).join("")}
-  </div>
-  <p role="status" aria-live="polite"></p>
-  <div class="panels">
-    <figure class="group"><figcaption><i class="kept"></i> stays, <i class="pruned"></i> becomes zero</figcaption><canvas role="img"></canvas></figure>
-    <figure class="multiplexer"><figcaption>Stored: two values and two 2-bit indices; each index opens one way for an operand</figcaption><canvas role="img"></canvas></figure>
-  </div>`;
+const CONTROLS =
+  list("preset", "Example", '<option value="">own values</option>') +
+  NAMES.map((name, i) => slider(`w${i}`, `w${name}`)).join("");
+const PANELS = {
+  group: `<i class="kept"></i> stays, <i class="pruned"></i> becomes zero`,
+  multiplexer: "Stored: two values and two 2-bit indices; each index opens one way for an operand",
+};
 
 /** The two places stored for four weights of which at most two are not zero; fewer are filled up as CUTLASS does. */
 export function places(weights) {
@@ -24,7 +21,7 @@ export function places(weights) {
   return [low, last || !(first || second) ? 3 : 2];
 }
 
-/** What becomes of a group: see `packed` in two_four_group.py. */
+/** What becomes of a group: the two largest abs(w) stay, the first of equal ones. */
 export function packed(weights, operands) {
   const order = [0, 1, 2, 3].sort((i, j) => Math.abs(weights[j]) - Math.abs(weights[i]) || i - j);
   const keep = weights.map((_, i) => order.indexOf(i) < 2);
@@ -49,22 +46,13 @@ function drawGroup(canvas, weights, { keep }) {
 }
 
 function drawMultiplexer(canvas, operands, { values, indices, selected, sparse, dense }) {
-  const { g, width, height, ink } = sheet(canvas, 270);
+  const c = sheet(canvas, 270);
+  const { g, width, height } = c;
   const at = { operand: 0.11 * width, gate: 0.42 * width, product: 0.67 * width, sum: 0.9 * width };
   const half = { operand: 0.09 * width, gate: 0.1 * width, product: 0.09 * width, sum: 0.085 * width };
   const row = (i) => 34 + (i * (height - 68)) / 3;
   const middle = (k) => height / 2 + (k - 0.5) * 0.46 * height;
-  const text = (words, x, y, color = ink) => {
-    Object.assign(g, { fillStyle: color, textAlign: "center", textBaseline: "middle" });
-    g.fillText(words, x, y);
-  };
-  const box = (x, y, wide, color, dash = []) => {
-    g.save();
-    Object.assign(g, { strokeStyle: color, lineWidth: 2 });
-    g.setLineDash(dash);
-    g.strokeRect(x - wide, y - 15, 2 * wide, 30);
-    g.restore();
-  };
+  const box = (x, y, wide, line, dash) => rectangle(g, x - wide - 1, y - 16, 2 * wide + 2, 32, { line, thick: 2, dash });
   const wire = (from, to, color) => stroke(g, [from, to], color, { width: 2.5 });
   for (let k = 0; k < 2; k++) {
     const y = middle(k);
@@ -75,37 +63,36 @@ function drawMultiplexer(canvas, operands, { values, indices, selected, sparse, 
     }
     const [left, right] = [at.gate - half.gate, at.gate + half.gate]; // a trapezoid: four ways in, one out
     stroke(g, [[left, y - 32], [right, y - 18], [right, y + 18], [left, y + 32]], palette.updated, { closed: true });
-    text(`index ${k}`, at.gate, y - 8);
-    text(`${indices[k]} = ${binary(indices[k], 2)}`, at.gate, y + 8);
+    write(c, `index ${k}`, at.gate, y - 8);
+    write(c, `${indices[k]} = ${binary(indices[k], 2)}`, at.gate, y + 8);
     wire([at.gate + half.gate, y], [at.product - half.product, y], palette.updated);
     box(at.product, y, half.product, palette.kept);
-    text(`${short(values[k])} × ${short(selected[k])}`, at.product, y);
+    write(c, `${short(values[k])} × ${short(selected[k])}`, at.product, y);
     wire([at.product + half.product, y], [at.sum - half.sum, height / 2 + (k - 0.5) * 14], palette.kept);
   }
   operands.forEach((x, i) => {
     const taken = indices.includes(i);
     box(at.operand, row(i), half.operand, taken ? palette.updated : palette.muted, taken ? [] : [5, 4]);
-    text(`x${NAMES[i]} = ${short(x)}`, at.operand, row(i));
+    write(c, `x${NAMES[i]} = ${short(x)}`, at.operand, row(i));
   });
   box(at.sum, height / 2, half.sum, palette.kept);
-  text(`Σ = ${short(sparse)}`, at.sum, height / 2);
-  text(`dense ${short(dense)}`, at.sum, height / 2 + 30);
+  write(c, `Σ = ${short(sparse)}`, at.sum, height / 2);
+  write(c, `dense ${short(dense)}`, at.sum, height / 2 + 30);
 }
 
 function render({ model, el }) {
   const [limit, presets] = ["limit", "presets"].map((name) => model.get(name));
-  const { root, find, describe } = stage(el, "two-four-group", PAGE);
-  for (let i = 0; i < 4; i++) Object.assign(find(`.w${i}`), { min: -limit, max: limit });
+  const { root, find, describe } = stage(el, "two-four-group", CONTROLS, PANELS);
+  for (let i = 0; i < 4; i++) Object.assign(find(`.w${i}`), { min: -limit, max: limit, step: 0.5 });
   for (const name of Object.keys(presets)) find(".preset").add(new Option(name, name));
 
-  function draw() {
-    const [weights, operands] = [model.get("weights"), model.get("operands")];
+  function draw({ weights, operands }) {
     const result = packed(weights, operands);
     const fate = (i) => (result.keep[i] ? "stays" : "becomes zero");
     weights.forEach((w, i) => setSlider(find(`.w${i}`), w, short(w), `${short(w)}, ${fate(i)}`));
     find(".preset").value = Object.keys(presets).find((name) => presets[name].every((w, i) => w === weights[i])) ?? "";
     const { values, indices, nibble, selected, sparse, dense } = result;
-    const both = (list, form = short) => list.map(form).join(" and ");
+    const both = (pair, form = short) => pair.map(form).join(" and ");
     const lost = Math.abs(dense - sparse) < 1e-9 ? "nothing is lost" : `${short(dense - sparse)} is lost`;
     find("p").textContent =
       `Stored: values ${both(values)}, indices ${both(indices)}, nibble ${binary(nibble, 4)} (index 1 in the upper two bits). ` +
@@ -117,7 +104,7 @@ function render({ model, el }) {
     describe(".multiplexer", `Index 0 selects x${NAMES[indices[0]]}, index 1 selects x${NAMES[indices[1]]}; the sum is ${short(sparse)}, dense ${short(dense)}`);
   }
 
-  const { set, end } = follow(model, ["weights", "operands"], root, draw);
+  const { set, end } = follow(model, { weights: null, operands: null }, root, draw);
   for (let i = 0; i < 4; i++)
     find(`.w${i}`).addEventListener("input", (event) => set({ weights: model.get("weights").map((w, j) => (j === i ? Number(event.target.value) : w)) }));
   find(".preset").addEventListener("input", () => find(".preset").value && set({ weights: [...presets[find(".preset").value]] }));

@@ -16,7 +16,6 @@ from pruning_lib.files import CHECKOUT
 from pruning_lib.teaching.widgets import (
     apg_stepper,
     decision_helper,
-    decision_rules,
     lambda_paths,
     perplexity_slider,
     roofline_explorer,
@@ -27,7 +26,6 @@ from pruning_lib.teaching.widgets import (
     taylor,
     two_four_group,
 )
-from pruning_lib.teaching.widgets.sparsity_choice import STRUCTURES
 
 
 class Case(NamedTuple):
@@ -44,9 +42,9 @@ def recorded(name: str) -> list[dict]:
 def a_sparsity_explorer() -> Case:
     generator = torch.Generator().manual_seed(0)
     weights = {"conv": torch.randn(4, 8, 3, 3, generator=generator), "fc": torch.randn(6, 8, generator=generator)}
-    values = {"sparsity": [0.0, 0.5, 1.0], "structure": list(STRUCTURES), "scope": ["global", "layer"]}
+    values = {"sparsity": [0.0, 0.5, 1.0], "scope": ["global", "layer"], "layer": ["conv", "fc"]}
     explorer = sparsity_explorer.SparsityExplorer(weights)
-    return Case(explorer, values | {"layer": ["conv", "fc"]})
+    return Case(explorer, values | {"structure": list(sparsity_explorer.STRUCTURES)})
 
 
 def an_apg_stepper() -> Case:
@@ -129,8 +127,8 @@ def a_decision_helper() -> Case:
         plain | {"name": "one", "label": "One"},
         plain | {"name": "two", "label": "Two", "data": "few"},
     ]
-    values = {name: list(options) for name, options in decision_rules.CHOICES.items()}
-    values |= {"sparsity": evidence["sparsities"], "loss": decision_rules.LOSSES}
+    values = {name: list(options) for name, options in decision_helper.CHOICES.items()}
+    values |= {"sparsity": evidence["sparsities"], "loss": decision_helper.LOSSES}
     helper = decision_helper.DecisionHelper(evidence)
     return Case(helper, values)
 

@@ -1,34 +1,8 @@
-"""Which method to choose, from hardware, budget, data, goal and sparsity: rules over recorded numbers."""
+"""The decision helper's rules once more, in Python: what its page has to compute."""
 
 from typing import Any, NamedTuple
 
-from pruning_lib.checks import check_choice
-
-CHOICES = {
-    "hardware": {
-        "cpu": "a CPU",
-        "ampere": "an NVIDIA GPU, Ampere or newer",
-        "kernels": "sparse kernels of my own",
-    },
-    "budget": {
-        "none": "no time to train",
-        "retrain": "time to retrain a trained network",
-        "full": "time to train from scratch",
-    },
-    "data": {"none": "no data", "few": "a few samples without labels", "train": "the training set"},
-    "goal": {
-        "accuracy": "the highest accuracy",
-        "bytes": "a smaller file",
-        "macs": "fewer multiplications",
-        "latency": "lower latency",
-    },
-}
-LOSSES = [0.5, 1.0, 2.0, 5.0]  # points of accuracy that one would give up
-ANY = 0.0  # as sparsity: whatever sparsity gains most within the loss
-START = {"hardware": "cpu", "budget": "retrain", "data": "train", "goal": "latency", "sparsity": ANY, "loss": 1.0}
-# Of 2:4 on Ampere: remembered, not measured here; see notebook 06.
-PUBLISHED = {"low": 1.1, "high": 1.8}
-TIMES_LESS = {"bytes": "× smaller", "macs": "× fewer", "latency": "× as fast"}
+from pruning_lib.teaching.widgets.decision_helper import ANY, PUBLISHED, START
 
 
 class Advice(NamedTuple):
@@ -52,26 +26,7 @@ def advise(
     sparsity: float = START["sparsity"],
     loss: float = START["loss"],
 ) -> list[Advice]:
-    """All methods, the advisable first: those within `loss` points of the dense network, by what they gain.
-
-    Without training the dense network is the one that was cut, with it the one that was trained as long. Then come
-    those that lose more, by accuracy; then those that drop out, each with the reason. Of equal gains the more accurate
-    comes first.
-
-    Parameters
-    ----------
-    evidence : from `pruning_lib.comparison.evidence`
-    hardware, budget, data, goal : keys of `CHOICES`. Training needs the training set: without it the budget is "none".
-    sparsity : one of the evidence's, or `ANY`. Of the points near it, or of all, each method stands at the one that
-        gains most within `loss`, or, where none is within, at its most accurate
-    loss : one of `LOSSES`
-
-    Raises
-    ------
-    ValueError : for a value that is not one of these.
-    """
-    check(evidence, {"hardware": hardware, "budget": budget, "data": data, "goal": goal, "sparsity": sparsity})
-    check(evidence, {"loss": loss})
+    """All methods, the advisable first, as `DecisionHelper` tells."""
     if data != "train":
         budget = "none"
     floor = unpruned(evidence, budget, data)[0] - loss - 1e-9
@@ -140,14 +95,3 @@ def gain(structure: str, point: dict, hardware: str, goal: str) -> tuple[float, 
     if hardware == "ampere" and point["setting"] == [2, 4]:
         return PUBLISHED["low"], "published"
     return 1.0, "no kernel"
-
-
-def check(evidence: dict[str, Any], values: dict[str, Any]) -> None:
-    """ValueError for a value that cannot be chosen."""
-    for name, value in values.items():
-        if name in CHOICES:
-            check_choice(name, value, CHOICES[name])
-        else:
-            allowed = LOSSES if name == "loss" else [ANY, *evidence["sparsities"]]
-            if value not in allowed:
-                raise ValueError(f"{name} is {value!r}, must be one of {', '.join(map(str, allowed))}")
