@@ -12,7 +12,7 @@ from pruning_lib.checks import check_choice
 from pruning_lib.during_training.proximal import State, apg, ista
 from pruning_lib.teaching.widgets.javascript import Drawn, check_range
 
-METHODS = {"apg": apg, "ista": ista}
+_METHODS = {"apg": apg, "ista": ista}
 
 
 class Lasso:
@@ -49,7 +49,7 @@ class Lasso:
         self.step = 1 / self.lipschitz if step is None else step
         self.start = start.double()
         self.states: dict[str, list[State]] = {
-            name: list(method(self.smooth, self.start, self.step, gamma, steps)) for name, method in METHODS.items()
+            name: list(method(self.smooth, self.start, self.step, gamma, steps)) for name, method in _METHODS.items()
         }
         self.optimum = self.exact_minimum()
         self.minimum = self.value(self.optimum).item()
@@ -126,4 +126,4 @@ class APGStepper(Drawn):
     @traitlets.validate("t", "method")
     def _check(self, proposal: dict):
         name, value = proposal["trait"].name, proposal["value"]
-        return check_choice(name, value, METHODS) if name == "method" else check_range(name, value, 0, self._steps)
+        return check_choice(name, value, _METHODS) if name == "method" else check_range(name, value, 0, self._steps)

@@ -31,8 +31,8 @@ ANY = 0.0  # as sparsity: whatever sparsity gains most within the loss
 START = {"hardware": "cpu", "budget": "retrain", "data": "train", "goal": "latency", "sparsity": ANY, "loss": 1.0}
 # Of 2:4 on Ampere: remembered, not measured here; see notebook 06.
 PUBLISHED = {"low": 1.1, "high": 1.8}
-TIMES_LESS = {"bytes": "× smaller", "macs": "× fewer", "latency": "× as fast"}
-RULES = {"choices": CHOICES, "losses": LOSSES, "published": PUBLISHED, "timesLess": TIMES_LESS}
+_TIMES_LESS = {"bytes": "× smaller", "macs": "× fewer", "latency": "× as fast"}
+_RULES = {"choices": CHOICES, "losses": LOSSES, "published": PUBLISHED, "timesLess": _TIMES_LESS}
 
 
 class DecisionHelper(Drawn):
@@ -61,7 +61,7 @@ class DecisionHelper(Drawn):
     sparsity = traitlets.Float(START["sparsity"]).tag(sync=True)
     loss = traitlets.Float(START["loss"]).tag(sync=True)
     evidence = traitlets.Dict(read_only=True).tag(sync=True)
-    rules = traitlets.Dict(RULES, read_only=True).tag(sync=True)
+    rules = traitlets.Dict(_RULES, read_only=True).tag(sync=True)
 
     def __init__(self, evidence: dict[str, Any], **chosen: Any):
         self.set_trait("evidence", evidence)

@@ -9,7 +9,7 @@ import traitlets
 from pruning_lib.checks import check_choice
 from pruning_lib.teaching.widgets.javascript import Drawn
 
-NEEDED = ("gamma", "seed", "accuracy", "macs", "gates")
+_NEEDED = ("gamma", "seed", "accuracy", "macs", "gates")
 Runs = Sequence[dict[str, Any]]
 
 
@@ -35,9 +35,9 @@ class LambdaPaths(Drawn):
     dense = traitlets.Dict(read_only=True).tag(sync=True)
 
     def __init__(self, runs: Runs, dense: dict[str, float], **shown: float):
-        runs = check_runs(runs)
-        self._gammas, self._seeds = gammas(runs), seeds(runs)
-        self.set_trait("runs", [{k: run[k] for k in (*NEEDED, "scales") if k in run} for run in runs])
+        runs = _check_runs(runs)
+        self._gammas, self._seeds = _gammas(runs), _seeds(runs)
+        self.set_trait("runs", [{k: run[k] for k in (*_NEEDED, "scales") if k in run} for run in runs])
         self.set_trait("dense", {key: dense[key] for key in ("accuracy", "macs")})
         super().__init__(**{"gamma": self._gammas[0], "seed": self._seeds[0]} | shown)
 
@@ -47,13 +47,13 @@ class LambdaPaths(Drawn):
         return check_choice(name, value, self._gammas if name == "gamma" else self._seeds)
 
 
-def check_runs(runs: Runs) -> list[dict[str, Any]]:
+def _check_runs(runs: Runs) -> list[dict[str, Any]]:
     runs = sorted(runs, key=lambda run: (run.get("gamma", 0), run.get("seed", 0)))
     if not runs:
         raise ValueError("runs is empty, must hold a run")
     for run in runs:
         where = f"run with gamma {run.get('gamma')}, seed {run.get('seed')}"
-        if missing := [key for key in NEEDED if key not in run]:
+        if missing := [key for key in _NEEDED if key not in run]:
             raise ValueError(f"{where} has no {', '.join(missing)}")
         if run["gates"] != runs[0]["gates"]:
             raise ValueError(f"{where} has gates {run['gates']}, must be those of the first, {runs[0]['gates']}")
@@ -62,17 +62,17 @@ def check_runs(runs: Runs) -> list[dict[str, Any]]:
         for unit, path in run.get("scales", {}).items():
             if any(len(row) != run["gates"].get(unit) or not all(map(math.isfinite, row)) for row in path):
                 raise ValueError(f"{where}: scales of {unit!r} must hold {run['gates'].get(unit)} finite λ an epoch")
-    for seed in seeds(runs):
-        if lacking := set(gammas(runs)) - {run["gamma"] for run in runs if run["seed"] == seed and "scales" in run}:
+    for seed in _seeds(runs):
+        if lacking := set(_gammas(runs)) - {run["gamma"] for run in runs if run["seed"] == seed and "scales" in run}:
             raise ValueError(f"seed {seed} has scales for some gamma only, lacks {sorted(lacking)}")
-    if not seeds(runs):
+    if not _seeds(runs):
         raise ValueError("no run has scales, must be at least one seed for every gamma")
     return runs
 
 
-def gammas(runs: Runs) -> list[float]:
+def _gammas(runs: Runs) -> list[float]:
     return sorted({run["gamma"] for run in runs})
 
 
-def seeds(runs: Runs) -> list[int]:
+def _seeds(runs: Runs) -> list[int]:
     return sorted({run["seed"] for run in runs if "scales" in run})

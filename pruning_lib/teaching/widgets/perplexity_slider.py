@@ -10,8 +10,8 @@ from pruning_lib.checks import check_choice
 from pruning_lib.teaching import palette
 from pruning_lib.teaching.widgets.javascript import Drawn
 
-NEEDED = ("pattern", "method", "sparsity", "perplexity")
-MARKS = ("circle", "square", "diamond", "triangle")
+_NEEDED = ("pattern", "method", "sparsity", "perplexity")
+_MARKS = ("circle", "square", "diamond", "triangle")
 Runs = Sequence[dict[str, Any]]
 
 
@@ -34,10 +34,10 @@ class PerplexitySlider(Drawn):
     looks = traitlets.Dict(read_only=True).tag(sync=True)  # method → [color, marker]
 
     def __init__(self, runs: Runs, **shown: str):
-        runs = check_runs(runs)
+        runs = _check_runs(runs)
         self._patterns = patterns(runs)
-        self.set_trait("runs", [{key: run[key] for key in NEEDED} for run in runs])
-        self.set_trait("looks", dict(zip(methods(runs), zip(palette.SERIES, MARKS, strict=False), strict=False)))
+        self.set_trait("runs", [{key: run[key] for key in _NEEDED} for run in runs])
+        self.set_trait("looks", dict(zip(methods(runs), zip(palette.SERIES, _MARKS, strict=False), strict=False)))
         super().__init__(**{"pattern": self._patterns[0]} | shown)
 
     @traitlets.validate("pattern")
@@ -45,10 +45,10 @@ class PerplexitySlider(Drawn):
         return check_choice("pattern", proposal["value"], self._patterns)
 
 
-def check_runs(runs: Runs) -> list[dict[str, Any]]:
+def _check_runs(runs: Runs) -> list[dict[str, Any]]:
     """`runs` with the dense one first; ValueError unless they are complete."""
     for run in runs:
-        if missing := [key for key in NEEDED if key not in run]:
+        if missing := [key for key in _NEEDED if key not in run]:
             raise ValueError(f"run {run} has no {', '.join(missing)}")
         if not (math.isfinite(run["perplexity"]) and run["perplexity"] >= 1):
             where = f"{run['pattern']}, {run['method']}"
@@ -57,8 +57,8 @@ def check_runs(runs: Runs) -> list[dict[str, Any]]:
     pruned = [run for run in runs if run["pattern"] != "dense"]
     if len(dense) != 1 or not pruned:
         raise ValueError(f"runs has {len(dense)} dense and {len(pruned)} pruned, must have one dense and some pruned")
-    if len(names := methods(runs)) > len(MARKS):
-        raise ValueError(f"runs has methods {', '.join(names)}, must be at most {len(MARKS)}")
+    if len(names := methods(runs)) > len(_MARKS):
+        raise ValueError(f"runs has methods {', '.join(names)}, must be at most {len(_MARKS)}")
     for pattern in patterns(runs):
         found = [run["method"] for run in pruned if run["pattern"] == pattern]
         if sorted(found) != sorted(names):

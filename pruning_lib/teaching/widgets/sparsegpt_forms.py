@@ -11,7 +11,7 @@ from pruning_lib.after_training import sparsegpt
 from pruning_lib.checks import check_sparsity
 
 FORMS = ("exact", "synchronized", "cholesky")
-MOST_ROWS, MOST_COLUMNS = 8, 10  # more numbers than that nobody reads
+_MOST_ROWS, _MOST_COLUMNS = 8, 10  # more numbers than that nobody reads
 
 
 class State(NamedTuple):
@@ -115,9 +115,9 @@ def _inverse(hessian: Tensor, left: Tensor) -> Tensor:
 
 
 def _check_layer(weight: Tensor, hessian: Tensor) -> None:
-    if weight.ndim != 2 or not (1 <= weight.shape[0] <= MOST_ROWS and 2 <= weight.shape[1] <= MOST_COLUMNS):
+    if weight.ndim != 2 or not (1 <= weight.shape[0] <= _MOST_ROWS and 2 <= weight.shape[1] <= _MOST_COLUMNS):
         shape = tuple(weight.shape)
-        raise ValueError(f"weight has shape {shape}, must be (1 to {MOST_ROWS}, 2 to {MOST_COLUMNS}): all is drawn")
+        raise ValueError(f"weight has shape {shape}, must be (1 to {_MOST_ROWS}, 2 to {_MOST_COLUMNS}): all is drawn")
     columns = weight.shape[1]
     if hessian.shape != (columns, columns):
         raise ValueError(f"hessian has shape {tuple(hessian.shape)}, must be {(columns, columns)}")

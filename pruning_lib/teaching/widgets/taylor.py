@@ -9,7 +9,7 @@ import traitlets
 from pruning_lib.checks import check_choice
 from pruning_lib.teaching.widgets.javascript import Drawn, check_range
 
-NEEDED = ("t", "true", "first", "second", "diagonal")
+_NEEDED = ("t", "true", "first", "second", "diagonal")
 Curve = Mapping[str, Sequence[float]]
 Points = Mapping[str, Mapping[str, Curve]]
 
@@ -42,7 +42,7 @@ class Taylor(Drawn):
     points = traitlets.Dict(read_only=True).tag(sync=True)
 
     def __init__(self, points: Points, **shown: str | int):
-        self.set_trait("points", check_points(points))
+        self.set_trait("points", _check_points(points))
         self._directions = next(iter(self.points.values()))
         direction, curve = next(iter(self._directions.items()))
         self._last = len(curve["t"]) - 1
@@ -57,14 +57,14 @@ class Taylor(Drawn):
         return check_range(name, value, 0, self._last)
 
 
-def check_points(points: Points) -> dict[str, dict[str, dict[str, list[float]]]]:
+def _check_points(points: Points) -> dict[str, dict[str, dict[str, list[float]]]]:
     """`points` as plain lists, or ValueError as `Taylor` tells."""
     if not points or not all(points.values()):
         raise ValueError(f"points is {dict(points)}, must hold a point, and each point a direction")
     result = {}
     for point, lines in points.items():
         where = f"points[{point!r}]"
-        result[point] = {name: check_curve(f"{where}[{name!r}]", curve) for name, curve in lines.items()}
+        result[point] = {name: _check_curve(f"{where}[{name!r}]", curve) for name, curve in lines.items()}
     first_point, first_lines = next(iter(result.items()))
     first = next(iter(first_lines.values()))
     for point, lines in result.items():
@@ -79,11 +79,11 @@ def check_points(points: Points) -> dict[str, dict[str, dict[str, list[float]]]]
     return result
 
 
-def check_curve(where: str, curve: Curve) -> dict[str, list[float]]:
-    if missing := [key for key in NEEDED if key not in curve]:
+def _check_curve(where: str, curve: Curve) -> dict[str, list[float]]:
+    if missing := [key for key in _NEEDED if key not in curve]:
         raise ValueError(f"{where} has no {', '.join(missing)}")
-    if unknown := sorted(set(curve) - {*NEEDED, "cubic"}):
-        raise ValueError(f"{where} has {', '.join(unknown)}, must have {', '.join(NEEDED)} and may have cubic")
+    if unknown := sorted(set(curve) - {*_NEEDED, "cubic"}):
+        raise ValueError(f"{where} has {', '.join(unknown)}, must have {', '.join(_NEEDED)} and may have cubic")
     curve = {key: [float(value) for value in values] for key, values in curve.items()}
     t = curve["t"]
     if len(t) < 2:
