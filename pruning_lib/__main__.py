@@ -170,10 +170,10 @@ def table(paths: tuple[Path, ...], form: str | None, out: Path | None, readme: b
 def notebooks(names: tuple[str, ...], folder: Path) -> None:
     """Run the committed notebooks in place, with their own defaults, and save them cleaned."""
     from pruning_lib.reproduction.committed import refresh
-    from pruning_lib.reproduction.parameters import chosen, notebook_paths
+    from pruning_lib.reproduction.parameters import chosen_notebooks, notebook_paths
 
     paths = refusing(notebook_paths, folder)
-    names = refusing(chosen, list(names or ["all"]), paths)
+    names = refusing(chosen_notebooks, list(names or ["all"]), paths)
     failures = []
     for name in names:
         failures.append(refusing(refresh, paths[name], progress))
@@ -210,7 +210,7 @@ def publish(kind: str, names: tuple[str, ...], profile: str, runs: Path, out: Pa
 
         if names or profile != "smoke":
             raise Refused("the site is made of all notebooks' smoke runs, must be given neither names nor a profile")
-        click.echo(refusing(site.build, runs, out))
+        click.echo(refusing(site.build_site, runs, out))
         return
     from pruning_lib.teaching.publishing.gather import gather
 
@@ -224,9 +224,9 @@ def publish(kind: str, names: tuple[str, ...], profile: str, runs: Path, out: Pa
 @of_notebooks
 def homework(names: tuple[str, ...], out: Path, folder: Path) -> None:
     """Make homework of the exercises: an nbgrader course, student versions, solutions."""
-    from pruning_lib.teaching.homework import build, next_steps
+    from pruning_lib.teaching.homework.course import build_course, next_steps
 
-    for path in refusing(build, names, folder, out):
+    for path in refusing(build_course, names, folder, out):
         click.echo(path)
     click.echo(next_steps(out))
 

@@ -23,8 +23,8 @@ def examine(data: Path) -> tuple[str, bool]:
     own part works without them.
     """
     lines = [f"pruning_lib {pruning_lib.__version__}, python {platform.python_version()}, {platform.platform()}"]
-    missing, required = [], needed()
-    for name in required + needed("notebooks"):
+    missing, required = [], required_packages()
+    for name in required + required_packages("notebooks"):
         found = version(name)
         trouble = import_error(name) if found and name in _COMPILED else ""
         lines.append(f"{name} {found or 'not installed'}" + (f" does not import: {trouble}" if trouble else ""))
@@ -41,7 +41,7 @@ def examine(data: Path) -> tuple[str, bool]:
     return "\n".join(lines), not set(missing) & set(required)
 
 
-def needed(extra: str = "") -> list[str]:
+def required_packages(extra: str = "") -> list[str]:
     """Return the packages that pruning_lib's own metadata names: without `extra` those it can't do without."""
     try:
         requirements = [Requirement(line) for line in metadata.requires("pruning-lib") or []]

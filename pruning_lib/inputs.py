@@ -137,11 +137,11 @@ def check_batches(batches: Iterable[Any]) -> Iterator[Any]:
 
 
 def with_targets(batches: Iterable[Batch]) -> Iterator[tuple[Inputs, Any]]:
-    """(inputs, targets) of each of `batches`, as of `pair`; errors as there and as `check_batches`."""
-    return map(pair, check_batches(batches))
+    """(inputs, targets) of each of `batches`, as of `inputs_and_targets`; errors as there and as `check_batches`."""
+    return map(inputs_and_targets, check_batches(batches))
 
 
-def pair(batch: Batch) -> tuple[Inputs, Any]:
+def inputs_and_targets(batch: Batch) -> tuple[Inputs, Any]:
     """(inputs, targets) of one batch. Labels in a dict stay among its inputs too, for a forward that takes them.
 
     Raises

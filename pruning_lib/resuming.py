@@ -49,7 +49,7 @@ def _short(value: Any) -> str:
     return text if len(text) <= 80 else f"{text[:79]}…"
 
 
-def described(value: Any, what: str) -> Any:
+def identity(value: Any, what: str) -> Any:
     """`value` as JSON that is the same in every process and another for every other value.
 
     Tensors and arrays are told by a hash; functions and classes by their names, a function also by its defaults and by

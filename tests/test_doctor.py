@@ -33,14 +33,14 @@ def test_packages_are_those_of_the_metadata(monkeypatch):
     lines = ["one>=1", "two; python_version>='3'", "no; python_version<'3'"]
     lines += ["more; extra=='notebooks'", "x; extra=='dev'"]
     monkeypatch.setattr(metadata, "requires", lambda name: lines)
-    assert doctor.needed() == ["one", "two"]
-    assert doctor.needed("notebooks") == ["more"]
+    assert doctor.required_packages() == ["one", "two"]
+    assert doctor.required_packages("notebooks") == ["more"]
 
 
 def test_the_metadata_are_the_projects():
     project = tomllib.loads((doctor.CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     names = [re.match(r"[\w-]+", line)[0] for line in project["optional-dependencies"]["notebooks"]]
-    assert doctor.needed("notebooks") == names
+    assert doctor.required_packages("notebooks") == names
 
 
 def test_without_metadata_the_package_itself_is_missing(monkeypatch, tmp_path):

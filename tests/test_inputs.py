@@ -9,7 +9,15 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from pruning_lib.acceleration import cost
-from pruning_lib.inputs import as_arguments, call, check_batches, pair, samples, with_targets, without_padding
+from pruning_lib.inputs import (
+    as_arguments,
+    call,
+    check_batches,
+    inputs_and_targets,
+    samples,
+    with_targets,
+    without_padding,
+)
 from pruning_lib.structure import remove, score_units
 
 
@@ -127,7 +135,7 @@ def test_what_is_no_iterable_of_batches_is_said(batches, message):
 def test_targets_come_in_a_pair_or_under_their_name():
     x = {"x": A, "labels": Y}
     for batch, inputs in [((A, Y), A), ([A, Y], A), (Pair(A, Y), A), (({"x": A}, Y), {"x": A}), (x, x)]:
-        found, targets = pair(batch)
+        found, targets = inputs_and_targets(batch)
         assert targets is Y and (found is inputs or found == inputs)
     loader = DataLoader(TensorDataset(A, Y), batch_size=2)
     assert [(x.tolist(), y.tolist()) for x, y in with_targets(loader)] == [([[0, 0]] * 2, [0, 1]), ([[0, 0]], [0])]
@@ -159,7 +167,7 @@ def test_how_many_samples_there_are(targets, count):
 )
 def test_what_has_no_targets_is_said(batch, message):
     with pytest.raises(ValueError, match=message):
-        pair(batch)
+        inputs_and_targets(batch)
 
 
 def test_example_inputs_may_bring_their_targets():

@@ -67,7 +67,9 @@ def sources_of(path, cells):
     rows = [row for row in rows_of(read_records([file for file in own if is_results(file)])) if row.paper is not None]
     # Of a sweep what its rows say, over the seeds, and the worst seed; not each number of each run.
     means = [[row.mean, row.sd, max(row.values), len(row.values), *origins(rows)] for row in rows]
-    contents = [content if not is_sweep(content) else content | {"runs": []} for content in map(measured.read, names)]
+    contents = [
+        content if not is_sweep(content) else content | {"runs": []} for content in map(measured.read_record, names)
+    ]
     return [measured.paper_values(notebook) for notebook in papers] + contents + means
 
 
@@ -128,7 +130,7 @@ def read(path):
 
 
 def test_every_notebook_with_a_paper_has_the_section():
-    assert {path.stem for path in PATHS} >= set(measured.read(measured.PAPERS))
+    assert {path.stem for path in PATHS} >= set(measured.read_record(measured.PAPERS))
 
 
 @notebooks

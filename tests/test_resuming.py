@@ -15,13 +15,13 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from pruning_lib.resuming import described, save_state, saved_state
+from pruning_lib.resuming import identity, save_state, saved_state
 
 LIMIT = 3
 
 
 def same(value, other):
-    return json.dumps(described(value, "x")) == json.dumps(described(other, "x"))
+    return json.dumps(identity(value, "x")) == json.dumps(identity(other, "x"))
 
 
 def enclosing(scope, used=None):
@@ -154,17 +154,17 @@ def test_every_description_is_the_same_in_another_process():
     """Where strings have other hashes, and sets another order."""
     script = (
         f"import sys, json; sys.path.insert(0, {str(Path(__file__).parent)!r}); import test_resuming as t\n"
-        "print(json.dumps({kind: [t.described(make(), 'x') for make in pair] for kind, pair in t.PAIRS.items()}))"
+        "print(json.dumps({kind: [t.identity(make(), 'x') for make in pair] for kind, pair in t.PAIRS.items()}))"
     )
     command = [sys.executable, "-c", script.replace("test_resuming", Path(__file__).stem)]
     there = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-    here = {kind: [described(make(), "x") for make in pair] for kind, pair in PAIRS.items()}
+    here = {kind: [identity(make(), "x") for make in pair] for kind, pair in PAIRS.items()}
     assert json.loads(json.dumps(here).replace(__name__, Path(__file__).stem)) == there
 
 
 def test_a_plain_function_is_told_by_its_name():
-    assert described(plain, "x") == f"{__name__}.plain"
-    assert described(F.relu, "x") == {"function": "torch.nn.functional.relu", "defaults": [False]}
+    assert identity(plain, "x") == f"{__name__}.plain"
+    assert identity(F.relu, "x") == {"function": "torch.nn.functional.relu", "defaults": [False]}
 
 
 def test_a_recursive_inner_function_is_told():
@@ -212,7 +212,7 @@ def endless():
 )
 def test_what_cannot_be_told_apart_is_refused(make, message):
     with pytest.raises(ValueError, match=message):
-        described(make(), "train")
+        identity(make(), "train")
 
 
 def test_a_state_comes_back_to_its_own_run_only(tmp_path):

@@ -27,7 +27,7 @@ from pruning_lib.after_training.jacobian import (
     weights_of,
     write_,
 )
-from pruning_lib.after_training.recursion import blocks, check_alpha, hessian, inverse_hessian
+from pruning_lib.after_training.recursion import check_alpha, hessian, inverse_hessian, row_blocks
 from pruning_lib.after_training.surgery import saliency, surgery, surgery_
 from pruning_lib.checks import check_choice, check_sparsity
 from pruning_lib.inputs import Batch, samples, with_targets
@@ -236,7 +236,7 @@ def _measure(model, batches, names: list[str], alive: Tensor, method: str, alpha
     rows = (X[:, alive] for inputs, _ in batches for X in jacobian_rows(model, inputs, names))
     if method == "obs":
         return inverse_hessian(rows, alpha, count)
-    return sum(X.square().sum(0) for X in blocks(rows, 256)) / count + alpha
+    return sum(X.square().sum(0) for X in row_blocks(rows, 256)) / count + alpha
 
 
 def _score(w: Tensor, curvature: Tensor | None, method: str) -> Tensor:

@@ -13,7 +13,7 @@ def hessian(rows: Rows, samples: int | None = None) -> Tensor:
     """H = 1/P Σ_k Σ_l X_l^[k] X_l^[k]ᵀ (OBS-9), (n, n) in float64; arguments and errors as in `inverse_hessian`."""
     samples = _check_samples(rows, samples)
     H = None
-    for X in blocks(rows, 256):
+    for X in row_blocks(rows, 256):
         H = X.new_zeros(X.shape[1], X.shape[1]) if H is None else H
         # OBS-10: H_{m+1} = H_m + 1/P X^[m+1] X^[m+1]ᵀ
         H.addmm_(X.T, X, alpha=1 / samples)
@@ -50,7 +50,7 @@ def inverse_hessian(rows: Rows, alpha: float, samples: int | None = None, block:
     if block < 1:
         raise ValueError(f"block is {block}, must be at least 1")
     H_inv = None
-    for X in blocks(rows, block):
+    for X in row_blocks(rows, block):
         identity = torch.eye(len(X), dtype=X.dtype, device=X.device)
         if H_inv is None:
             # OBS-12: H⁻¹_0 = α⁻¹ I
@@ -68,7 +68,7 @@ def inverse_hessian(rows: Rows, alpha: float, samples: int | None = None, block:
     return H_inv
 
 
-def blocks(rows: Rows, size: int) -> Iterator[Tensor]:
+def row_blocks(rows: Rows, size: int) -> Iterator[Tensor]:
     """The same rows in float64 and in blocks of `size` (the last may be smaller), however they come; checked."""
     waiting, columns, number = [], None, 0
     for part in [rows] if isinstance(rows, Tensor) else rows:

@@ -25,7 +25,7 @@ from pruning_lib.after_training import magnitude
 from pruning_lib.after_training.saved_rounds import Round, load_rounds, save_rounds
 from pruning_lib.checks import check_choice, check_sparsity
 from pruning_lib.modes import undone_on_error
-from pruning_lib.resuming import described
+from pruning_lib.resuming import identity
 from pruning_lib.structure import Masks, keep_largest, prunable
 from pruning_lib.structure.holding import held
 
@@ -130,7 +130,7 @@ def run(
         arguments = {"model": model.state_dict(), "sparsities": sparsities, "seed": seed, "after": after}
         arguments |= {"rewind_to": rewind_to, "fresh": fresh, "settings": settings or {}}
         arguments |= {"choose": choose, "train": train, "measure": measure}
-        arguments = {name: described(value, name) for name, value in arguments.items()}
+        arguments = {name: identity(value, name) for name, value in arguments.items()}
         history, state, masks = load_rounds(folder, arguments)
     bar = tqdm(total=len(sparsities), initial=len(history), desc=after, leave=False, disable=not progress)
     with undone_on_error(model) as settle, bar:

@@ -13,7 +13,7 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from pruning_lib.checks import check_loss, check_sparsity
-from pruning_lib.inputs import Batch, Inputs, as_arguments, described, pair, samples, with_targets
+from pruning_lib.inputs import Batch, Inputs, as_arguments, described, inputs_and_targets, samples, with_targets
 from pruning_lib.precision import without_autocast
 from pruning_lib.structure import Masks, keep_largest, prunable
 
@@ -106,8 +106,8 @@ def exact_effect(
     target[place] = 0
     without = target.view_as(without)
     with torch.no_grad():
-        before = _loss_with(model, weights, *pair(batch), loss)
-        after = _loss_with(model, weights | {name: without}, *pair(batch), loss)
+        before = _loss_with(model, weights, *inputs_and_targets(batch), loss)
+        after = _loss_with(model, weights | {name: without}, *inputs_and_targets(batch), loss)
     effect = (before - after).item()
     if not math.isfinite(effect):
         raise ValueError(f"loss is {before.item()} with and {after.item()} without the connection, must be finite")

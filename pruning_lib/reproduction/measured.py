@@ -24,7 +24,7 @@ def paper_values(notebook: str, folder: Path = FOLDER) -> dict[str, dict[str, An
     ValueError
         If the file has none for that notebook, or an entry is not complete.
     """
-    known = read(PAPERS, folder)
+    known = read_record(PAPERS, folder)
     values = known[one_of(notebook, known, "notebook")]
     for name, entry in values.items():
         if set(entry) != _ENTRY or entry["mark"] not in _MARKS:
@@ -37,12 +37,12 @@ def runs_of(notebook: str, folder: Path = FOLDER) -> dict[str, dict[str, Any]]:
     """Return the recorded runs of `notebook`: profile -> what `results.write` wrote, from ``NOTEBOOK.PROFILE.json``."""
     found = {}
     for path in sorted(folder.glob(f"{notebook}.*.json")):
-        if "headline" in read(path.name, folder):  # a sweep or a benchmark is no single run
+        if "headline" in read_record(path.name, folder):  # a sweep or a benchmark is no single run
             found[path.name.removeprefix(f"{notebook}.").removesuffix(".json")] = results.read_results(path)
     return found
 
 
-def read(name: str, folder: Path = FOLDER) -> dict[str, Any]:
+def read_record(name: str, folder: Path = FOLDER) -> dict[str, Any]:
     """Return the content of the file `name`."""
     return json.loads((folder / name).read_text(encoding="utf-8"))
 

@@ -40,7 +40,7 @@ def one_of(value: Any, allowed: Iterable[str], name: str) -> str:
     return value
 
 
-def chosen(names: list[str], paths: dict[str, Path]) -> list[str]:
+def chosen_notebooks(names: list[str], paths: dict[str, Path]) -> list[str]:
     """Return `names` without repeats, `all` standing for every notebook; ValueError for an unknown one."""
     for name in names:
         if name != "all" and name not in paths:

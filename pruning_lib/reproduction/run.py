@@ -11,7 +11,7 @@ from pruning_lib.files import make_writable, written_whole
 from pruning_lib.reproduction import NOTEBOOKS, results
 from pruning_lib.reproduction.parameters import (
     check_parameters,
-    chosen,
+    chosen_notebooks,
     notebook_paths,
     of_profile,
     read_profiles,
@@ -85,7 +85,7 @@ def plan(
         named, a parameters cell that does not declare types, or a folder that can't be written to.
     """
     paths = notebook_paths(Path(notebooks))
-    names = chosen(list(names), paths)
+    names = chosen_notebooks(list(names), paths)
     profiles = read_profiles(Path(notebooks), list(paths))
     runs = []
     for name in names:

@@ -32,7 +32,7 @@ class Layer:
 
 
 @dataclass
-class Block:
+class Branch:
     """A residual block r + F(r): what is left of it without F, what F consists of, or why it cannot go."""
 
     steps: list[str] = field(default_factory=list)  # its children, or the function relu, in the shortcut and behind
@@ -40,7 +40,7 @@ class Block:
     last: list[str] = field(default_factory=list)  # tensors that, zeroed, make F(r) = 0
     refusal: str | None = None
 
-    def then(self, step: str) -> "Block":
+    def then(self, step: str) -> "Branch":
         return replace(self, steps=[*self.steps, step])
 
 
@@ -56,7 +56,7 @@ class Graph:
         self.slots: dict[tuple[str, int], Slot] = {}
         self.sizes: dict[tuple[str, str], Tensor] = {}  # integer attributes (module, name) that count these units
         self.layers: dict[str, Layer] = {}
-        self.blocks: dict[str, Block] = {}
+        self.blocks: dict[str, Branch] = {}
 
     def fresh(self, count: int) -> Tensor:
         start = len(self.parent)

@@ -42,7 +42,7 @@ class Trail:
         return replace(self, value=math.nan if self.offset else 0.0)
 
 
-class Size(int):
+class UnitSize(int):
     """A size that knows what it comes from, so that a reshape to it still fits once units are gone.
 
     `parts`: what it changes with, the units along an axis (their ids) or an integer attribute (module, name), and how
@@ -60,9 +60,9 @@ class Size(int):
         if not isinstance(other, int):
             return int(self) * other
         parts = [(base, times * int(other)) for base, times in self.parts]
-        if isinstance(other, Size):
+        if isinstance(other, UnitSize):
             parts += [(base, times * int(self)) for base, times in other.parts]
-        return Size(int(self) * int(other), *parts)
+        return UnitSize(int(self) * int(other), *parts)
 
     __rmul__ = __mul__
 
@@ -70,11 +70,11 @@ class Size(int):
         size = int(self) // other
         exact = type(other) is int and size * other == self
         parts = [(base, times / other) for base, times in self.parts] if exact else []
-        return Size(size, *parts) if type(size) is int else size
+        return UnitSize(size, *parts) if type(size) is int else size
 
     def __rfloordiv__(self, other):
         size = other // int(self)
-        return Size(size) if type(size) is int else size
+        return UnitSize(size) if type(size) is int else size
 
 
 def tensors_in(value: Any) -> list[Tensor]:

@@ -152,11 +152,11 @@ def _same(one: Tensor, other: Tensor) -> bool:
     return torch.allclose(other, one, tolerance, tolerance * scale, equal_nan=True)
 
 
-def save(model: nn.Module, path: str | os.PathLike) -> None:
+def save_smaller(model: nn.Module, path: str | os.PathLike) -> None:
     """Write the weights of a model that units were removed from, and which of its blocks are closed, to one file.
 
     The file is safetensors, nothing is pickled. The shapes of the tensors and the modules' integer attributes tell the
-    rest of the architecture, so `load` needs only the code that builds the model before removal.
+    rest of the architecture, so `load_smaller` needs only the code that builds the model before removal.
     Written whole or not at all.
     """
     closed = {name: list(m._modules) for name, m in model.named_modules() if isinstance(m, ClosedBlock)}
@@ -164,8 +164,8 @@ def save(model: nn.Module, path: str | os.PathLike) -> None:
     write_tensors(path, model.state_dict(), {"format": _FORMAT, "closed": closed, "counts": counts})
 
 
-def load(path: str | os.PathLike, build: Callable[[], nn.Module]) -> nn.Module:
-    """Read a model written by `save`: `build()` makes the model as it was before removal, the file's shapes fit it.
+def load_smaller(path: str | os.PathLike, build: Callable[[], nn.Module]) -> nn.Module:
+    """Read a model written by `save_smaller`: `build()` makes the model before removal; the file's shapes then fit it.
 
     Returns
     -------
@@ -175,11 +175,11 @@ def load(path: str | os.PathLike, build: Callable[[], nn.Module]) -> nn.Module:
     Raises
     ------
     ValueError
-        The file is truncated or was not written by `save`, or does not fit what `build` makes.
+        The file is truncated or was not written by `save_smaller`, or does not fit what `build` makes.
     """
     state, about = read_tensors(path)
     if not isinstance(about, dict) or about.get("format") != _FORMAT:
-        raise ValueError(f"{path} was not written by pruning_lib.structure.removal.save")
+        raise ValueError(f"{path} was not written by pruning_lib.structure.removal.save_smaller")
     model = build()
     posts, counts = about["closed"], about["counts"]
     missing = [name for name in (*posts, *counts) if name not in dict(model.named_modules())]

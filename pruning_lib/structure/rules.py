@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from pruning_lib.structure.graph import FIXED
 from pruning_lib.structure.layer_rules import (
-    Size,
     Trail,
+    UnitSize,
     attention,
     channel_norm,
     dot_product_attention,
@@ -167,7 +167,7 @@ def _moving(f, name, func, args, kwargs, outputs):
         if len(axes) > 1:  # what a reshape puts side by side goes together, the axis `axis` gets shorter
             for other in lines.T[1:]:
                 f.graph.tie(line, other, f"{f.where(name)} puts it beside a channel that stays")
-            if any(isinstance(size, Size) and not size.parts for d, size in enumerate(sizes) if d != axis):
+            if any(isinstance(size, UnitSize) and not size.parts for d, size in enumerate(sizes) if d != axis):
                 return None
         if name in _SIZED and not (axis < len(sizes) and _fits(f, name, line, sizes[axis])):
             return None
@@ -179,9 +179,9 @@ def _moving(f, name, func, args, kwargs, outputs):
 
 def _lasting(size: int) -> int:
     """Which axis of a reshape is to change with the units, least first: one that is computed from a number of units."""
-    if isinstance(size, Size) and any(isinstance(base, Tensor) for base, _ in size.parts):
+    if isinstance(size, UnitSize) and any(isinstance(base, Tensor) for base, _ in size.parts):
         return 0
-    return 1 if size == -1 or (isinstance(size, Size) and size.parts) else 2
+    return 1 if size == -1 or (isinstance(size, UnitSize) and size.parts) else 2
 
 
 def _fits(f, name: str, ids: Tensor, size: int) -> bool:

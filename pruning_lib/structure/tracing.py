@@ -19,9 +19,9 @@ from torch.overrides import TorchFunctionMode
 
 from pruning_lib.checks import check_model
 from pruning_lib.inputs import call
-from pruning_lib.structure.graph import Block, Graph
+from pruning_lib.structure.graph import Branch, Graph
 from pruning_lib.structure.holding import release
-from pruning_lib.structure.layer_rules import Size, Trail, tensors_in
+from pruning_lib.structure.layer_rules import Trail, UnitSize, tensors_in
 from pruning_lib.structure.rules import RULES
 
 # Operators and in-place functions come under names of their own.
@@ -45,7 +45,7 @@ def trace(model: nn.Module, example_inputs: Any) -> Graph:
     for name, module in model.named_modules():
         if not type(module).__module__.startswith("torch."):  # a size that the code reads off an attribute is known
             own = {k: v for k, v in vars(module).items() if type(v) is int and not k.startswith("_")}
-            vars(module).update({k: Size(v, ((name, k), Fraction(1))) for k, v in own.items()})
+            vars(module).update({k: UnitSize(v, ((name, k), Fraction(1))) for k, v in own.items()})
     with torch.no_grad(), uncompiled(model):
         return Follower(model).run(map_tensors(torch.clone, example_inputs))
 
@@ -73,17 +73,17 @@ class Frame:
 
     name: str
     module: nn.Module
-    way: Block | None = None  # how its input came about in the module that called it
+    way: Branch | None = None  # how its input came about in the module that called it
     weights: list[str] = field(default_factory=list)  # those it has used so far
     refusal: str | None = None  # set once it has added something up: why it is no block if its output has no way
 
 
-def _ways_of(t: Any) -> dict[Frame, Block]:
+def _ways_of(t: Any) -> dict[Frame, Branch]:
     """For each running module, how `t` comes from its input alone: through its children, relu and r + F(r)."""
     return getattr(t, "_ways", {})
 
 
-def _starts_from(way: Block, other: Block | None) -> bool:
+def _starts_from(way: Branch, other: Branch | None) -> bool:
     """Whether the shortcut that came about in one `way` is what the `other` summand, the branch, starts from."""
     if other is None:  # more than a chain of steps: it may start from anything
         return not way.steps
@@ -132,7 +132,7 @@ class Follower(TorchFunctionMode):
         frame = Frame(name, module)
         if len(args) == 1 and not kwargs and hasattr(args[0], "_trail"):  # others may not be the copy's own
             frame.way = _ways_of(args[0]).get(self.frames[-1])
-            args[0]._ways = _ways_of(args[0]) | {frame: Block()}
+            args[0]._ways = _ways_of(args[0]) | {frame: Branch()}
         self.frames.append(frame)
 
     def leave(self, module: nn.Module, output: Any) -> None:
@@ -142,7 +142,7 @@ class Follower(TorchFunctionMode):
         if frame.refusal and list(frame.module.children()):
             block = _ways_of(output).get(frame)
             if block is None or not (block.last or block.refusal):
-                block = Block(refusal=frame.refusal)
+                block = Branch(refusal=frame.refusal)
             if (seen := self.graph.blocks.get(frame.name)) is None or not seen.refusal:
                 self.graph.blocks[frame.name] = block
         caller = self.frames[-1]
@@ -239,7 +239,7 @@ class Follower(TorchFunctionMode):
         trail = self.trail(x)
         if trail.ids is None:
             return sizes
-        marked = Size(len(trail.ids), (trail.ids, Fraction(1)))
+        marked = UnitSize(len(trail.ids), (trail.ids, Fraction(1)))
         if isinstance(sizes, int):
             return marked if dims[0] % x.ndim == trail.axis else sizes
         return torch.Size([marked if d == trail.axis else size for d, size in enumerate(sizes)])

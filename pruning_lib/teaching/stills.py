@@ -75,7 +75,7 @@ def still(name: str, alt: str) -> Image:
 
 def take_all(folder: Path = FOLDER) -> Iterator[Path]:
     """Take all `STILLS` and write them into `folder`; yield the paths."""
-    with chromium() as browser, shown(browser, {name: saved(each) for name, each in STILLS.items()}) as page:
+    with chromium() as browser, page_of(browser, {name: saved(each) for name, each in STILLS.items()}) as page:
         for name in STILLS:
             path = folder / f"{name}.png"
             picture = PIL.Image.open(io.BytesIO(page.locator(f"#{name}").screenshot())).convert("RGB")
@@ -101,7 +101,7 @@ def chromium() -> Iterator[Any]:
 
 
 @contextlib.contextmanager
-def shown(browser: Any, models: dict[str, dict[str, Any]]) -> Iterator[Any]:
+def page_of(browser: Any, models: dict[str, dict[str, Any]]) -> Iterator[Any]:
     """A page without network on which the own scripts of saved models drew them, each in an element with its name."""
     context = browser.new_context(viewport={"width": WIDTH, "height": 900}, device_scale_factor=SCALE, offline=True)
     context.set_default_timeout(300_000)  # a busy machine is no failure

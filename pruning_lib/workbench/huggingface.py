@@ -81,7 +81,7 @@ def prepare_(model: nn.Module) -> nn.Module:
 
     A cache would grow whenever a block is run again on the same calibration data.
     """
-    blocks(model)
+    decoder_blocks(model)
     to_linear_(model)
     if not hasattr(model, "use_cache_before"):
         model.use_cache_before = model.config.use_cache  # for `save`
@@ -89,7 +89,7 @@ def prepare_(model: nn.Module) -> nn.Module:
     return model.eval()
 
 
-def blocks(model: nn.Module) -> nn.ModuleList:
+def decoder_blocks(model: nn.Module) -> nn.ModuleList:
     """The decoder blocks of `model`, in order; ValueError if its family is not in `BLOCKS`."""
     return model.get_submodule(BLOCKS[family(model)])
 
@@ -105,7 +105,7 @@ def layers(model: nn.Module) -> list[str]:
         If the model's family is not in `BLOCKS`, or it has a Conv1D, whose weight is transposed: `prepare_` it.
     """
     names = []
-    for path, module in blocks(model).named_modules(prefix=BLOCKS[family(model)]):
+    for path, module in decoder_blocks(model).named_modules(prefix=BLOCKS[family(model)]):
         if _is_conv1d(module):
             raise ValueError(f"{path} is a Conv1D with a transposed weight, must be a Linear: use prepare_(model)")
         if isinstance(module, nn.Linear):

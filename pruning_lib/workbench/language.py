@@ -121,7 +121,7 @@ def train(
     with tqdm(total=steps, initial=len(losses), disable=not progress, desc="training", unit="step") as bar:
         for step in range(len(losses), steps):
             for group in optimizer.param_groups:
-                group["lr"] = lr * learning_rate_factor(step, steps)
+                group["lr"] = lr * warm_cosine(step, steps)
             window = text.windows(tokens, model.config.context + 1, batch_size, seed * 1_000_003 + step).to(device)
             optimizer.zero_grad()
             loss = _negative_log_likelihood(model(window[:, :-1]), window[:, 1:], "mean")
@@ -143,7 +143,7 @@ def train(
     return losses
 
 
-def learning_rate_factor(step: int, steps: int) -> float:
+def warm_cosine(step: int, steps: int) -> float:
     warm = min((step + 1) / _WARMUP, 1.0)
     return warm * (0.55 + 0.45 * math.cos(math.pi * step / steps))
 

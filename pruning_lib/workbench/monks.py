@@ -91,7 +91,7 @@ def network(problem: Problem, seed: int = 0, hidden: int | None = None) -> nn.Se
     return model
 
 
-def fit(model: nn.Module, pair: Pair, weight_decay: float, steps: int = 300) -> float:
+def minimize(model: nn.Module, pair: Pair, weight_decay: float, steps: int = 300) -> float:
     """Train `model` in place to a minimum of E + λ/2·‖w‖², E = 1/(2P) Σ(t − o)²; return the norm of the gradient there.
 
     Full-batch L-BFGS with a line search, which stops by itself; ‖w‖² takes in all parameters, biases too.

@@ -48,7 +48,7 @@ def every_name(model):
 def trained():
     """A net at a minimum of E + α/2‖w‖² over its weights and biases, and its data."""
     model = tanh_net()
-    monks.fit(model, pair(), DECAY, steps=1000)
+    monks.minimize(model, pair(), DECAY, steps=1000)
     return model, [pair()]
 
 
@@ -558,7 +558,7 @@ def test_an_interrupt_leaves_the_model_as_it_was(trained, monkeypatch):
 def test_monks_problems_survive_obs_and_not_magnitude(problem, left):
     task = monks.load(problem, seed=1)
     model = monks.network(task, seed=1)
-    monks.fit(model, task.train, DECAY)
+    monks.minimize(model, task.train, DECAY)
     names = every_name(model)
     total = sum(parameter.numel() for parameter in model.parameters())
     accuracies = {}
@@ -574,7 +574,7 @@ def test_monks_problems_survive_obs_and_not_magnitude(problem, left):
 def test_monks_problem_3_needs_eight_weights():
     task = monks.load(3)
     model = monks.network(task)
-    monks.fit(model, task.train, DECAY)
+    monks.minimize(model, task.train, DECAY)
     masks, _ = obs.prune(model, [task.train], count=31, alpha=DECAY, names=every_name(model), progress=False)
     assert masks.kept == 8 and sum(int(parameter.count_nonzero()) for parameter in model.parameters()) == 8
     assert monks.accuracy(model, task.test) >= 0.96

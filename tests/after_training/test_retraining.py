@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from pruning_lib import tensors
 from pruning_lib.after_training import magnitude, retraining
 from pruning_lib.before_training import snip
-from pruning_lib.resuming import described
+from pruning_lib.resuming import identity
 from pruning_lib.structure import Masks, keep_largest, keep_n_of_m, prunable, remove
 from pruning_lib.tensors import read_tensors, write_tensors
 
@@ -446,7 +446,7 @@ def test_settings_are_compared_by_their_values(tmp_path, value, other):
 
 
 def test_a_set_is_the_same_in_every_order():
-    ways = [described(set(order), "x") for order in ([8, 0, 16], [16, 8, 0], [0, 16, 8])]
+    ways = [identity(set(order), "x") for order in ([8, 0, 16], [16, 8, 0], [0, 16, 8])]
     assert ways == [[0, 16, 8]] * 3  # as text
 
 

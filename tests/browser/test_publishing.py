@@ -297,9 +297,9 @@ def test_speaker_notes(page, page_errors, tiny_deck):
 @pytest.fixture(scope="session")
 def site(runs, tmp_path_factory) -> Path:
     """The folder of the whole site."""
-    from pruning_lib.teaching.publishing.site import build
+    from pruning_lib.teaching.publishing.site import build_site
 
-    return build(runs, tmp_path_factory.mktemp("build")).parent
+    return build_site(runs, tmp_path_factory.mktemp("build")).parent
 
 
 @every_notebook

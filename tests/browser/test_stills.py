@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pruning_lib.teaching.stills import FOLDER, STILLS, saved, shown
+from pruning_lib.teaching.stills import FOLDER, STILLS, page_of, saved
 
 BLOCK = 16  # pixels, 8 of the page: whatever smooths a letter's edge otherwise hardly shows in their mean
 SAME = 0.3  # of full scale; other hinting of the letters gives 0.13, a slider moved by one step 0.6 and more
@@ -17,7 +17,7 @@ ONE_OF_EACH = {(still.notebook, still.call): name for name, still in STILLS.item
 @pytest.fixture(scope="module")
 def page(browser):
     """All stills' widgets on one page."""
-    with shown(browser, {name: saved(still) for name, still in STILLS.items()}) as page:
+    with page_of(browser, {name: saved(still) for name, still in STILLS.items()}) as page:
         yield page
 
 

@@ -9,7 +9,7 @@ from pruning_lib.reproduction import measured
 
 
 def test_the_papers_values_are_complete():
-    for notebook, entries in measured.read(measured.PAPERS).items():
+    for notebook, entries in measured.read_record(measured.PAPERS).items():
         assert measured.paper_values(notebook) == entries
         assert entries and all(entry["source"] and isinstance(entry["unit"], str) for entry in entries.values())
 

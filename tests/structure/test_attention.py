@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from pruning_lib.structure.removal import load, remove, save
+from pruning_lib.structure.removal import load_smaller, remove, save_smaller
 from pruning_lib.structure.structured import choose_units, score_units, zero_units
 from pruning_lib.workbench.gpt import GPT, Config
 
@@ -151,8 +151,10 @@ def test_heads_of_attention_written_by_hand(name, tmp_path):
     )
     assert smaller.attention.out.in_features == 6
     again = agree(smaller, X, {"attention": [1]})
-    save(again, tmp_path / "small.safetensors")
-    assert torch.equal(load(tmp_path / "small.safetensors", lambda: model_of(WRITTEN[name])).eval()(X), again(X))
+    save_smaller(again, tmp_path / "small.safetensors")
+    assert torch.equal(
+        load_smaller(tmp_path / "small.safetensors", lambda: model_of(WRITTEN[name])).eval()(X), again(X)
+    )
 
 
 @pytest.mark.parametrize("name", GROUPED)
@@ -234,8 +236,8 @@ def test_heads_of_the_gpt(tmp_path):
     assert list(units) == ["blocks.0.attention", "blocks.1.attention"]
     smaller = agree(model, tokens, units)
     assert [block.attention.heads for block in smaller.blocks] == [2, 2]
-    save(smaller, tmp_path / "gpt.safetensors")
-    assert torch.equal(load(tmp_path / "gpt.safetensors", build).eval()(tokens), smaller(tokens))
+    save_smaller(smaller, tmp_path / "gpt.safetensors")
+    assert torch.equal(load_smaller(tmp_path / "gpt.safetensors", build).eval()(tokens), smaller(tokens))
     assert list(score_units(model, "neuron", example_inputs=tokens)) == ["blocks.0.mlp.up", "blocks.1.mlp.up"]
 
 

@@ -13,7 +13,7 @@ from torch import nn
 
 from pruning_lib.structure.attention import FewerHeads
 from pruning_lib.structure.masks import prunable
-from pruning_lib.structure.removal import ClosedBlock, load, remove, save
+from pruning_lib.structure.removal import ClosedBlock, load_smaller, remove, save_smaller
 from pruning_lib.structure.structured import choose_units, score_units, zero_units
 from pruning_lib.structure.unstructured import keep_largest
 from pruning_lib.workbench.models import build
@@ -415,9 +415,10 @@ def test_saved_model_is_whole_in_another_process(tmp_path):
     x = torch.randn(2, 3, 8, 8)
     smaller = remove(model, x, {"stage1.1": [0], "stage1.0.conv1": [1, 2], "conv": [0]})
     path = tmp_path / "small.safetensors"
-    save(smaller, path)
+    save_smaller(smaller, path)
     code = (
-        "import torch; from pruning_lib.structure.removal import load; from pruning_lib.workbench.models import build\n"
+        "import torch; from pruning_lib.structure.removal import load_smaller as load\n"
+        "from pruning_lib.workbench.models import build\n"
         f"model = load({str(path)!r}, lambda: build('resnet', (3, 8, 8), 4, depth=14)).eval()\n"
         f"torch.save(model(torch.load({str(tmp_path / 'x')!r})), {str(tmp_path / 'y')!r})"
     )
@@ -431,21 +432,21 @@ def test_saved_heads_and_groups_come_back(tmp_path):
     model = scramble_(Attending())
     q = torch.randn(3, 2, 12)
     smaller = remove(model, (q, q, q), {"attention": [0]})
-    save(smaller, path)
-    again = load(path, Attending).eval()
+    save_smaller(smaller, path)
+    again = load_smaller(path, Attending).eval()
     assert again.attention.num_heads == 3 and torch.equal(outputs(again, (q, q, q)), outputs(smaller, (q, q, q)))
 
     def grouped():
         return nn.Sequential(nn.Conv2d(3, 8, 1), nn.Conv2d(8, 8, 1, groups=4), nn.Conv2d(8, 2, 1))
 
     x = torch.randn(1, 3, 2, 2)
-    save(remove(grouped(), x, {"0": [6, 7]}), path)
-    assert load(path, grouped)[1].groups == 3
+    save_smaller(remove(grouped(), x, {"0": [6, 7]}), path)
+    assert load_smaller(path, grouped)[1].groups == 3
 
 
 def test_bad_files_are_named(tmp_path):
     path = tmp_path / "a.safetensors"
-    save(build("lenet5", (1, 16, 16), 4), path)
+    save_smaller(build("lenet5", (1, 16, 16), 4), path)
     cases = {
         "not a whole file": path.read_bytes()[:-100],
         "not a whole": b"",
@@ -454,15 +455,15 @@ def test_bad_files_are_named(tmp_path):
         broken = tmp_path / "broken.safetensors"
         broken.write_bytes(content)
         with pytest.raises(ValueError, match=f"broken.safetensors is {message}"):
-            load(broken, lambda: build("lenet5", (1, 16, 16), 4))
+            load_smaller(broken, lambda: build("lenet5", (1, 16, 16), 4))
     masks = keep_largest({"w": torch.rand(4)}, 0.5)
     masks.save(broken)
     with pytest.raises(ValueError, match=r"broken\.safetensors was not written by"):
-        load(broken, lambda: build("lenet5", (1, 16, 16), 4))
+        load_smaller(broken, lambda: build("lenet5", (1, 16, 16), 4))
     with pytest.raises(ValueError, match=r"a\.safetensors does not fit the model built: .* only in one"):
-        load(path, lambda: build("lenet_300_100", (1, 16, 16), 4))
+        load_smaller(path, lambda: build("lenet_300_100", (1, 16, 16), 4))
     with pytest.raises(ValueError, match=r"a\.safetensors does not fit .* must be at most"):
-        load(path, lambda: build("lenet5", (1, 16, 16), 3))
+        load_smaller(path, lambda: build("lenet5", (1, 16, 16), 3))
 
 
 @pytest.mark.parametrize(

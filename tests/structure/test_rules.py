@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from pruning_lib.structure.layer_rules import Size
-from pruning_lib.structure.removal import load, remove, save
+from pruning_lib.structure.layer_rules import UnitSize
+from pruning_lib.structure.removal import load_smaller, remove, save_smaller
 from pruning_lib.structure.structured import score_units, zero_units
 from pruning_lib.structure.tracing import trace
 from pruning_lib.structure.zeroing import graph_slices, zero_slices_
@@ -167,8 +167,8 @@ def test_norms_without_parameters(name, tmp_path, recwarn):
     if name.startswith("group"):
         assert smaller.norm.num_groups == 3
     again = agree(smaller, X, {"a": [0, 1]})
-    save(again, tmp_path / "small.safetensors")
-    loaded = load(tmp_path / "small.safetensors", net).eval()
+    save_smaller(again, tmp_path / "small.safetensors")
+    loaded = load_smaller(tmp_path / "small.safetensors", net).eval()
     assert vars(loaded.norm).items() >= {k: v for k, v in vars(again.norm).items() if type(v) is int}.items()
     assert torch.equal(loaded(X), again(X))
 
@@ -244,8 +244,8 @@ def test_an_attribute_that_sizes_a_reshape_follows_its_units(tmp_path):
 
     smaller = agree(scrambled(Reshaping()), X, {"a": [0, 3]})
     assert smaller.channels == 6 and type(smaller.channels) is int
-    save(smaller, tmp_path / "small.safetensors")
-    assert torch.equal(load(tmp_path / "small.safetensors", lambda: Reshaping().double())(X), smaller(X))
+    save_smaller(smaller, tmp_path / "small.safetensors")
+    assert torch.equal(load_smaller(tmp_path / "small.safetensors", lambda: Reshaping().double())(X), smaller(X))
 
 
 class Ending(nn.Module):
@@ -302,7 +302,7 @@ def test_half_precision_is_compared_too(dtype):
 
 def test_sizes_remember_how_they_were_computed():
     heads = ("attention", "heads")
-    size = Size(8, (heads, Fraction(1)))
+    size = UnitSize(8, (heads, Fraction(1)))
     for computed, value, times in [
         (size * 3, 24, 3),
         (3 * size, 24, 3),
@@ -310,7 +310,7 @@ def test_sizes_remember_how_they_were_computed():
         (size // 2 * 2, 8, 1),
     ]:
         assert computed == value and computed.parts == ((heads, times),)
-    assert all(isinstance(lost, Size) and not lost.parts for lost in (size // 3, 24 // size))
+    assert all(isinstance(lost, UnitSize) and not lost.parts for lost in (size // 3, 24 // size))
     plain = [size + 1, size / 2, size * 1.5, size // 2.0, 24.0 // size, 2 - size]
-    assert plain == [9, 4.0, 12.0, 4.0, 3.0, -6] and not any(isinstance(value, Size) for value in plain)
+    assert plain == [9, 4.0, 12.0, 4.0, 3.0, -6] and not any(isinstance(value, UnitSize) for value in plain)
     assert [0] * size == [0] * 8

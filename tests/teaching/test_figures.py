@@ -25,7 +25,7 @@ from pruning_lib.teaching.figures.snip_results import (
     middle_run,
     snip_results,
 )
-from pruning_lib.teaching.figures.sparsegpt_algorithm import BLOCK, chosen, lazy, within
+from pruning_lib.teaching.figures.sparsegpt_algorithm import BLOCK, chosen_in_block, lazy, within
 from pruning_lib.teaching.figures.style import SYMBOLS, new_figure
 
 NUMBER = re.compile(r"-?\d+\.?\d*(?:e-?\d+)?")
@@ -171,7 +171,7 @@ def test_small_layer_has_unlike_masks_and_an_error():
 def test_moments_of_the_algorithm_update_what_they_say():
     weight, hessian = small_layer(3, 6, 12)
     states = list(sparsegpt.steps(weight, hessian, 0.5, block=BLOCK, damping=0.0))
-    first = chosen("", states, 0)
+    first = chosen_in_block("", states, 0)
     assert int(first.planned[:, :BLOCK].sum()) == 6 * BLOCK // 2 and not first.planned[:, BLOCK:].any()
     inside = within("", states, 1)
     assert inside.updated.any() and not inside.updated[:, BLOCK:].any() and not inside.updated[:, :2].any()

@@ -16,8 +16,9 @@ from click.testing import CliRunner
 from pruning_lib.__main__ import main
 from pruning_lib.files import CHECKOUT
 from pruning_lib.teaching.exercises import EXERCISES
-from pruning_lib.teaching.homework import assignment, build, read, solutions, student, written
-from pruning_lib.teaching.homework.course import NBGRADER
+from pruning_lib.teaching.homework.course import NBGRADER, build_course
+from pruning_lib.teaching.homework.source import read_exercises, written
+from pruning_lib.teaching.homework.versions import assignment, solutions, student
 
 NOTEBOOKS = CHECKOUT / "notebooks"
 PATHS = sorted(NOTEBOOKS.glob("*.ipynb"))
@@ -49,7 +50,7 @@ def tags(notebook):
 
 @notebooks
 def test_student_version_has_no_trace_of_a_solution(path):
-    notebook, exercises = read(path)
+    notebook, exercises = read_exercises(path)
     before = copy.deepcopy(notebook)
     result = student(notebook, exercises)
     nbformat.validate(result)
@@ -78,7 +79,7 @@ def gone(notebook, version, index):
 
 @notebooks
 def test_stubs_are_rejected_and_solutions_pass(path):
-    notebook, exercises = read(path)
+    notebook, exercises = read_exercises(path)
     wanted = [notebook.cells[each.cell].id for each in exercises]
     for version, passed in ((student, False), (solutions, True)):
         result = version(notebook, exercises)
@@ -92,7 +93,7 @@ def test_stubs_are_rejected_and_solutions_pass(path):
 
 @notebooks
 def test_assignment_runs_alone_and_is_short(path, capsys):
-    notebook, exercises = read(path)
+    notebook, exercises = read_exercises(path)
     result = assignment(notebook, exercises, path.stem)
     nbformat.validate(result)
     assert len(result.cells) == 2 + 3 * len(exercises)
@@ -111,7 +112,7 @@ def test_assignment_runs_alone_and_is_short(path, capsys):
 
 
 def test_a_note_beside_a_solution_is_in_the_solutions_only():
-    notebook, exercises = read(NOTEBOOKS / "05_sparsegpt.ipynb")
+    notebook, exercises = read_exercises(NOTEBOOKS / "05_sparsegpt.ipynb")
     (noted,) = [each for each in exercises if each.note]
     assert noted.note in text_of(solutions(notebook, exercises))
 
@@ -208,23 +209,23 @@ BROKEN = Path(sys.executable)  # a Python without nbgrader
 def test_refused_input_leaves_nothing(tmp_path):
     out = tmp_path / "deep" / "course"
     with pytest.raises(ValueError, match="notebook is 'nothing', must be one of 01_taxonomy"):
-        build(["nothing"], NOTEBOOKS, out)
+        build_course(["nothing"], NOTEBOOKS, out)
     with pytest.raises(ValueError, match="make homework installs it there"):
-        build(["01_taxonomy"], NOTEBOOKS, out, tmp_path / "none" / "nbgrader")
+        build_course(["01_taxonomy"], NOTEBOOKS, out, tmp_path / "none" / "nbgrader")
     nbformat.write(small(folded=""), tmp_path / "small.ipynb")
     with pytest.raises(ValueError, match=r"^small, exercise 1.1: no solution"):
-        build([], tmp_path, out, BROKEN)
+        build_course([], tmp_path, out, BROKEN)
     assert [path.name for path in tmp_path.iterdir()] == ["small.ipynb"]
 
 
 def test_failure_of_nbgrader_leaves_all_as_it_was(tmp_path):
     nbformat.write(small(), tmp_path / "small.ipynb")
     with pytest.raises(ValueError, match="nbgrader did not release the assignments: ModuleNotFoundError"):
-        build([], tmp_path, tmp_path / "course", BROKEN)
+        build_course([], tmp_path, tmp_path / "course", BROKEN)
     assert not (tmp_path / "course").exists()
     (tmp_path / "course" / "source").mkdir(parents=True)
     with pytest.raises(ValueError, match="did not release"):
-        build([], tmp_path, tmp_path / "course", BROKEN)
+        build_course([], tmp_path, tmp_path / "course", BROKEN)
     assert [path.name for path in (tmp_path / "course").rglob("*")] == ["source"]
 
 
@@ -233,7 +234,7 @@ def test_a_file_in_the_way_of_the_folder(tmp_path):
     (tmp_path / "course").write_text("mine")
     for out in (tmp_path / "course", tmp_path / "course" / "below"):
         with pytest.raises(ValueError, match="course.*, must be a folder that can be written"):
-            build([], tmp_path, out, BROKEN)
+            build_course([], tmp_path, out, BROKEN)
     assert (tmp_path / "course").read_text() == "mine"
 
 
@@ -282,10 +283,10 @@ def test_release_autograde_and_feedback(tmp_path):
     folder.mkdir()
     source = json.loads((NOTEBOOKS / f"{NAME}.ipynb").read_text("utf-8"))
     (folder / f"{NAME}.ipynb").write_text(json.dumps(source), "utf-8")
-    (released,) = build([], folder, course)
+    (released,) = build_course([], folder, course)
     with (course / "nbgrader_config.py").open("a", encoding="utf-8") as config:  # the busiest machine must do
         config.write("c.ExecutePreprocessor.timeout = c.ExecutePreprocessor.iopub_timeout = 1800\n")
-    _, exercises = read(folder / f"{NAME}.ipynb")
+    _, exercises = read_exercises(folder / f"{NAME}.ipynb")
     handed_out = released.read_text("utf-8")
     assert "SOLUTION" not in handed_out
     assert not any(json.dumps(line)[1:-1] in handed_out for each in exercises for line in each.body.split("\n"))
@@ -314,7 +315,7 @@ def test_release_autograde_and_feedback(tmp_path):
     # A second call keeps what was handed in, graded and configured.
     kept = state(course)
     assert kept["marks"]
-    assert build([], folder, course) == [released]
+    assert build_course([], folder, course) == [released]
     assert state(course) == kept
 
     # An exercise less, where marks depend on it, is refused, and nothing changes.
@@ -323,5 +324,5 @@ def test_release_autograde_and_feedback(tmp_path):
     source["cells"][last - 1]["source"] = source["cells"][last]["source"] = ["Text."]
     (folder / f"{NAME}.ipynb").write_text(json.dumps(source), "utf-8")
     with pytest.raises(ValueError, match="RuntimeError: Cannot add or remove cells .* there are submissions"):
-        build([], folder, course)
+        build_course([], folder, course)
     assert state(course) == kept

@@ -74,7 +74,7 @@ def test_layers_are_the_linear_ones_of_the_decoder_blocks(family):
     places = {"opt": "model.decoder.layers", "gpt2": "transformer.h"}
     place = places.get(family, "model.layers")
     assert sorted(huggingface.layers(model)) == sorted(f"{place}.{i}.{name}" for i in (0, 1) for name in LAYERS[family])
-    assert len(huggingface.blocks(model)) == 2
+    assert len(huggingface.decoder_blocks(model)) == 2
     assert {f"{name}.weight" for name in huggingface.layers(model)} <= prunable(model).keys()
     assert not model.config.use_cache
 
@@ -154,7 +154,7 @@ def test_other_families_are_refused(tmp_path):
     with pytest.raises(ValueError, match="model family is 'bloom', must be one of 'opt', 'llama'"):
         huggingface.load(tmp_path)
     model = transformers.AutoModelForCausalLM.from_config(config)
-    for function in (huggingface.prepare_, huggingface.layers, huggingface.blocks):
+    for function in (huggingface.prepare_, huggingface.layers, huggingface.decoder_blocks):
         with pytest.raises(ValueError, match="model family is 'bloom'"):
             function(model)
     with pytest.raises(ValueError, match="model family is None"):
@@ -242,7 +242,7 @@ def test_sequential_pruning_equals_whole_passes_of_the_model_block_by_block(fami
     expected = copy.deepcopy(model)
     names = huggingface.layers(model)
     place = huggingface.BLOCKS[family]
-    for block in range(len(huggingface.blocks(expected))):
+    for block in range(len(huggingface.decoder_blocks(expected))):
         layers = {name: expected.get_submodule(name) for name in names if name.startswith(f"{place}.{block}.")}
         hessians = {name: reconstruction.Hessian(layer.in_features, torch.float64) for name, layer in layers.items()}
         hooks = [layers[name].register_forward_pre_hook(gather(hessian)) for name, hessian in hessians.items()]

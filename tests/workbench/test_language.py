@@ -91,7 +91,7 @@ def test_training_learns_and_follows_the_seed():
 
 
 def test_learning_rate_rises_and_falls_to_a_tenth():
-    factors = [language.learning_rate_factor(step, 1000) for step in range(1000)]
+    factors = [language.warm_cosine(step, 1000) for step in range(1000)]
     peak = factors.index(max(factors))
     assert factors[0] < 0.03 and peak in (49, 50)
     assert factors[:peak] == sorted(factors[:peak])

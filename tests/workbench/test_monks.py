@@ -75,7 +75,7 @@ def test_xor_is_the_exclusive_or():
 def test_fit_reaches_a_minimum_of_error_and_decay():
     task = monks.load(1)
     model = monks.network(task)
-    norm = monks.fit(model, task.train, weight_decay=1e-2)
+    norm = monks.minimize(model, task.train, weight_decay=1e-2)
     inputs, targets = task.train
     penalty = sum(p.square().sum() for p in model.parameters())
     objective = (targets - model(inputs)).square().sum() / (2 * len(targets)) + 1e-2 / 2 * penalty
@@ -84,7 +84,7 @@ def test_fit_reaches_a_minimum_of_error_and_decay():
     assert monks.accuracy(model, task.train) == 1
     for bad in (math.nan, math.inf, -1e-3):
         with pytest.raises(ValueError, match=f"weight_decay is {bad}, must be a finite number"):
-            monks.fit(model, task.train, bad)
+            monks.minimize(model, task.train, bad)
 
 
 def test_accuracy_counts_signs():

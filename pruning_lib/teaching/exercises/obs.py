@@ -8,13 +8,13 @@ from pruning_lib.teaching.exercises.exercise import Exercise, draw, uniform, who
 EXERCISES: dict[str, Exercise] = {}
 
 
-def inverse(generator: torch.Generator, n: int) -> Tensor:
+def random_inverse(generator: torch.Generator, n: int) -> Tensor:
     A = draw(generator, n + 3, n)
     return torch.linalg.inv(A.T @ A / (n + 3) + 0.1 * torch.eye(n, dtype=torch.float64))
 
 
 def _weights_and_inverse(generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    return draw(generator, 6), inverse(generator, 6)
+    return draw(generator, 6), random_inverse(generator, 6)
 
 
 EXERCISES["obs_saliency"] = Exercise(
@@ -63,7 +63,7 @@ def add_row(H_inv: Tensor, x: Tensor, samples: int) -> Tensor:
 
 
 EXERCISES["add_row"] = Exercise(
-    lambda generator: (inverse(generator, 5), draw(generator, 5), whole(generator, 2, 50)),
+    lambda generator: (random_inverse(generator, 5), draw(generator, 5), whole(generator, 2, 50)),
     add_row,
     lambda H_inv, x, samples: H_inv - torch.outer(H_inv @ x, H_inv @ x) / (1 + x @ H_inv @ x),
     "With 1 in the denominator it is the Hessian of the summed error. For the mean over P samples it is P.",

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from pruning_lib.teaching.exercises.exercise import Exercise, draw, uniform, whole
-from pruning_lib.teaching.exercises.obs import inverse
+from pruning_lib.teaching.exercises.obs import random_inverse
 from pruning_lib.teaching.exercises.taxonomy import top_k
 
 EXERCISES: dict[str, Exercise] = {}
@@ -15,7 +15,7 @@ def eliminate(B: Tensor) -> Tensor:
 
 
 EXERCISES["eliminate"] = Exercise(
-    lambda generator: (inverse(generator, 5),),
+    lambda generator: (random_inverse(generator, 5),),
     eliminate,
     lambda B: B[1:, 1:],
     "You only cut. That is (H⁻¹)_U, which is not (H_U)⁻¹ (GPT-3): subtract before you cut.",
@@ -35,7 +35,7 @@ EXERCISES["eliminate"] = Exercise(
 
 
 def _weight_and_factor(generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    return draw(generator, 5, 5), torch.linalg.cholesky(inverse(generator, 5), upper=True)
+    return draw(generator, 5, 5), torch.linalg.cholesky(random_inverse(generator, 5), upper=True)
 
 
 EXERCISES["sparsegpt_scores"] = Exercise(

@@ -41,10 +41,10 @@ def sparsegpt_algorithm(seed: int = 3) -> Figure:
     states = list(sparsegpt.steps(weight, hessian, _SPARSITY, block=BLOCK, damping=0.0))
     U = torch.linalg.cholesky(torch.linalg.inv(hessian), upper=True)
     moments = [
-        chosen("1  choose the mask of block 1:\nw² over U's diagonal squared", states, 0),
+        chosen_in_block("1  choose the mask of block 1:\nw² over U's diagonal squared", states, 0),
         within("2  column by column: prune,\nupdate the rest of the block", states, 1),
         lazy("3  block done: update all\ncolumns to its right, once", states, 0),
-        chosen("4  choose the mask of block 2\nby the updated weights", states, 1),
+        chosen_in_block("4  choose the mask of block 2\nby the updated weights", states, 1),
         within("5  column by column again,\nwith the next rows of U", states, 5),
         Moment(f"6  all blocks done: error\n{states[-1].error:.1%} of ‖WX‖²", states[-1].keep, _COLUMNS // BLOCK - 1),
     ]
@@ -61,7 +61,7 @@ def _places(first: int, last: int) -> Tensor:
     return (column >= first) & (column < last)
 
 
-def chosen(title: str, states: list[Step], block: int) -> Moment:
+def chosen_in_block(title: str, states: list[Step], block: int) -> Moment:
     """The mask of a block is chosen, nothing of it pruned yet."""
     start = block * BLOCK
     gone = ~states[start].keep

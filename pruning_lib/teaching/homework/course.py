@@ -11,8 +11,8 @@ from pathlib import Path
 
 import nbformat
 
-from pruning_lib.reproduction.parameters import chosen, notebook_paths
-from pruning_lib.teaching.homework.source import read
+from pruning_lib.reproduction.parameters import chosen_notebooks, notebook_paths
+from pruning_lib.teaching.homework.source import read_exercises
 from pruning_lib.teaching.homework.versions import assignment, solutions, student
 
 NBGRADER = Path(f"{sys.prefix}-homework") / "bin" / "nbgrader"  # beside the environment that it grades in
@@ -43,7 +43,7 @@ for gradebook in sys.argv[1].split("|"):
 """
 
 
-def build(names: Iterable[str], folder: Path, out: Path, nbgrader: Path = NBGRADER) -> list[Path]:
+def build_course(names: Iterable[str], folder: Path, out: Path, nbgrader: Path = NBGRADER) -> list[Path]:
     """Make or renew the nbgrader course `out` from the notebooks `names` (or all) of `folder`.
 
     `source/NAME/` and `release/NAME/` get the assignment with and without solutions, `notebooks/student/` and
@@ -54,10 +54,10 @@ def build(names: Iterable[str], folder: Path, out: Path, nbgrader: Path = NBGRAD
     that came or went after students handed in; everything is then as it was.
     """
     paths = notebook_paths(folder)
-    names = chosen(list(names) or ["all"], paths)
+    names = chosen_notebooks(list(names) or ["all"], paths)
     files = {}
     for name in names:
-        notebook, exercises = read(paths[name])
+        notebook, exercises = read_exercises(paths[name])
         if not exercises:
             raise ValueError(f"{name} has no exercises, must have one or more")
         files[f"notebooks/student/{name}.ipynb"] = student(notebook, exercises)

@@ -52,7 +52,7 @@ class Written:
         return f"{self.head}\n    ### BEGIN SOLUTION\n{self.body}\n    ### END SOLUTION"
 
 
-def read(path: Path) -> tuple[Any, list[Written]]:
+def read_exercises(path: Path) -> tuple[Any, list[Written]]:
     """Return the notebook at `path` and its exercises; ValueError naming notebook and exercise if one is malformed."""
     notebook = read_notebook(path)
     return notebook, written(notebook, path.stem)

@@ -7,7 +7,7 @@ from nbformat import NotebookNode
 
 from pruning_lib.files import make_writable, written_whole
 from pruning_lib.reproduction import NOTEBOOKS
-from pruning_lib.reproduction.parameters import chosen, notebook_paths, read_notebook
+from pruning_lib.reproduction.parameters import chosen_notebooks, notebook_paths, read_notebook
 from pruning_lib.teaching.publishing.pages import deck, handout, index, title
 
 _KINDS: dict[str, tuple[Callable[[NotebookNode], str], str, str]] = {
@@ -54,7 +54,7 @@ def gather(
         written to. Nothing is written then.
     """
     make, heading, note = _KINDS[kind]
-    copies = [executed(runs, name, profile) for name in chosen(list(names), notebook_paths(Path(notebooks)))]
+    copies = [executed(runs, name, profile) for name in chosen_notebooks(list(names), notebook_paths(Path(notebooks)))]
     folder = make_writable(Path(out) / kind)
     texts, titles = {}, {}
     for path in copies:

@@ -56,7 +56,7 @@ _SETTINGS = {
 }
 
 
-def build(runs: str | Path, out: str | Path, checkout: str | Path = CHECKOUT) -> Path:
+def build_site(runs: str | Path, out: str | Path, checkout: str | Path = CHECKOUT) -> Path:
     """Build the site in ``out/site`` and return its start page.
 
     Parameters

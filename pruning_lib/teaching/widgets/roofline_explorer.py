@@ -14,7 +14,7 @@ INTENSITIES = (0.3, 30000.0)  # the shown part of the horizontal axis, FLOP per 
 START = {"gpu": "A100 80GB SXM", "width": 4096, "tokens": 16, "dtype": "float16"}
 
 
-def table() -> dict[str, dict]:
+def gpu_table() -> dict[str, dict]:
     """What the page needs of `GPUS` and `DTYPES`, so that no number stands in two places."""
     gpus = {
         name: {
@@ -44,7 +44,7 @@ class RooflineExplorer(Drawn):
     width = traitlets.Int(START["width"]).tag(sync=True)
     tokens = traitlets.Int(START["tokens"]).tag(sync=True)
     dtype = traitlets.Unicode(START["dtype"]).tag(sync=True)
-    table = traitlets.Dict(table(), read_only=True).tag(sync=True)
+    table = traitlets.Dict(gpu_table(), read_only=True).tag(sync=True)
     limits = traitlets.Dict(LIMITS, read_only=True).tag(sync=True)
     intensities = traitlets.List(list(INTENSITIES), read_only=True).tag(sync=True)
 

@@ -14,7 +14,7 @@ FORMS = ("exact", "synchronized", "cholesky")
 _MOST_ROWS, _MOST_COLUMNS = 8, 10  # more numbers than that nobody reads
 
 
-class State(NamedTuple):
+class FormState(NamedTuple):
     """The layer after one step of one form.
 
     A mark is "kept", "moved" (makes up for what goes in this step), "now" (pruned in this step), "pruned" or "frozen"
@@ -46,7 +46,7 @@ def example(seed: int = 7) -> tuple[Tensor, Tensor]:
     return weight, (covariance / torch.outer(scale, scale)).round(decimals=2)
 
 
-def states(weight: Tensor, hessian: Tensor, sparsity: float = 0.5, mask_block: int = 4) -> dict[str, list[State]]:
+def states(weight: Tensor, hessian: Tensor, sparsity: float = 0.5, mask_block: int = 4) -> dict[str, list[FormState]]:
     """The states of all three forms in float64, the first being the start; without damping.
 
     "exact" (GPT-3): in each step every row deletes the weight with the smallest w²/[H⁻¹]_qq among those that it has
@@ -76,7 +76,7 @@ def states(weight: Tensor, hessian: Tensor, sparsity: float = 0.5, mask_block: i
     return {form: list(_states_of(form, weight.double(), hessian.double(), sparsity, mask_block)) for form in FORMS}
 
 
-def _states_of(form: str, weight: Tensor, hessian: Tensor, sparsity: float, mask_block: int) -> Iterator[State]:
+def _states_of(form: str, weight: Tensor, hessian: Tensor, sparsity: float, mask_block: int) -> Iterator[FormState]:
     rows, columns = weight.shape
     U = torch.linalg.cholesky(torch.linalg.inv(hessian), upper=True)
 
@@ -88,7 +88,7 @@ def _states_of(form: str, weight: Tensor, hessian: Tensor, sparsity: float, mask
 
     everything = torch.ones_like(weight, dtype=torch.bool)
     none, start = ~everything, np.full(weight.shape, "kept", dtype=object)
-    yield State(weight.clone(), start, none, 0.0, used(everything), [], 0, 0)
+    yield FormState(weight.clone(), start, none, 0.0, used(everything), [], 0, 0)
     place, total = torch.arange(columns), (weight @ hessian * weight).sum().item()
     updated = {"exact": rows, "synchronized": 1, "cholesky": 0}[form]  # inverses that a step leaves behind
     updates = entries = 0
@@ -102,7 +102,7 @@ def _states_of(form: str, weight: Tensor, hessian: Tensor, sparsity: float, mask
         marks[done & gone] = "pruned"
         marks[(place == q) & gone] = "now"
         left = ~done | (place == q)  # before this step
-        yield State(
+        yield FormState(
             step.weight, marks, gone & ~done, step.error * total, used(left), step.columns.tolist(), updates, entries
         )
         updates, entries = updates + updated, entries + updated * (int(left[0].sum()) - 1) ** 2

@@ -81,7 +81,7 @@ def tiny_checkout(folder):
 
 
 def build(checkout):
-    return site.build(checkout / "runs", checkout / "build", checkout)
+    return site.build_site(checkout / "runs", checkout / "build", checkout)
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from pruning_lib.teaching.widgets.roofline_explorer import (
     LIMITS,
     START,
     RooflineExplorer,
-    table,
+    gpu_table,
 )
 
 SETTINGS = [
@@ -92,14 +92,14 @@ def test_bad_values_are_refused_at_the_start_and_later(name, value, message):
 
 
 def test_table_has_every_gpu_and_dtype():
-    sent = table()
+    sent = gpu_table()
     assert list(sent["gpus"]) == list(two_four.GPUS) and list(sent["dtypes"]) == list(DTYPES)
     assert all(list(gpu["peak"]) == list(DTYPES) for gpu in sent["gpus"].values())
     assert len(json.dumps(sent)) < 5000
 
 
 def test_javascript_computes_the_same(tmp_path):
-    expression, given = "given.settings.map((values) => prediction(given.table, values))", {"table": table()}
+    expression, given = "given.settings.map((values) => prediction(given.table, values))", {"table": gpu_table()}
     answers = computed(tmp_path, "roofline_explorer", "prediction", expression, given | {"settings": SETTINGS})
     for values, found in zip(SETTINGS, answers, strict=True):
         expected = prediction(**values)

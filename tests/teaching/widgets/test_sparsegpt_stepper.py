@@ -9,13 +9,13 @@ import textbook_sparsegpt
 import torch
 
 from pruning_lib.after_training import sparsegpt
-from pruning_lib.teaching.widgets.sparsegpt_forms import FORMS, State, example, states
+from pruning_lib.teaching.widgets.sparsegpt_forms import FORMS, FormState, example, states
 from pruning_lib.teaching.widgets.sparsegpt_stepper import SparseGPTStepper
 
 NEAR = {"rtol": 0, "atol": 1e-12}
 
 
-def pruned(state: State) -> int:
+def pruned(state: FormState) -> int:
     """How many weights are gone."""
     return int(np.isin(state.marks, ("now", "pruned")).sum())
 
