@@ -31,7 +31,7 @@ help:
 	@echo "make homework   the exercises as an nbgrader course with its releases, in build/homework"
 	@echo "make bench      measure speed (benchmarks/)"
 	@echo "make bench-gpu  measure 2:4 products on the GPU there is"
-	@echo "make check      ruff, as CI does"
+	@echo "make check      ruff, and the direction of imports"
 	@echo
 	@echo "with TORCH=cpu           PyTorch without CUDA: about 1.5 GB in place of 6"
 	@echo "with PYTHON=python3.12   another Python, 3.11 to 3.13"
