@@ -1,4 +1,7 @@
-"""Work that goes on where it was interrupted: what there is so far, in one file, and what run it belongs to."""
+"""Work that goes on where it was interrupted: what there is so far, in one file, and what run it belongs to.
+
+For training and rounds of pruning; sweeps resume in `reproduction/sweep.py`.
+"""
 
 import copyreg
 import hashlib

@@ -1,4 +1,4 @@
-"""The heart of SparseGPT: one triangular factor of the Hessian, and one pass over the columns with it.
+"""The heart of SparseGPT: one triangular factor of the damped Hessian, and one pass over the columns with it.
 
 With T unit upper triangular, H = T·diag(p²)·Tᵀ splits the layer error of D = W − Q, what pruning takes away:
 
@@ -10,64 +10,18 @@ same (GPT-8), since U_jj² = [(H_{U_j})⁻¹]_11 = 1/p_j² and U_j/U_jj is row j
 and each weight is written once. They are kept transposed, (columns, rows), so that a column lies together in memory.
 """
 
-import warnings
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
+from pruning_lib.after_training.damping import cholesky_, revive_
+
 _LAZY = 128  # columns whose compensation is one matrix product
 _PANEL = 32  # columns whose compensation is a matrix-vector product each
-_SMALLEST_DAMPING = 1e-6  # first try where none was asked for
-_LARGEST_DAMPING = 1.0  # the mean of the diagonal itself
 
 Choose = Callable[[Tensor], Tensor]  # scores (columns, rows) of a group -> what stays
 Round = Callable[[Tensor], Tensor]  # weights (…, rows) -> the nearest values allowed
-
-
-def revive_(hessian: Tensor) -> Tensor:
-    """Put 1 on the diagonal of columns that calibration never saw; which these are (columns,)."""
-    dead = hessian.diagonal() == 0
-    hessian.diagonal()[dead] = 1
-    return dead
-
-
-def cholesky_(hessian: Tensor, damping: float, scale: Tensor) -> Tensor:
-    """Lower L with LLᵀ = H + damping · scale · I; where that is not positive definite, with more damping.
-
-    Each further try has ten times the damping, `_LARGEST_DAMPING` at last, and is warned of. `hessian` is (…, n, n),
-    and has the damping on its diagonal afterwards; of several, only those that need it get more.
-
-    Raises
-    ------
-    ValueError
-        If no damping helps.
-    """
-    diagonal = hessian.diagonal(dim1=-2, dim2=-1)
-    diagonal.add_(scale * damping)
-    used = damping
-    while True:
-        L, failed = torch.linalg.cholesky_ex(hessian)
-        if not failed.any():
-            break
-        if used >= _LARGEST_DAMPING:
-            raise ValueError(
-                f"hessian has no Cholesky factor at damping {damping:g}, nor with any up to {_LARGEST_DAMPING:g}: "
-                "is it positive semi-definite, as a mean of 2xxᵀ is?"
-            )
-        used, added = min(max(10 * used, _SMALLEST_DAMPING), _LARGEST_DAMPING), used
-        diagonal.add_(torch.where(failed[..., None] > 0, scale * (used - added), 0))
-    if used != damping:
-        message = f"hessian has no Cholesky factor at damping {damping:g}: it was raised to {used:g}"
-        warnings.warn(message, stacklevel=2)
-    return L
-
-
-def inverse(hessian: Tensor, damping: float) -> tuple[Tensor, Tensor]:
-    """(H + damping · mean(diag H) · I)⁻¹ in float64, and which columns calibration never saw."""
-    H = hessian.to(torch.float64, copy=True)
-    dead = revive_(H)
-    return torch.cholesky_inverse(cholesky_(H, damping, H.diagonal().mean())), dead
 
 
 def factor(hessian: Tensor, damping: float, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:

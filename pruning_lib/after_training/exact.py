@@ -9,8 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from pruning_lib.after_training.elimination import inverse
-from pruning_lib.after_training.reconstruction import CHUNK, check_damping, check_problem, refit
+from pruning_lib.after_training.damping import check_damping, inverse
+from pruning_lib.after_training.reconstruction import CHUNK, check_problem, refit
 from pruning_lib.structure.selection import count_kept, first_to_go, largest
 
 

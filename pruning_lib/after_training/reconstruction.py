@@ -3,12 +3,10 @@
 All of it needs X through the Hessian H = 2XXᵀ only (GPT-4), the same matrix for every row of W.
 """
 
-from numbers import Real
-
 import torch
 from torch import Tensor
 
-from pruning_lib.after_training.elimination import cholesky_, revive_
+from pruning_lib.after_training.damping import check_damping, cholesky_, revive_
 from pruning_lib.checks import check_at_least, check_sparsity
 from pruning_lib.precision import without_autocast
 
@@ -167,13 +165,6 @@ def check_problem(
     _check_weight(weight)
     _check_hessian(hessian, weight.shape[1], or_diagonal)
     check_target(sparsity, n_m, weight.shape[1])
-
-
-def check_damping(damping: float) -> float:
-    """Return `damping` if it is a number in [0, 1], else raise ValueError."""
-    if not isinstance(damping, Real) or not 0 <= damping <= 1:  # False for nan too
-        raise ValueError(f"damping is {damping!r}, must be a number in [0, 1]: a share of the mean of the diagonal")
-    return damping
 
 
 def check_target(sparsity: float | None, n_m: tuple[int, int] | None, columns: int | None = None) -> None:

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from pruning_lib.after_training.calibration import prune_in_order
-from pruning_lib.after_training.elimination import Choose, eliminate_, factor, inverse
+from pruning_lib.after_training.damping import check_damping, inverse
+from pruning_lib.after_training.elimination import Choose, eliminate_, factor
 from pruning_lib.after_training.quantization import Grid
-from pruning_lib.after_training.reconstruction import Hessian, check_damping, check_problem, check_target, error
+from pruning_lib.after_training.reconstruction import Hessian, check_problem, check_target, error
 from pruning_lib.after_training.reconstruction import refit as refit_on
 from pruning_lib.after_training.stepping import Step, column_steps, exact_steps, factored, shrinking
 from pruning_lib.checks import check_choice

@@ -46,7 +46,7 @@ def column_steps(
 ) -> Iterator[Step]:
     """Column by column with the first row of (H_{U_j})⁻¹, one for all rows of the weight (GPT-6).
 
-    B, dead : of `elimination.inverse`
+    B, dead : of `damping.inverse`
     """
     W = weight.detach().double().masked_fill(dead, 0)
     rows, columns = W.shape

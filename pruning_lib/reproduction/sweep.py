@@ -1,4 +1,4 @@
-"""Carry out a sweep on dask workers: what is complete stays, what is not is done, one sweep to a folder."""
+"""Carry out or resume a sweep on dask workers: what is complete stays, what is not is done, one sweep to a folder."""
 
 import logging
 import os

@@ -7,7 +7,7 @@ unit, and what can go, `tracing` finds out.
 import torch
 from torch import fx, nn
 
-from pruning_lib.structure.rules import POOLS, RULES, elementwise
+from pruning_lib.structure.coupling import POOLS, RULES, elementwise
 
 # What works on each channel by itself, as `Calls.name` writes it. Whether an elementwise one keeps zeros is tried out.
 _ELEMENTWISE = {name.replace("_", "") for name, rule in RULES.items() if rule is elementwise and "alpha" not in name}

@@ -1,4 +1,7 @@
-"""The dependency graph: which slices of which tensors belong to one unit, and which units can go at all."""
+"""The dependency graph: which slices of which tensors belong to one unit, and which units can go at all.
+
+`tracing` fills it; what couples units, an addition for instance, stands in `coupling` and `layer_rules`.
+"""
 
 from collections import Counter
 from collections.abc import Iterable

@@ -19,10 +19,10 @@ from torch.overrides import TorchFunctionMode
 
 from pruning_lib.checks import check_model
 from pruning_lib.inputs import call
+from pruning_lib.structure.coupling import RULES
 from pruning_lib.structure.graph import Branch, Graph
 from pruning_lib.structure.holding import release
 from pruning_lib.structure.layer_rules import Trail, UnitSize, tensors_in
-from pruning_lib.structure.rules import RULES
 
 # Operators and in-place functions come under names of their own.
 _ALIASES = {"iadd": "add", "radd": "add", "isub": "sub", "rsub": "sub", "subtract": "sub", "imul": "mul", "rmul": "mul"}

@@ -2,7 +2,7 @@
 
 import { rectangle, write } from "./canvas.js";
 import { chart, list, short, slider, stage } from "./charts.js";
-import { follow } from "./follow.js";
+import { follow } from "./redraw.js";
 import { STEP_BUTTONS, stepper } from "./stepper.js";
 
 const CONTROLS =

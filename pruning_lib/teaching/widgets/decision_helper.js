@@ -2,7 +2,7 @@
 
 import { rectangle, sheet, stroke, write } from "./canvas.js";
 import { list, setSlider, slider, stage } from "./charts.js";
-import { follow } from "./follow.js";
+import { follow } from "./redraw.js";
 
 const CONTROLS =
   list("hardware", "I have") + list("budget", "and") + list("data", "and") + list("goal", "and want") + list("loss", "giving up at most") +

@@ -2,7 +2,7 @@
 
 import { rectangle, sheet, write } from "./canvas.js";
 import { chart, list, setSlider, short, slider, stage } from "./charts.js";
-import { follow } from "./follow.js";
+import { follow } from "./redraw.js";
 
 const CONTROLS = slider("gamma", "γ") + list("seed", "Seed") + list("unit", "Highlight", '<option value="">none</option>');
 const RUNS = `○ one run, ● this one, <i class="dashed"></i> dense`;

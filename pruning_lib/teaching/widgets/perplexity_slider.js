@@ -2,7 +2,7 @@
 
 import { rectangle, sheet, write } from "./canvas.js";
 import { chart, list, setSlider, slider, stage } from "./charts.js";
-import { follow } from "./follow.js";
+import { follow } from "./redraw.js";
 
 const CONTROLS = slider("pattern", "Sparsity") + list("against", "Against", '<option value="">dense</option>');
 const PANELS = { curves: `Lines: unstructured; hollow marks: n:m; <i class="dashed"></i> dense`, bars: "" };

@@ -2,7 +2,7 @@
 
 import { number } from "./canvas.js";
 import { chart, list, setSlider, short, slider, stage } from "./charts.js";
-import { follow } from "./follow.js";
+import { follow } from "./redraw.js";
 
 const CONTROLS = list("gpu", "GPU") + list("dtype", "numbers") + slider("width", "width") + slider("tokens", "tokens");
 const PANELS = {

@@ -1,7 +1,7 @@
 // SparseGPT stepper: all states come ready from Python, this draws them, so that it also works without a kernel.
 
 import { short, slider, stage } from "./charts.js";
-import { follow } from "./follow.js";
+import { follow } from "./redraw.js";
 import { below, drawErrors, drawPerRow, drawShared, drawWeights, fixed, gone, largest, pruned, x } from "./sparsegpt_drawing.js";
 import { STEP_BUTTONS, stepper } from "./stepper.js";
 

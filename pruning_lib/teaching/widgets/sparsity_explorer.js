@@ -3,7 +3,7 @@
 
 import { axisTitles, compact, number, percent, rectangle, rgb, setFont, sheet, stroke, tick, ticks, write } from "./canvas.js";
 import { list, setSlider, slider, stage } from "./charts.js";
-import { follow } from "./follow.js";
+import { follow } from "./redraw.js";
 import { chooser, parseNOfM, unpack } from "./sparsity_choice.js";
 
 const SMALLEST_CELL = 2; // CSS pixels; below that several weights share a cell

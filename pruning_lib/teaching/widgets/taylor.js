@@ -2,7 +2,7 @@
 
 import { setFont } from "./canvas.js";
 import { chart, list, setSlider, short, slider, stage } from "./charts.js";
-import { follow } from "./follow.js";
+import { follow } from "./redraw.js";
 
 const CONTROLS = slider("index", "t") + slider("point", "Expanded") + list("direction", "Direction");
 const PANELS = {

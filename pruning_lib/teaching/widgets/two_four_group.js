@@ -2,7 +2,7 @@
 
 import { rectangle, sheet, stroke, write } from "./canvas.js";
 import { chart, list, setSlider, short, slider, stage } from "./charts.js";
-import { follow } from "./follow.js";
+import { follow } from "./redraw.js";
 
 const NAMES = ["₀", "₁", "₂", "₃"];
 const CONTROLS =

@@ -1,4 +1,4 @@
-"""What torch's functions do to the units of the tensors they take: carry them along, tie them, move them.
+"""How torch's functions couple units: an addition ties the channels that meet; others carry them along or move them.
 
 `RULES` has one for each function through which units can be followed; what a rule is, layer_rules says.
 """
