@@ -39,7 +39,7 @@ def save_rounds(
 
     Parameters
     ----------
-    arguments : by name what `resuming.described` returns for all that the run depends on, its "sparsities" among it
+    arguments : by name what `resuming.identity` returns for all that the run depends on, its "sparsities" among it
     """
     tensors = {f"state/{name}": tensor for name, tensor in state.items()}
     tensors |= {f"mask/{name}": mask for name, mask in masks.items()}
