@@ -238,6 +238,24 @@ def test_the_same_run_twice_is_refused(tmp_path):
         rows_of(read_records(paths))
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("again", r"record\.json and .*record\.json have the same parameters and seed: leave out one"),
+        ("lr-0.1_seeds-0", r"record\.json holds no complete results: run 'lr-0\.1_seeds-0' is there twice"),
+    ],
+)
+def test_the_same_run_twice_in_one_file_is_refused(tmp_path, name, message):
+    plan = json.loads((sweep(tmp_path, {0.1: [2.0, 3.0]}) / "sweep.json").read_text())
+    made = {run: json.loads((tmp_path / run / "results.json").read_text()) for run in plan["runs"]}
+    runs = [{"run": run, "given": given} | made[run] for run, given in plan.pop("runs").items()]
+    results.write_json(tmp_path / "record.json", {"settings": plan, "runs": runs})
+    assert [row.values for row in rows_of(read_records([tmp_path / "record.json"]))] == [[2.0, 3.0]]
+    results.write_json(tmp_path / "record.json", {"settings": plan, "runs": [*runs, runs[0] | {"run": name}]})
+    with pytest.raises(ValueError, match=message):
+        rows_of(read_records([tmp_path / "record.json"]))
+
+
 def test_runs_are_found_below_a_folder_and_what_is_not_complete_is_left_out(tmp_path):
     sweep(tmp_path / "one", {0.1: [1.0, 2.0]})
     result = tmp_path / "one" / "lr-0.1_seeds-1" / "results.json"
