@@ -85,6 +85,15 @@ def test_progress_is_told_in_plain_lines_numbered_as_in_the_notebook(ran):
     assert "injected" not in ran.answer.stderr
 
 
+def test_the_copy_is_written_while_the_notebook_runs(folder, notebook_of, tmp_path, monkeypatch):
+    monkeypatch.setattr("pruning_lib.reproduction.run._SAVE_SECONDS", 0)
+    look = "from pathlib import Path\nprint('an early output' in Path(out).with_name('04_looks.ipynb').read_text())"
+    nbformat.write(notebook_of("print('an early', 'output')", look), folder / "04_looks.ipynb")
+    (run,) = plan(["04_looks"], out=tmp_path, notebooks=folder)
+    execute(run)
+    assert nbformat.read(run.copy, as_version=4).cells[-1].outputs[0].text == "True\n"
+
+
 def test_a_run_without_results_fails(shared, tmp_path):
     (run,) = plan(["03_silent"], out=tmp_path, notebooks=shared)
     outcome = execute(run)
