@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from pruning_lib.reproduction.attempt import PARAMETERS, complete
+from pruning_lib.reproduction.parameters import fault
 from pruning_lib.reproduction.results import checked_results, read_results
 from pruning_lib.reproduction.sweep import PLAN, Plan, read_plan
 from pruning_lib.reproduction.sweep_file import SEEDS, Expected, matches
@@ -140,6 +143,8 @@ def _of_file(path: Path) -> list[Record]:
         return _of_plan(plan, {"": result}, path, lambda name: link)
     except OSError as error:
         raise ValueError(f"{path} can't be read: {error.strerror}") from None
+    except ValidationError as error:
+        raise ValueError(f"{path} holds no complete results: {fault(error)}") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} holds no complete results: {' '.join(str(error).split())}") from None
 

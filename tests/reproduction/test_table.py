@@ -277,6 +277,18 @@ def test_a_file_that_holds_no_results_is_refused_by_name(tmp_path, text):
         read_records([tmp_path / "a.json"])
 
 
+def test_settings_and_plans_that_are_wrong_are_refused_in_one_line_that_says_where(tmp_path):
+    settings = {"notebook": 2, "seed_parameter": "seeds", "expected": []}
+    results.write_json(tmp_path / "record.json", {"settings": settings, "runs": []})
+    with pytest.raises(ValueError) as caught:
+        read_records([tmp_path / "record.json"])
+    place = f"{tmp_path / 'record.json'} holds no complete results"
+    assert str(caught.value) == f"{place}: notebook Input should be a valid string"
+    (tmp_path / "sweep.json").write_text("{")
+    with pytest.raises(ValueError, match=r"sweep\.json is no plan of a sweep: Invalid JSON: [^\n]*$"):
+        read_records([tmp_path])
+
+
 class Reader(HTMLParser):
     """Collects the texts of cells, links and tags of a page."""
 
@@ -304,10 +316,12 @@ def test_html_shows_any_text_letter_by_letter_and_links_relative_to_the_page(tmp
     path = put(tmp_path / "a b" / "results.json", Headline(NASTY, 2.5, "<s>", 2.0, NASTY))
     (tmp_path / "a b" / "02_snip.ipynb").touch()
     (tmp_path / "page").mkdir()
-    reader = Reader(render(rows_of(read_records([path])), "html", tmp_path / "page"))
+    text = render(rows_of(read_records([path])), "html", tmp_path / "page")
+    reader = Reader(text)
     assert reader.cells == ["02_snip", NASTY, NASTY, "2 <s>", "2.5 <s>", "1", "different setting", "run"]
     assert reader.links == ["../a%20b/02_snip.ipynb"]
     assert "i" not in reader.tags and "s" not in reader.tags
+    assert text.count('<th scope="col">') == text.count("<th>") + text.count("<th ") == 8
 
 
 def test_markdown_keeps_any_text_within_its_cell(tmp_path):
