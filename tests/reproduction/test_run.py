@@ -9,6 +9,7 @@ from click.testing import CliRunner
 
 from pruning_lib.__main__ import main
 from pruning_lib.reproduction.run import Outcome, Run, execute, headline_table, plan
+from pruning_lib.teaching.publishing.pages import handout
 
 NASTY = "a \"quoted\" 'b' \\ {c} $d é\n# e = 1"
 
@@ -92,6 +93,28 @@ def test_the_copy_is_written_while_the_notebook_runs(folder, notebook_of, tmp_pa
     (run,) = plan(["04_looks"], out=tmp_path, notebooks=folder)
     execute(run)
     assert nbformat.read(run.copy, as_version=4).cells[-1].outputs[0].text == "True\n"
+
+
+def test_a_committed_notebook_runs_with_what_it_is_given(tmp_path):
+    (run,) = plan(["01_taxonomy"], given={"epochs": "2", "seeds": "[5]"}, out=tmp_path)  # the cheapest, made cheaper
+    outcome = execute(run, print, page=handout)
+    assert outcome.failure == ""
+    result = json.loads(run.results.read_text(encoding="utf-8"))
+    assert result == outcome.results
+    assert result["parameters"] == {"data": "digits", "epochs": 2, "sparsity": 0.95, "seeds": [5]}
+    values = {entry["name"]: entry["value"] for entry in result["headline"]}
+    dense, *others = (value for name, value in values.items() if name.startswith("LeNet-300-100, "))
+    assert len(others) == 3 and 20 < max(others) < dense < 100
+    kept = [value for name, value in values.items() if name.startswith("Σ|w| of conv2 kept by ")]
+    assert len(kept) == 5 and kept == sorted(kept, reverse=True)
+    (injected,) = (
+        cell
+        for cell in nbformat.read(run.copy, as_version=4).cells
+        if "injected-parameters" in cell.metadata.get("tags", [])
+    )
+    assert injected.source.splitlines()[1:] == ["epochs = 2", "seeds = [5]", f'out = "{run.results}"']
+    page = run.page.read_text(encoding="utf-8")
+    assert "<title>1 · What can be removed from a network" in page and "data:image/png" in page
 
 
 def test_a_run_without_results_fails(shared, tmp_path):
