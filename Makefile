@@ -36,6 +36,10 @@ help:
 	@echo "with TORCH=cpu           PyTorch without CUDA: about 1.5 GB in place of 6"
 	@echo "with PYTHON=python3.12   another Python, 3.11 to 3.13"
 
+ifneq ($(words $(PYTHON)),1)
+$(error PYTHON is '$(PYTHON)', must be one word: the path or name of a Python)
+endif
+
 ifneq ($(filter-out cpu,$(TORCH)),)
 $(error TORCH is '$(TORCH)', must be cpu or left out)
 endif

@@ -185,9 +185,11 @@ def notebooks(names: tuple[str, ...], folder: Path) -> None:
 @click.option("--out", default=CHECKOUT / "figures", type=FOLDER, help="Folder for the figures.")
 def figures(out: Path) -> None:
     """Draw the figures, take the stills of the widgets in Chromium, and print their paths."""
+    from pruning_lib.files import make_writable
     from pruning_lib.teaching.figures import draw_all
     from pruning_lib.teaching.stills import take_all
 
+    refusing(make_writable, out)
     for path in draw_all(out):
         click.echo(path)
     try:

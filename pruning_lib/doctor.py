@@ -14,6 +14,7 @@ from pruning_lib.files import CHECKOUT
 from pruning_lib.reproduction.state import version
 
 _COMPILED = ("torch", "torchvision")  # a pair that doesn't match is installed and yet fails to import
+_CUDA = ("triton", "cuda-", "nvidia-")  # what the names of packages that only torch's CUDA builds need begin with
 
 
 def examine(data: Path) -> tuple[str, bool]:
@@ -70,6 +71,8 @@ def pins(path: Path) -> str:
     stripped = (line.split("#")[0].strip() for line in path.read_text(encoding="utf-8").splitlines())
     pinned = [Requirement(line) for line in stripped if line and not line.startswith("-")]
     here = [one for one in pinned if not one.marker or one.marker.evaluate()]
+    if (version("torch") or "").endswith("+cpu"):
+        here = [one for one in here if not one.name.startswith(_CUDA)]
     differing = []
     for one in here:
         found = version(one.name)

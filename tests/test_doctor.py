@@ -122,6 +122,22 @@ def test_pins_name_what_differs_and_pass_over_other_platforms(monkeypatch, tmp_p
     assert "versions not compared" in doctor.pins(path)
 
 
+@pytest.mark.parametrize(
+    ("torch", "answer"),
+    [
+        ("2.0+cpu", "all 1 packages as pinned"),
+        ("2.0+cu130", "3 of 4 packages differ from requirements.txt: triton not installed"),
+    ],
+)
+def test_a_torch_for_the_cpu_needs_no_cuda_packages(monkeypatch, tmp_path, torch, answer):
+    path = tmp_path / "requirements.txt"
+    path.write_text("torch==2.0\ntriton==3.0\ncuda-toolkit==13.0\nnvidia-nccl-cu13==2.0\n")
+    monkeypatch.setattr(doctor, "version", {"torch": torch}.get)
+    assert doctor.pins(path).startswith(answer)
+    makefile = (doctor.CHECKOUT / "Makefile").read_text(encoding="utf-8")
+    assert f"CUDA := ^({'|'.join(doctor._CUDA)})\n" in makefile
+
+
 def test_data_sets_are_found_or_the_command_is_given(tmp_path):
     raw = tmp_path / "MNIST" / "raw"
     raw.mkdir(parents=True)

@@ -78,6 +78,13 @@ def test_figures_without_chromium_says_in_one_line_what_is_missing(monkeypatch, 
     assert answer.stderr.startswith("Error: no Chromium on PATH") and answer.stderr.count("\n") == 1
 
 
+def test_figures_refuses_a_folder_below_a_file_in_one_line(tmp_path):
+    (tmp_path / "file").touch()
+    answer = CliRunner().invoke(main, ["figures", "--out", str(tmp_path / "file" / "x")])
+    assert (answer.exit_code, answer.stderr.count("\n")) == (2, 1)
+    assert "x', must be a writable folder: Not a directory" in answer.stderr
+
+
 def test_a_package_that_is_not_installed_is_named_in_one_line(monkeypatch, tmp_path):
     (tmp_path / "01_a.ipynb").write_text("{}")
     monkeypatch.setitem(sys.modules, "nbformat", None)

@@ -9,7 +9,6 @@ from typing import Any
 from pruning_lib.reproduction.parameters import INJECTED
 
 _OF_A_RUN = ("execution", "papermill", "widgets", "ExecuteTime", "collapsed", "scrolled", "trusted")
-_BY_PAPERMILL = (INJECTED, "papermill-error-cell-tag")
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
@@ -21,7 +20,7 @@ def refresh(path: Path, say: Callable[[str], None]) -> str:
     from pruning_lib.reproduction.execution import execute_cells, write_notebook
 
     notebook = read_with_ids(path)
-    notebook.cells = [cell for cell in notebook.cells if not set(cell.metadata.get("tags", [])) & set(_BY_PAPERMILL)]
+    notebook.cells = [cell for cell in notebook.cells if INJECTED not in cell.metadata.get("tags", [])]
     failure, interrupted = execute_cells(notebook, path, say, keep_widgets=False)
     if interrupted:
         raise KeyboardInterrupt

@@ -43,12 +43,14 @@ def execute_cells(
     source: Path,
     say: Callable[[str], None] | None = None,
     environment: Mapping[str, str] | None = None,
+    save: Callable[[], None] | None = None,
     keep_widgets: bool = True,
 ) -> tuple[str, bool]:
     """Execute `notebook`, which was read from `source`, in that folder; outputs and an error are in it afterwards.
 
     `say` gets a line per code cell, numbered as in `source`; without it a progress bar is drawn. The kernel has the
-    variables of `environment` beside those of this process. With `keep_widgets` their state is kept in the notebook.
+    variables of `environment` beside those of this process. `save` is called after each code cell, which then has its
+    outputs. With `keep_widgets` their state is kept in the notebook.
     Return the failure in one line, empty if there was none, and whether it was an interrupt.
     """
     from nbclient import NotebookClient
@@ -85,6 +87,8 @@ def execute_cells(
                 if say and first_line and not injected[index]:
                     say(f"{source.stem}: {at}  {first_line}")
                 client.execute_cell(cell, index)
+                if save:
+                    save()
             if keep_widgets:
                 client.set_widgets_metadata()
     except (Exception, KeyboardInterrupt) as error:  # of a cell; a kernel that died; an interrupt

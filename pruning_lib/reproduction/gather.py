@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from pruning_lib.reproduction.attempt import PARAMETERS, complete
+from pruning_lib.reproduction.parameters import fault
 from pruning_lib.reproduction.results import checked_results, read_results
 from pruning_lib.reproduction.sweep import PLAN, Plan, read_plan
 from pruning_lib.reproduction.sweep_file import SEEDS, Expected, matches
@@ -127,6 +130,9 @@ def _of_file(path: Path) -> list[Record]:
         if is_sweep(content):
             given = {run["run"]: run["given"] for run in content["runs"]}
             made = {run["run"]: checked_results(run) for run in content["runs"]}
+            if len(made) < len(content["runs"]):
+                names = [run["run"] for run in content["runs"]]
+                raise ValueError(f"run {next(name for name in names if names.count(name) > 1)!r} is there twice")
             return _of_plan(Plan(runs=given, **content["settings"]), made, path, lambda name: path)
         result, link, given = checked_results(content), path, {}
         if path.name == "results.json":  # of a run, beside a sweep's file with all that it was given
@@ -137,6 +143,8 @@ def _of_file(path: Path) -> list[Record]:
         return _of_plan(plan, {"": result}, path, lambda name: link)
     except OSError as error:
         raise ValueError(f"{path} can't be read: {error.strerror}") from None
+    except ValidationError as error:
+        raise ValueError(f"{path} holds no complete results: {fault(error)}") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} holds no complete results: {' '.join(str(error).split())}") from None
 
@@ -195,8 +203,10 @@ def rows_of(records: Sequence[Record]) -> list[Row]:
         headlines, members = zip(*entries, strict=True)
         by_seed: dict[str, Path] = {}
         for record in members:
-            if (other := by_seed.setdefault(json.dumps(record.seed), record.link)) is not record.link:
-                raise ValueError(f"{other} and {record.link} have the same parameters and seed: leave out one")
+            seed = json.dumps(record.seed)
+            if seed in by_seed:
+                raise ValueError(f"{by_seed[seed]} and {record.link} have the same parameters and seed: leave out one")
+            by_seed[seed] = record.link
         parts = [headline["note"].split(", ") for headline in headlines]  # what all runs have: not their seeds
         note = ", ".join(part for part in parts[0] if all(part in other for other in parts))
         values = [headline["value"] for headline in headlines]

@@ -100,16 +100,25 @@ def strictly(kind: Any, value: Any, where: str, allowed: str = "") -> Any:
         return TypeAdapter(kind).validate_python(value, strict=True)
     except ValidationError as error:
         first, fields = error.errors(include_url=False)[0], ", ".join(getattr(kind, "model_fields", ()))
-        if first["type"] == "extra_forbidden":
+        if first["type"] in ("extra_forbidden", "invalid_key"):
             raise ValueError(f"{where}: key is {first['loc'][-1]!r}, must be one of {fields}") from None
+        if first["loc"][-1:] == ("[key]",):
+            place = ": ".join([where, *map(str, first["loc"][:-2])])
+            raise ValueError(f"{place}: key is {first['input']!r}, must be text") from None
         if first["type"] == "missing":
             raise ValueError(f"{where} is {value!r}, must have {first['loc'][-1]}") from None
         must = f"map {fields} to values" if first["type"] == "model_type" else allowed
         if not must or not first["type"].endswith("_type"):
-            must = re.sub(r"^(\w+ should|Value error,) ", "", first["msg"])
-        if not allowed:
+            must = re.sub(r"^(\w+ should|Value error,) | after validation.*", "", first["msg"])
+        if not allowed or isinstance(value, dict):  # which may be a whole file
             where, value = ": ".join([where, *map(str, first["loc"])]), first["input"]
         raise ValueError(f"{where} is {value!r}, must {must}") from None
+
+
+def fault(error: ValidationError) -> str:
+    """Return in one line where the first fault is, if at a place within the whole, and what it is."""
+    first = error.errors(include_url=False)[0]
+    return " ".join(filter(None, [": ".join(map(str, first["loc"])), first["msg"]]))
 
 
 def check_parameters(values: dict[str, Any], types: dict[str, str], where: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pruning_lib.reproduction.results import provenance, write_json
+from pruning_lib.reproduction.results import check_json, provenance, write_json
 
 _ORIGIN = ("commit", "dirty")  # of each run
 _SAME = ("versions", "device", "threads")  # of all runs in a file
@@ -51,8 +51,12 @@ def runs_in(path: Path, settings: dict[str, Any]) -> list[dict]:
 def write_runs(path: Path, about: str, settings: dict[str, Any], runs: list[dict]) -> None:
     """Write all `runs`, each with its "seconds", to `path`, a line each; what they are `about` and their provenance.
 
-    Runs without a commit are of this process: they get its own, and its dirty flag, in `runs` too.
+    Runs without a commit are of this process: they get its own, and its dirty flag, in `runs` too. ValueError naming
+    the setting, or the run's index and key, that JSON can't hold, such as nan.
     """
+    check_json(settings, "setting")
+    for index, run in enumerate(runs):
+        check_json(run, f"run {index}:")
     for run in runs:
         run |= commit_at_start() | run
     record = {"about": about} | provenance() | commit_at_start()

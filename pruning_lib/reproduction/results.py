@@ -145,15 +145,20 @@ def write(
             raise ValueError(f"headline {name!r} is given {names.count(name)} times, must be given once")
     result = {"notebook": notebook, "parameters": dict(parameters), "headline": [asdict(entry) for entry in headline]}
     result |= provenance() | {"seconds": seconds}
-    for name, value in result["parameters"].items():
+    check_json(result["parameters"], "parameter")
+    if out != "":
+        write_json(out, result)
+    return result
+
+
+def check_json(values: dict[str, Any], where: str) -> None:
+    """ValueError naming the first of `values` that JSON can't hold, nan and infinity included, if there is one."""
+    for name, value in values.items():
         try:
             json.dumps(value, allow_nan=False)
         except (TypeError, ValueError):
             allowed = "what JSON holds: finite numbers, text, lists"
-            raise ValueError(f"parameter {name!r} is {value!r}, must be {allowed}") from None
-    if out != "":
-        write_json(out, result)
-    return result
+            raise ValueError(f"{where} {name!r} is {value!r}, must be {allowed}") from None
 
 
 def write_json(path: str | os.PathLike, content: dict[str, Any]) -> None:

@@ -18,6 +18,8 @@ from pruning_lib.reproduction.parameters import (
     value_of,
 )
 
+_SAVE_SECONDS = 30  # between two writes of a copy while its notebook runs
+
 
 @dataclass(frozen=True)
 class Run:
@@ -106,6 +108,8 @@ def execute(
 ) -> Outcome:
     """Run one notebook; a failure is in the copy and in the outcome, not raised.
 
+    The copy is written now and then while the notebook runs: one that is killed after hours keeps what was done.
+
     `say` and `environment` are as `execute_cells` takes them. `page` makes a web page of the executed notebook, its
     text; without it there is none.
     """
@@ -114,10 +118,18 @@ def execute(
     for stale in (run.copy, run.page, run.results):
         stale.unlink(missing_ok=True)
     start, result, failure, interrupted = time.monotonic(), None, "", False
+    saved = start
+
+    def save() -> None:
+        nonlocal saved
+        if time.monotonic() - saved >= _SAVE_SECONDS:
+            write_notebook(run.copy, notebook)
+            saved = time.monotonic()
+
     try:
         notebook = _with_parameters(run)
         write_notebook(run.copy, notebook)
-        failure, interrupted = execute_cells(notebook, run.source, say, environment)
+        failure, interrupted = execute_cells(notebook, run.source, say, environment, save)
         notebook.metadata.papermill |= {"exception": bool(failure), "end_time": datetime.now(UTC).isoformat()}
         write_notebook(run.copy, notebook)
     except Exception as error:  # a full disk, as a rule

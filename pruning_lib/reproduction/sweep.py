@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from pruning_lib.files import make_writable
 from pruning_lib.reproduction.attempt import attempt, complete
+from pruning_lib.reproduction.parameters import fault
 from pruning_lib.reproduction.progress import Progress
 from pruning_lib.reproduction.records import locked
 from pruning_lib.reproduction.results import read_results, write_json
@@ -94,9 +95,7 @@ def read_plan(path: Path) -> Plan:
     except OSError as error:
         raise ValueError(f"{path} can't be read: {error.strerror}") from None
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ": ".join(map(str, first["loc"]))
-        raise ValueError(f"{path} is no plan of a sweep: {where} {first['msg']}") from None
+        raise ValueError(f"{path} is no plan of a sweep: {fault(error)}") from None
 
 
 @contextmanager

@@ -65,6 +65,7 @@ def render(rows: Sequence[Row], form: str = "markdown", base: str | Path = ".") 
         return "\n".join([head, _ALIGNED, *body, "", RULE, "", *(f"- {line}" for line in lines)]) + "\n"
     with pd.option_context("display.max_colwidth", None):
         table = frame.to_html(index=False, escape=False, border=0, formatters=[str] * len(HEAD))
+    table = table.replace("<th>", '<th scope="col">')  # no cell has one: their texts are escaped
     return _PAGE.format(table=table, rule=html.escape(RULE), lines="".join(f"<li>{line}</li>" for line in lines))
 
 

@@ -172,6 +172,8 @@ def test_a_file_that_is_no_notebook_is_refused(folder):
         ("01_good: {smoke: 3}", "must map notebook -> profile"),
         ("01_good: {paper: {steps: 1.5}}", "01_good, profile paper: steps is 1.5, must be of type int"),
         ("01_good: {paper: {sparsty: 1}}", "01_good, profile paper: parameter is 'sparsty'"),
+        ("01_good: {smoke: {}, fast: }", "profiles.yaml: 01_good: fast is None, must map notebook -> profile"),
+        ("01_good: {3: {}}", "profiles.yaml: 01_good: key is 3, must be text"),
         ("01_good: {smoke: {out: x}}", "'out' is set by the runner"),
         ("01_good: {smoke: {", "profiles.yaml is no plain YAML"),
         ("01_good: {smoke: {steps: 2026-13-40}}", "profiles.yaml is no plain YAML: month must be in 1..12"),

@@ -41,6 +41,10 @@ def test_there_must_be_one_place(readme, count):
         renewed(readme)
 
 
+def test_readme_holds_no_placeholder():
+    assert re.findall("@[A-Z]+@", README.read_text(encoding="utf-8")) == []
+
+
 def test_readme_is_up_to_date_and_every_number_is_in_a_committed_file():
     text = README.read_text(encoding="utf-8")
     assert renewed(README) == text, "python -m pruning_lib table --readme"

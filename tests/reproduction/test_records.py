@@ -1,5 +1,6 @@
 import copy
 import json
+import math
 import subprocess
 import sys
 
@@ -26,6 +27,15 @@ def test_other_settings_are_refused(tmp_path):
     records.write_runs(path, "An experiment.", SETTINGS, copy.deepcopy(RUNS))
     with pytest.raises(ValueError, match="settings .*0.1.* must be .*0.2.*: move it away"):
         records.runs_in(path, SETTINGS | {"lr": 0.2})
+
+
+def test_what_json_can_not_hold_is_named_and_nothing_is_changed(tmp_path):
+    path, runs = tmp_path / "record.json", [*copy.deepcopy(RUNS), {"seed": 2, "losses": [0.5, math.nan]}]
+    with pytest.raises(ValueError, match=r"^run 2: 'losses' is \[0\.5, nan\], must be what JSON holds: finite numbers"):
+        records.write_runs(path, "An experiment.", SETTINGS, runs)
+    with pytest.raises(ValueError, match="^setting 'lr' is inf, must be what JSON holds"):
+        records.write_runs(path, "An experiment.", SETTINGS | {"lr": math.inf}, runs)
+    assert runs[:2] == RUNS and not path.exists()
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from click.testing import CliRunner
 
 from pruning_lib.__main__ import main
 from pruning_lib.reproduction.run import Outcome, Run, execute, headline_table, plan
+from pruning_lib.teaching.publishing.pages import handout
 
 NASTY = "a \"quoted\" 'b' \\ {c} $d é\n# e = 1"
 
@@ -83,6 +84,37 @@ def test_the_table_and_the_folders_are_printed(ran):
 def test_progress_is_told_in_plain_lines_numbered_as_in_the_notebook(ran):
     assert "01_good: cell 3 of 5  import sys; print(sys.executable)" in ran.answer.stderr.split("\n")
     assert "injected" not in ran.answer.stderr
+
+
+def test_the_copy_is_written_while_the_notebook_runs(folder, notebook_of, tmp_path, monkeypatch):
+    monkeypatch.setattr("pruning_lib.reproduction.run._SAVE_SECONDS", 0)
+    look = "from pathlib import Path\nprint('an early output' in Path(out).with_name('04_looks.ipynb').read_text())"
+    nbformat.write(notebook_of("print('an early', 'output')", look), folder / "04_looks.ipynb")
+    (run,) = plan(["04_looks"], out=tmp_path, notebooks=folder)
+    execute(run)
+    assert nbformat.read(run.copy, as_version=4).cells[-1].outputs[0].text == "True\n"
+
+
+def test_a_committed_notebook_runs_with_what_it_is_given(tmp_path):
+    (run,) = plan(["01_taxonomy"], given={"epochs": "2", "seeds": "[5]"}, out=tmp_path)  # the cheapest, made cheaper
+    outcome = execute(run, print, page=handout)
+    assert outcome.failure == ""
+    result = json.loads(run.results.read_text(encoding="utf-8"))
+    assert result == outcome.results
+    assert result["parameters"] == {"data": "digits", "epochs": 2, "sparsity": 0.95, "seeds": [5]}
+    values = {entry["name"]: entry["value"] for entry in result["headline"]}
+    dense, *others = (value for name, value in values.items() if name.startswith("LeNet-300-100, "))
+    assert len(others) == 3 and 20 < max(others) < dense < 100
+    kept = [value for name, value in values.items() if name.startswith("Σ|w| of conv2 kept by ")]
+    assert len(kept) == 5 and kept == sorted(kept, reverse=True)
+    (injected,) = (
+        cell
+        for cell in nbformat.read(run.copy, as_version=4).cells
+        if "injected-parameters" in cell.metadata.get("tags", [])
+    )
+    assert injected.source.splitlines()[1:] == ["epochs = 2", "seeds = [5]", f'out = "{run.results}"']
+    page = run.page.read_text(encoding="utf-8")
+    assert "<title>1 · What can be removed from a network" in page and "data:image/png" in page
 
 
 def test_a_run_without_results_fails(shared, tmp_path):

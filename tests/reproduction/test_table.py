@@ -238,6 +238,24 @@ def test_the_same_run_twice_is_refused(tmp_path):
         rows_of(read_records(paths))
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("again", r"record\.json and .*record\.json have the same parameters and seed: leave out one"),
+        ("lr-0.1_seeds-0", r"record\.json holds no complete results: run 'lr-0\.1_seeds-0' is there twice"),
+    ],
+)
+def test_the_same_run_twice_in_one_file_is_refused(tmp_path, name, message):
+    plan = json.loads((sweep(tmp_path, {0.1: [2.0, 3.0]}) / "sweep.json").read_text())
+    made = {run: json.loads((tmp_path / run / "results.json").read_text()) for run in plan["runs"]}
+    runs = [{"run": run, "given": given} | made[run] for run, given in plan.pop("runs").items()]
+    results.write_json(tmp_path / "record.json", {"settings": plan, "runs": runs})
+    assert [row.values for row in rows_of(read_records([tmp_path / "record.json"]))] == [[2.0, 3.0]]
+    results.write_json(tmp_path / "record.json", {"settings": plan, "runs": [*runs, runs[0] | {"run": name}]})
+    with pytest.raises(ValueError, match=message):
+        rows_of(read_records([tmp_path / "record.json"]))
+
+
 def test_runs_are_found_below_a_folder_and_what_is_not_complete_is_left_out(tmp_path):
     sweep(tmp_path / "one", {0.1: [1.0, 2.0]})
     result = tmp_path / "one" / "lr-0.1_seeds-1" / "results.json"
@@ -257,6 +275,18 @@ def test_a_file_that_holds_no_results_is_refused_by_name(tmp_path, text):
     (tmp_path / "a.json").write_text(text)
     with pytest.raises(ValueError, match=r"a\.json holds no complete results"):
         read_records([tmp_path / "a.json"])
+
+
+def test_settings_and_plans_that_are_wrong_are_refused_in_one_line_that_says_where(tmp_path):
+    settings = {"notebook": 2, "seed_parameter": "seeds", "expected": []}
+    results.write_json(tmp_path / "record.json", {"settings": settings, "runs": []})
+    with pytest.raises(ValueError) as caught:
+        read_records([tmp_path / "record.json"])
+    place = f"{tmp_path / 'record.json'} holds no complete results"
+    assert str(caught.value) == f"{place}: notebook Input should be a valid string"
+    (tmp_path / "sweep.json").write_text("{")
+    with pytest.raises(ValueError, match=r"sweep\.json is no plan of a sweep: Invalid JSON: [^\n]*$"):
+        read_records([tmp_path])
 
 
 class Reader(HTMLParser):
@@ -286,10 +316,12 @@ def test_html_shows_any_text_letter_by_letter_and_links_relative_to_the_page(tmp
     path = put(tmp_path / "a b" / "results.json", Headline(NASTY, 2.5, "<s>", 2.0, NASTY))
     (tmp_path / "a b" / "02_snip.ipynb").touch()
     (tmp_path / "page").mkdir()
-    reader = Reader(render(rows_of(read_records([path])), "html", tmp_path / "page"))
+    text = render(rows_of(read_records([path])), "html", tmp_path / "page")
+    reader = Reader(text)
     assert reader.cells == ["02_snip", NASTY, NASTY, "2 <s>", "2.5 <s>", "1", "different setting", "run"]
     assert reader.links == ["../a%20b/02_snip.ipynb"]
     assert "i" not in reader.tags and "s" not in reader.tags
+    assert text.count('<th scope="col">') == text.count("<th>") + text.count("<th ") == 8
 
 
 def test_markdown_keeps_any_text_within_its_cell(tmp_path):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import nbformat
 
+from pruning_lib.files import make_writable
 from pruning_lib.reproduction.parameters import chosen_notebooks, notebook_paths
 from pruning_lib.teaching.homework.source import read_exercises
 from pruning_lib.teaching.homework.versions import assignment, solutions, student
@@ -67,12 +68,12 @@ def build_course(names: Iterable[str], folder: Path, out: Path, nbgrader: Path =
         raise ValueError(f"nbgrader is not at {nbgrader}; make homework installs it there")
     out = Path(out).resolve()
     made = not out.exists()
+    make_writable(out)
     try:
-        out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="building-", dir=out) as temporary:
             _fill(Path(temporary), files, names, out, nbgrader)
     except OSError as error:
-        raise ValueError(f"out is {str(out)!r}, must be a folder that can be written: {error}") from None
+        raise ValueError(f"out is {str(out)!r}, must be a folder that can be written: {error.strerror}") from None
     finally:
         if made and out.is_dir() and not any(out.iterdir()):
             out.rmdir()

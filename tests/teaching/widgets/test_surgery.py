@@ -132,6 +132,7 @@ def test_ellipse_of_obs_touches_the_line_and_does_not_cross_it(tmp_path):
         assert max(abs(error(surface, point) - one.error) for point in points) < 1e-12
         side = line[:, one.deleted] * (1 if surface["w1" if one.deleted == 0 else "w2"] >= 0 else -1)
         assert side.min() >= -1e-12
+        assert line[:-1].mean(dim=0).tolist() == pytest.approx([surface["w1"], surface["w2"]], abs=1e-10)
         # 96 points come close to the touching one
         assert (line - torch.tensor(one.point, dtype=torch.float64)).norm(dim=1).min() <= 0.05 * (1 + side.max())
         slope = hessian(surface["ratio"], surface["correlation"]) @ (
