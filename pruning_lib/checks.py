@@ -1,7 +1,7 @@
 """Checks of input shared by all methods: each names the value and what is allowed."""
 
 from collections.abc import Iterable
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any
 
 import torch
@@ -48,6 +48,13 @@ def check_at_least(smallest: float, **values: float) -> None:
     for name, value in values.items():
         if not value >= smallest:
             raise ValueError(f"{name} is {value}, must be at least {smallest}")
+
+
+def check_whole(**values: int) -> None:
+    """Raise ValueError naming the first of `values` that is no whole number."""
+    for name, value in values.items():
+        if not isinstance(value, Integral):
+            raise ValueError(f"{name} is {value!r}, must be a whole number")
 
 
 def check_choice(name: str, value: str, allowed: Iterable[str]) -> str:
