@@ -109,7 +109,8 @@ def described(value: Any) -> str:
         return f"a dict of {', '.join(map(repr, value)) or 'nothing'}"
     if isinstance(value, tuple | list):
         return f"a {type(value).__name__} of {len(value)}"
-    return f"{str(value)[:40]!r}" if isinstance(value, str) else f"{value!r:.40}"
+    # On one line: the repr of a module goes over several.
+    return f"{str(value)[:40]!r}" if isinstance(value, str) else " ".join(f"{value!r}".split())[:40]
 
 
 def _is_array(value: Any) -> bool:
