@@ -21,7 +21,8 @@ def keep_n_of_m(scores: dict[str, Tensor], n: int, m: int) -> Masks:
     Raises
     ------
     ValueError
-        If not 1 ≤ n ≤ m in whole numbers, scores are not finite, or a tensor has under two dimensions or columns not divisible by m.
+        If not 1 ≤ n ≤ m in whole numbers, scores are not finite, or a tensor has under two dimensions or columns not
+        divisible by m.
     """
     check_whole(n=n, m=m)
     if not 1 <= n <= m:
@@ -67,7 +68,8 @@ def keep_patterns(scores: dict[str, Tensor], entries: int = 4, patterns: int = 8
     Raises
     ------
     ValueError
-        If `entries` or `patterns` is no whole number or under 1, scores are not finite, or no kernel is larger than `entries`.
+        If `entries` or `patterns` is no whole number or under 1, scores are not finite, or no kernel is larger than
+        `entries`.
     """
     check_whole(entries=entries, patterns=patterns)
     check_at_least(1, entries=entries, patterns=patterns)
