@@ -1,6 +1,6 @@
 """Checks of input shared by all methods: each names the value and what is allowed."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from numbers import Integral, Real
 from typing import Any
 
@@ -67,9 +67,14 @@ def check_choice(name: str, value: str, allowed: Iterable[str]) -> str:
 
 def check_scores(scores: dict[str, Tensor]) -> dict[str, Tensor]:
     """Return `scores` if there are any and all are finite, else raise ValueError naming the first bad entry."""
+    if not isinstance(scores, Mapping):
+        raise ValueError(f"scores is {described(scores)}, must be a dict: name of the weight or module → tensor")
     if not scores:
         raise ValueError("scores is empty: there is no prunable weight to choose from")
     for name, score in scores.items():
+        if not isinstance(score, Tensor) or score.is_complex():
+            kind = score.dtype if isinstance(score, Tensor) else described(score)
+            raise ValueError(f"scores[{name!r}] is {kind}, must be a tensor of real numbers")
         # The extremes tell for all, nan included, in one pass without a temporary.
         if score.numel() and not all(torch.isfinite(extreme) for extreme in score.aminmax()):
             bad = score[~torch.isfinite(score)][0].item()

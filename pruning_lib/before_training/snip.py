@@ -4,6 +4,7 @@ Source: Lee, Ajanthan and Torr 2019, "SNIP: Single-shot network pruning based on
 """
 
 import math
+import operator
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -57,7 +58,8 @@ def sensitivity(model: nn.Module, batches: Iterable[Batch], loss: Loss = F.cross
     for inputs, targets in with_targets(batches):
         size = _count(targets, loss)
         if size == 0:
-            raise ValueError("a batch has no samples, must have at least one")
+            what = "targets (all are -100)" if samples(targets) else "samples"
+            raise ValueError(f"a batch has no {what}, must have at least one")
         with torch.enable_grad():
             value = _loss_with(model, weights, inputs, targets, loss)
             if not value.requires_grad:
@@ -101,6 +103,10 @@ def exact_effect(
     without = weights[name].clone()
     # A flat index addresses the entries row by row, whatever their layout in memory.
     target, place = (without, index) if isinstance(index, tuple) else (without.reshape(-1), (index,))
+    try:
+        place = tuple(map(operator.index, place))
+    except TypeError:
+        place = ()  # names no entry
     if len(place) != target.ndim or not all(0 <= i < size for i, size in zip(place, target.shape, strict=True)):
         raise ValueError(f"index is {index}, must name one entry of {name!r} of shape {tuple(without.shape)}")
     target[place] = 0

@@ -140,13 +140,15 @@ def test_bad_input():
             snip.prune(model, [data], sparsity)
     with pytest.raises(ValueError, match=r"name is 'bias', must be one of 0.weight, 2.weight"):
         snip.exact_effect(model, data, "bias", 0)
-    for index in ((4, 0), (1,), (0, -1), 20, -1):
+    for index in ((4, 0), (1,), (0, -1), 20, -1, [1, 2], 1.5, (1, 0.5), None, (1, [2])):
         with pytest.raises(ValueError, match=r"index is .*, must name one entry of '0.weight' of shape \(4, 5\)"):
             snip.exact_effect(model, data, "0.weight", index)
     with pytest.raises(ValueError, match="loss is nan"):
         snip.exact_effect(model, (data[0] * math.nan, data[1]), "0.weight", 0)
     with pytest.raises(ValueError, match="a batch has no samples"):
         snip.sensitivity(model, [data, (data[0][:0], data[1][:0])])
+    with pytest.raises(ValueError, match=r"a batch has no targets \(all are -100\), must have at least one"):
+        snip.sensitivity(model, [data, (data[0], torch.full_like(data[1], -100))])
 
 
 def test_half_precision_and_no_grad():
