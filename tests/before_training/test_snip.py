@@ -1,4 +1,5 @@
 import copy
+import functools
 import math
 import types
 
@@ -216,7 +217,30 @@ def test_probabilities_and_ignored_classes_are_targets():
     some = torch.where(torch.arange(12) < 5, y, -100)
     alone = snip.sensitivity(model, [(x[:5], y[:5])])
     for parts in ([(x, some)], [(x[:3], some[:3]), (x[3:], some[3:])]):  # however they are split
-        assert_equal_scores(snip.sensitivity(model, parts), alone)
+        for loss in (F.cross_entropy, nn.CrossEntropyLoss(), functools.partial(F.cross_entropy, ignore_index=-100)):
+            assert_equal_scores(snip.sensitivity(model, parts, loss), alone)
+
+
+@pytest.mark.parametrize("shift", [0, 1])
+def test_split_does_not_matter_to_a_models_own_loss_over_the_labels_it_predicts(shift):
+    class Language(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.embedding, self.head = nn.Embedding(7, 5), nn.Linear(5, 7)
+
+        def forward(self, ids, labels):
+            logits = self.head(self.embedding(ids))
+            predicting = logits[:, : logits.shape[1] - shift].flatten(0, 1)
+            return types.SimpleNamespace(logits=logits, loss=F.cross_entropy(predicting, labels[:, shift:].flatten()))
+
+    model = Language().double()
+    ids = torch.randint(0, 7, (4, 6), generator=torch.Generator().manual_seed(1))
+    labels = ids.masked_fill(torch.arange(6) >= torch.tensor([[3], [2], [6], [6]]), -100)
+    labels[3, 0] = -100
+    whole = snip.sensitivity(model, [{"ids": ids, "labels": labels}])
+    parts = [{"ids": ids[i : i + 1], "labels": labels[i : i + 1]} for i in range(4)]
+    assert_equal_scores(snip.sensitivity(model, parts), whole)
 
 
 @pytest.mark.parametrize(
