@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.parameter import is_lazy
 
-from pruning_lib.inputs import described
+from pruning_lib.inputs import described, original
 
 _NO_LAYERS = {"torch.jit": "TorchScript", "torch.export": "an exported graph", "torch.ao.nn.quantized": "quantized"}
 
@@ -18,7 +18,7 @@ def check_model(model: nn.Module) -> nn.Module:
     """Return `model`, of a compiled one the original; ValueError if it hides its layers or they have no weights yet."""
     if not isinstance(model, nn.Module):
         raise ValueError(f"model is {type(model).__name__}, must be an nn.Module")
-    model = getattr(model, "_orig_mod", model)  # torch.compile wraps the model and leaves it as it is
+    model = original(model)
     for name, module in model.named_modules():
         what = f"layer {name!r}" if name else "the model"
         for base in type(module).__mro__:

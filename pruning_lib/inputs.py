@@ -82,7 +82,7 @@ def _fitting(inputs: Any, forward: inspect.Signature | None) -> tuple[tuple, dic
 
 
 def _signature(model: nn.Module) -> inspect.Signature | None:
-    forward = getattr(model, "_orig_mod", model).forward  # of a compiled model the original's
+    forward = original(model).forward
     try:
         return _of_method(forward.__func__) if inspect.ismethod(forward) else inspect.signature(forward)
     except (TypeError, ValueError):  # code that does not tell
@@ -99,6 +99,11 @@ def _of_method(function: Callable) -> inspect.Signature:
 def _names(forward: inspect.Signature) -> str:
     names = list(forward.parameters)
     return ", ".join(names if len(names) <= 6 else [*names[:5], "…"])
+
+
+def original(model: nn.Module) -> nn.Module:
+    """What torch.compile made `model` from, or `model` itself; the names of weights are the original's everywhere."""
+    return getattr(model, "_orig_mod", model)
 
 
 def described(value: Any) -> str:

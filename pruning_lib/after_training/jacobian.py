@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, hessian, jacrev, vmap
 
-from pruning_lib.inputs import Batch, Inputs, as_arguments, described, with_targets
+from pruning_lib.inputs import Batch, Inputs, as_arguments, described, original, with_targets
 from pruning_lib.precision import without_autocast
 from pruning_lib.structure import prunable
 
@@ -19,7 +19,7 @@ def weights_of(model: nn.Module, names: Iterable[str] | None = None) -> dict[str
     """The parameters of `model` called `names` (biases may be among them), in that order; by default `prunable`'s."""
     if names is None:
         return prunable(model)
-    names, parameters = list(names), dict(model.named_parameters())
+    names, parameters = list(names), dict(original(model).named_parameters())
     for name in names:
         if name not in parameters:
             raise ValueError(f"names holds {name!r}, must be among {', '.join(parameters)}")
@@ -50,7 +50,7 @@ def write_(weights: dict[str, Tensor], w: Tensor) -> None:
 
 def check_eval(model: nn.Module) -> None:
     """Raise ValueError if a layer of `model` mixes samples or draws random numbers, as some do in training mode."""
-    for path, module in model.named_modules():
+    for path, module in original(model).named_modules():
         if module.training and isinstance(module, _MIXING + _RANDOM):
             raise ValueError(
                 f"{path or 'model'} ({type(module).__name__}) is in training mode: call model.eval() first"
@@ -118,7 +118,7 @@ def _rows_of(model: nn.Module, inputs: Inputs, weights: dict[str, Tensor], block
 
 
 def _outputs(model: nn.Module, weights: dict[str, Tensor], args: tuple, kwargs: dict[str, Any]) -> Tensor:
-    outputs = functional_call(model, weights, args, kwargs)
+    outputs = functional_call(original(model), weights, args, kwargs)
     if not isinstance(outputs, Tensor):
         raise ValueError(f"the model puts out {described(outputs)}, must be a tensor")
     return outputs

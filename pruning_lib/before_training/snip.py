@@ -14,7 +14,16 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from pruning_lib.checks import check_loss, check_sparsity
-from pruning_lib.inputs import Batch, Inputs, as_arguments, described, inputs_and_targets, samples, with_targets
+from pruning_lib.inputs import (
+    Batch,
+    Inputs,
+    as_arguments,
+    described,
+    inputs_and_targets,
+    original,
+    samples,
+    with_targets,
+)
 from pruning_lib.precision import without_autocast
 from pruning_lib.structure import Masks, keep_largest, prunable
 
@@ -136,6 +145,7 @@ def _loss_with(
 
     Those stay untouched, as do the model's buffers.
     """
+    model = original(model)
     buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
     args, kwargs = as_arguments(model, inputs)
     outputs = functional_call(model, (weights, buffers), args, kwargs)
