@@ -1,7 +1,7 @@
 """Checks of input shared by all methods: each names the value and what is allowed."""
 
-from collections.abc import Iterable
-from numbers import Real
+from collections.abc import Iterable, Mapping
+from numbers import Integral, Real
 from typing import Any
 
 import torch
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.parameter import is_lazy
 
-from pruning_lib.inputs import described
+from pruning_lib.inputs import described, original
 
 _NO_LAYERS = {"torch.jit": "TorchScript", "torch.export": "an exported graph", "torch.ao.nn.quantized": "quantized"}
 
@@ -18,7 +18,7 @@ def check_model(model: nn.Module) -> nn.Module:
     """Return `model`, of a compiled one the original; ValueError if it hides its layers or they have no weights yet."""
     if not isinstance(model, nn.Module):
         raise ValueError(f"model is {type(model).__name__}, must be an nn.Module")
-    model = getattr(model, "_orig_mod", model)  # torch.compile wraps the model and leaves it as it is
+    model = original(model)
     for name, module in model.named_modules():
         what = f"layer {name!r}" if name else "the model"
         for base in type(module).__mro__:
@@ -50,6 +50,13 @@ def check_at_least(smallest: float, **values: float) -> None:
             raise ValueError(f"{name} is {value}, must be at least {smallest}")
 
 
+def check_whole(**values: int) -> None:
+    """Raise ValueError naming the first of `values` that is no whole number."""
+    for name, value in values.items():
+        if not isinstance(value, Integral):
+            raise ValueError(f"{name} is {value!r}, must be a whole number")
+
+
 def check_choice(name: str, value: str, allowed: Iterable[str]) -> str:
     """Return `value` if it is one of `allowed`, else raise ValueError with the list."""
     allowed = list(allowed)
@@ -60,9 +67,14 @@ def check_choice(name: str, value: str, allowed: Iterable[str]) -> str:
 
 def check_scores(scores: dict[str, Tensor]) -> dict[str, Tensor]:
     """Return `scores` if there are any and all are finite, else raise ValueError naming the first bad entry."""
+    if not isinstance(scores, Mapping):
+        raise ValueError(f"scores is {described(scores)}, must be a dict: name of the weight or module → tensor")
     if not scores:
         raise ValueError("scores is empty: there is no prunable weight to choose from")
     for name, score in scores.items():
+        if not isinstance(score, Tensor) or score.is_complex():
+            kind = score.dtype if isinstance(score, Tensor) else described(score)
+            raise ValueError(f"scores[{name!r}] is {kind}, must be a tensor of real numbers")
         # The extremes tell for all, nan included, in one pass without a temporary.
         if score.numel() and not all(torch.isfinite(extreme) for extreme in score.aminmax()):
             bad = score[~torch.isfinite(score)][0].item()

@@ -82,7 +82,7 @@ def _fitting(inputs: Any, forward: inspect.Signature | None) -> tuple[tuple, dic
 
 
 def _signature(model: nn.Module) -> inspect.Signature | None:
-    forward = getattr(model, "_orig_mod", model).forward  # of a compiled model the original's
+    forward = original(model).forward
     try:
         return _of_method(forward.__func__) if inspect.ismethod(forward) else inspect.signature(forward)
     except (TypeError, ValueError):  # code that does not tell
@@ -101,6 +101,11 @@ def _names(forward: inspect.Signature) -> str:
     return ", ".join(names if len(names) <= 6 else [*names[:5], "…"])
 
 
+def original(model: nn.Module) -> nn.Module:
+    """What torch.compile made `model` from, or `model` itself; the names of weights are the original's everywhere."""
+    return getattr(model, "_orig_mod", model)
+
+
 def described(value: Any) -> str:
     """What `value` is, in a few words for a message."""
     if isinstance(value, Tensor) or _is_array(value):
@@ -109,7 +114,8 @@ def described(value: Any) -> str:
         return f"a dict of {', '.join(map(repr, value)) or 'nothing'}"
     if isinstance(value, tuple | list):
         return f"a {type(value).__name__} of {len(value)}"
-    return f"{str(value)[:40]!r}" if isinstance(value, str) else f"{value!r:.40}"
+    # On one line: the repr of a module goes over several.
+    return f"{str(value)[:40]!r}" if isinstance(value, str) else " ".join(f"{value!r}".split())[:40]
 
 
 def _is_array(value: Any) -> bool:

@@ -39,6 +39,8 @@ def undone_on_error(model: nn.Module) -> Iterator[Callable[[], None]]:
     this with modes and gradients on the way.
     """
     before, put_back = copy.deepcopy(model.state_dict()), _modes_of(model)
+    buffers = [(module._buffers, dict(module._buffers)) for module in model.modules()]  # also those in no state_dict
+    values = [(buffer, buffer.detach().clone()) for buffer in model.buffers()]
     devices = {weight.device for weight in model.parameters() if weight.device.type == "cuda"}
 
     def settle() -> None:
@@ -49,6 +51,11 @@ def undone_on_error(model: nn.Module) -> Iterator[Callable[[], None]]:
         with torch.random.fork_rng(devices):
             yield settle
     except BaseException:
+        for own, tensors in buffers:
+            own.clear()
+            own.update(tensors)
+        for buffer, value in values:
+            buffer.detach().copy_(value)
         model.load_state_dict(before)
         raise
     finally:

@@ -6,8 +6,12 @@ import pytest
 import torch
 from torch import nn
 
-from pruning_lib.after_training import magnitude
+from pruning_lib.acceleration import storage
+from pruning_lib.acceleration.macs import macs
+from pruning_lib.after_training import magnitude, obs, wanda
+from pruning_lib.before_training import snip
 from pruning_lib.checks import check_at_least, check_model
+from pruning_lib.during_training import sss
 from pruning_lib.structure import Masks, prunable, remove, score_units, zero_units
 
 X = torch.rand(2, 3)
@@ -72,6 +76,50 @@ def test_a_compiled_model_is_its_original():
         magnitude.units_gone(Masks({"_orig_mod.0.weight": masks["0.weight"]}), compiled, X, "neuron")
     zero_units(compiled, units, X)
     assert torch.equal(model[0].weight, zeroed[0].weight)
+
+
+def test_the_names_of_a_compiled_models_weights_are_the_originals_everywhere():
+    model, y = mlp(), torch.tensor([0, 1])
+    compiled = torch.compile(copy.deepcopy(model), backend="eager")
+    assert list(prunable(compiled)) == list(prunable(model))
+    assert storage.stored(compiled) == storage.stored(model)
+    assert macs(compiled, X) == macs(model, X)
+    for name, score in snip.sensitivity(model, [(X, y)]).items():
+        torch.testing.assert_close(snip.sensitivity(compiled, [(X, y)])[name], score)
+    for rows in zip(obs.jacobian_rows(compiled, X), obs.jacobian_rows(model, X, ["0.weight", "2.weight"]), strict=True):
+        torch.testing.assert_close(*rows)
+    masks = [wanda.prune_model(net, [X], 0.5, layers=["0"], progress=False) for net in (compiled, model)]
+    assert masks[0] == masks[1]
+    assert torch.equal(compiled._orig_mod[0].weight, model[0].weight)
+
+    masks = magnitude.prune_units(compiled, 0.5, X, "neuron")
+    handle = masks.hold(compiled)
+    optimizer = torch.optim.Adam(compiled.parameters())
+    for _ in range(2):
+        compiled(X).sum().backward()
+        optimizer.step()
+    assert not compiled._orig_mod[0].weight[~masks["0.weight"]].any()
+    before, compiled._orig_mod[0] = compiled._orig_mod[0], nn.Linear(3, 6)
+    with pytest.raises(ValueError, match="'0.weight' is held by a mask, but '0' is another layer now"):
+        compiled(X)
+    compiled._orig_mod[0] = before
+    handle.remove()
+    with torch.no_grad():
+        before.weight.fill_(1)
+    compiled(X)
+    assert before.weight.all()
+
+
+def test_gates_of_a_compiled_model_are_the_originals():
+    model = nn.Sequential(nn.Conv2d(3, 6, 3), nn.Conv2d(6, 2, 1))
+    gated = sss.add_gates(torch.compile(model, backend="eager"), "channel")
+    assert list(sss.gates(gated)) == ["0"]
+    with torch.no_grad():
+        sss.gates(gated)["0"][1] = 0
+    x = torch.rand(1, 3, 4, 4)
+    smaller = sss.remove_closed(torch.compile(gated, backend="eager"), x)
+    assert smaller[0].out_channels == 5
+    torch.testing.assert_close(smaller(x), gated(x))
 
 
 def test_layers_compiled_one_by_one_are_followed():

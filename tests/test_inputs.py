@@ -93,6 +93,7 @@ def test_what_a_batch_calls_the_model_with(model, batch, args, kwargs):
         (One(), None, "batch is None"),
         (One(), 3.0, "batch is 3.0"),
         (One(), A.numpy(), r"batch is a NumPy array of shape \(3, 2\)"),
+        (One(), nn.Sequential(nn.Linear(2, 2)), r"batch is Sequential\( \(0\): Linear\(in_f"),
         (One(), iter([A]), "batch is <list_iterator"),
         (One(), {"x": A.numpy()}, r"a NumPy array of shape \(3, 2\) in it is no tensor"),
         (One(), ["a", "b", "c"], "batch is a list of 3, .*: 'a' in it is no tensor"),

@@ -41,3 +41,22 @@ def test_only_an_error_undoes_what_was_done(fails):
     assert torch.equal(torch.get_rng_state(), state)
     same = [torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items()]
     assert same == [fails, True, True, True, fails, fails, fails]
+
+
+def test_an_error_also_undoes_buffers_that_no_state_dict_holds():
+    class Average(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("kept", torch.ones(2), persistent=False)
+            self.register_buffer("replaced", torch.ones(2), persistent=False)
+            self.register_buffer("none_yet", None)
+
+    model = Average()
+    replaced = model.replaced
+    with contextlib.suppress(RuntimeError), undone_on_error(model):
+        model.kept.mul_(3)
+        model.replaced = torch.zeros(5)
+        model.none_yet = torch.zeros(2)
+        raise RuntimeError
+    assert model.kept.tolist() == [1, 1] and model.none_yet is None
+    assert model.replaced is replaced and replaced.tolist() == [1, 1]

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from pruning_lib.inputs import Inputs, call
+from pruning_lib.inputs import Inputs, call, original
 from pruning_lib.modes import evaluating
 
 _aten = torch.ops.aten
@@ -61,6 +61,7 @@ def macs(model: nn.Module, example_inputs: Inputs) -> Macs:
     ValueError
         If an operator multiplies out of sight (a recurrent layer's fused kernel) or is a product that is not known.
     """
+    model = original(model)
     counter = Counter(model)
     with evaluating(model), _unfused_attention(), counter.named(model), counter:
         call(model, example_inputs)

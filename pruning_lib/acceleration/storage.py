@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from pruning_lib.acceleration.csr import csr
 from pruning_lib.acceleration.metadata import pack_bits
 from pruning_lib.acceleration.packing import DTYPES, is_two_four, pack
+from pruning_lib.inputs import original
 from pruning_lib.structure import prunable
 
 
@@ -31,6 +32,7 @@ def stored(model: nn.Module) -> dict[str, Stored]:
     int32 indices. two_four: each prunable weight that is 2:4 as values and 2-bit indices. Everything else stays dense.
     A form that fits no weight takes the room of the dense one.
     """
+    model = original(model)
     weights = _weights_of(model)
     sizes = {}
     for form in FORMS:

@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 from pruning_lib.after_training.chain import Chain, NotAChain, containers, find_chain, shown
 from pruning_lib.after_training.layers import as_matrices, unfolded
 from pruning_lib.after_training.reconstruction import Hessian
-from pruning_lib.inputs import Inputs, call, check_batches, without_padding
+from pruning_lib.inputs import Inputs, call, check_batches, original, without_padding
 from pruning_lib.modes import evaluating
 from pruning_lib.precision import autocast_off
 from pruning_lib.structure import Masks, prunable
@@ -86,6 +86,7 @@ def prune_in_order(
     KeyboardInterrupt
         And whatever else is no Exception: as it came, with the attributes `masks` and `left` of `Unfinished`.
     """
+    model = original(model)
     every = _find_targets(model)
     targets = _choose_targets(every, layers, multiple_of)
     batches = list(check_batches(part for batch in check_batches(batches) for part in without_padding(model, batch)))

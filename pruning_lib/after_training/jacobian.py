@@ -1,12 +1,13 @@
 """A network's outputs and squared error as functions of its weights, written as one vector: what OBS asks of it."""
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, hessian, jacrev, vmap
 
-from pruning_lib.inputs import Batch, Inputs, as_arguments, described, with_targets
+from pruning_lib.inputs import Batch, Inputs, as_arguments, described, original, with_targets
 from pruning_lib.precision import without_autocast
 from pruning_lib.structure import prunable
 
@@ -18,7 +19,7 @@ def weights_of(model: nn.Module, names: Iterable[str] | None = None) -> dict[str
     """The parameters of `model` called `names` (biases may be among them), in that order; by default `prunable`'s."""
     if names is None:
         return prunable(model)
-    names, parameters = list(names), dict(model.named_parameters())
+    names, parameters = list(names), dict(original(model).named_parameters())
     for name in names:
         if name not in parameters:
             raise ValueError(f"names holds {name!r}, must be among {', '.join(parameters)}")
@@ -49,7 +50,7 @@ def write_(weights: dict[str, Tensor], w: Tensor) -> None:
 
 def check_eval(model: nn.Module) -> None:
     """Raise ValueError if a layer of `model` mixes samples or draws random numbers, as some do in training mode."""
-    for path, module in model.named_modules():
+    for path, module in original(model).named_modules():
         if module.training and isinstance(module, _MIXING + _RANDOM):
             raise ValueError(
                 f"{path or 'model'} ({type(module).__name__}) is in training mode: call model.eval() first"
@@ -78,8 +79,8 @@ def jacobian_rows(
     Raises
     ------
     ValueError
-        If a name is unknown, `block` is not positive, the model is in training mode and mixes samples, or an argument
-        in `inputs` is no tensor of samples.
+        If a name is unknown, `block` is not positive, the model is in training mode and mixes samples or puts out no
+        tensor, or an argument in `inputs` is no tensor of samples.
     """
     if block < 1:
         raise ValueError(f"block is {block}, must be at least 1")
@@ -101,7 +102,7 @@ def _rows_of(model: nn.Module, inputs: Inputs, weights: dict[str, Tensor], block
         """F of one sample, (n₀,)."""
         alone = [value.unsqueeze(0) for value in sample]
         named = dict(zip(kwargs, alone[len(args) :], strict=True))
-        return functional_call(model, weights, tuple(alone[: len(args)]), named).flatten()
+        return _outputs(model, weights, tuple(alone[: len(args)]), named).flatten()
 
     derivative = vmap(jacrev(output), in_dims=(None, *[0] * len(values)))
     samples = len(values[0])
@@ -116,6 +117,13 @@ def _rows_of(model: nn.Module, inputs: Inputs, weights: dict[str, Tensor], block
         yield torch.cat([found[name].flatten(0, 1).flatten(1) for name in weights], dim=1)
 
 
+def _outputs(model: nn.Module, weights: dict[str, Tensor], args: tuple, kwargs: dict[str, Any]) -> Tensor:
+    outputs = functional_call(original(model), weights, args, kwargs)
+    if not isinstance(outputs, Tensor):
+        raise ValueError(f"the model puts out {described(outputs)}, must be a tensor")
+    return outputs
+
+
 @without_autocast
 def squared_error(model: nn.Module, batches: Iterable[Batch], weights: dict[str, Tensor] | None = None) -> Tensor:
     """E = 1/(2P) Σ_k (t − o)ᵀ(t − o) over all samples (OBS-6), float64; with `weights` in place of the model's.
@@ -127,9 +135,7 @@ def squared_error(model: nn.Module, batches: Iterable[Batch], weights: dict[str,
     total, samples = 0.0, 0
     for inputs, targets in with_targets(batches):
         args, kwargs = as_arguments(model, inputs)
-        outputs = functional_call(model, weights or {}, args, kwargs)
-        if not isinstance(outputs, Tensor):
-            raise ValueError(f"the model puts out {described(outputs)}, must be a tensor")
+        outputs = _outputs(model, weights or {}, args, kwargs)
         if not isinstance(targets, Tensor) or targets.shape != outputs.shape:
             raise ValueError(
                 f"targets are {described(targets)}, must be a tensor of shape {tuple(outputs.shape)} as the outputs: "

@@ -4,6 +4,7 @@ Source: Lee, Ajanthan and Torr 2019, "SNIP: Single-shot network pruning based on
 """
 
 import math
+import operator
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -13,7 +14,16 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from pruning_lib.checks import check_loss, check_sparsity
-from pruning_lib.inputs import Batch, Inputs, as_arguments, described, inputs_and_targets, samples, with_targets
+from pruning_lib.inputs import (
+    Batch,
+    Inputs,
+    as_arguments,
+    described,
+    inputs_and_targets,
+    original,
+    samples,
+    with_targets,
+)
 from pruning_lib.precision import without_autocast
 from pruning_lib.structure import Masks, keep_largest, prunable
 
@@ -25,9 +35,10 @@ def sensitivity(model: nn.Module, batches: Iterable[Batch], loss: Loss = F.cross
     """Connection sensitivity of every prunable weight, summing to 1 over the model.
 
     s_j = |g_j| / Σ_k |g_k| (SNIP-4) with g_j = w_j · ∂L/∂w_j (SNIP-3), where L is the mean loss over *all* batches: the
-    gradients are averaged first, weighted by batch size (targets of −100 left out), then the absolute value is taken.
-    So any split of the same samples gives the same scores (batch norm in training mode aside). The reference scores a
-    single batch.
+    gradients are averaged first, weighted by the number of targets in a batch (class numbers of −100 left out, and of a
+    model that predicts each label from those before it the first labels), then the absolute value is taken. So any
+    split of the same samples gives the same scores (batch norm in training mode aside). The reference scores a single
+    batch.
 
     Parameters
     ----------
@@ -55,11 +66,11 @@ def sensitivity(model: nn.Module, batches: Iterable[Batch], loss: Loss = F.cross
     }
     count = 0
     for inputs, targets in with_targets(batches):
-        size = _count(targets, loss)
-        if size == 0:
-            raise ValueError("a batch has no samples, must have at least one")
+        if _count(targets) == 0:
+            what = "targets (all are -100)" if samples(targets) else "samples"
+            raise ValueError(f"a batch has no {what}, must have at least one")
         with torch.enable_grad():
-            value = _loss_with(model, weights, inputs, targets, loss)
+            value, size = _loss_with(model, weights, inputs, targets, loss)
             if not value.requires_grad:
                 raise ValueError("loss has no gradient, must be computed from the outputs by what autograd can follow")
             found = torch.autograd.grad(value, list(weights.values()), allow_unused=True)
@@ -101,13 +112,17 @@ def exact_effect(
     without = weights[name].clone()
     # A flat index addresses the entries row by row, whatever their layout in memory.
     target, place = (without, index) if isinstance(index, tuple) else (without.reshape(-1), (index,))
+    try:
+        place = tuple(map(operator.index, place))
+    except TypeError:
+        place = ()  # names no entry
     if len(place) != target.ndim or not all(0 <= i < size for i, size in zip(place, target.shape, strict=True)):
         raise ValueError(f"index is {index}, must name one entry of {name!r} of shape {tuple(without.shape)}")
     target[place] = 0
     without = target.view_as(without)
     with torch.no_grad():
-        before = _loss_with(model, weights, *inputs_and_targets(batch), loss)
-        after = _loss_with(model, weights | {name: without}, *inputs_and_targets(batch), loss)
+        before, _ = _loss_with(model, weights, *inputs_and_targets(batch), loss)
+        after, _ = _loss_with(model, weights | {name: without}, *inputs_and_targets(batch), loss)
     effect = (before - after).item()
     if not math.isfinite(effect):
         raise ValueError(f"loss is {before.item()} with and {after.item()} without the connection, must be finite")
@@ -123,24 +138,42 @@ def prune(model: nn.Module, batches: Iterable[Batch], sparsity: float, loss: Los
     return keep_largest(sensitivity(model, batches, loss), sparsity)
 
 
-def _loss_with(model: nn.Module, weights: dict[str, Tensor], inputs: Inputs, targets: Any, loss: Loss) -> Tensor:
-    """Loss on a batch with `weights` in the place of the model's own, which like its buffers stay untouched."""
+def _loss_with(
+    model: nn.Module, weights: dict[str, Tensor], inputs: Inputs, targets: Any, loss: Loss
+) -> tuple[Tensor, int]:
+    """Loss on a batch, and of how many targets it is the mean, with `weights` in the place of the model's own.
+
+    Those stay untouched, as do the model's buffers.
+    """
+    model = original(model)
     buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
     args, kwargs = as_arguments(model, inputs)
     outputs = functional_call(model, (weights, buffers), args, kwargs)
     if loss is not F.cross_entropy:
         value = loss(outputs, targets)
     elif isinstance(inputs, Mapping) and getattr(outputs, "loss", None) is not None:
-        value = outputs.loss
+        value, targets = outputs.loss, _predicted(outputs, targets)
     else:
         outputs = getattr(outputs, "logits", outputs)
         value = loss(outputs, _checked_targets(outputs, targets))
-    return check_loss(value)
+    return check_loss(value), _count(targets)
 
 
-def _count(targets: Any, loss: Loss) -> int:
-    """Over how many targets the loss is a mean."""
-    if loss is F.cross_entropy and isinstance(targets, Tensor) and not targets.is_floating_point():
+def _predicted(outputs: Any, labels: Any) -> Any:
+    """The labels that a model's own loss is of: without the first if it predicts each from those before it."""
+    logits = getattr(outputs, "logits", None)
+    texts = isinstance(labels, Tensor) and labels.ndim == 2 and not labels.is_floating_point()
+    if texts and isinstance(logits, Tensor) and logits.shape[:-1] == labels.shape:
+        later = labels[:, 1:]
+        shifted = F.cross_entropy(logits.detach()[:, :-1].flatten(0, 1).float(), later.flatten())
+        if math.isclose(shifted.item(), outputs.loss.item(), rel_tol=1e-3):
+            return later
+    return labels
+
+
+def _count(targets: Any) -> int:
+    """Over how many targets a loss is the mean: class numbers of −100 are ignored."""
+    if isinstance(targets, Tensor) and not targets.is_floating_point():
         return int((targets != -100).sum())
     return samples(targets)
 

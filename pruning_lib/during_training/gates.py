@@ -13,6 +13,7 @@ from torch import Tensor, fx, nn
 from torch.nn.modules import batchnorm, instancenorm
 
 from pruning_lib.checks import check_choice
+from pruning_lib.inputs import original
 from pruning_lib.structure.calls import Calls
 from pruning_lib.structure.layer_rules import CHANNEL_NORMS
 
@@ -77,6 +78,7 @@ def add_gates(model: nn.Module, level: str = "block") -> nn.Module:
     check_choice("level", level, ("block", "group", "channel"))
     if gates(model):
         raise ValueError("model has gates already, must be a model without")
+    model = original(model)
     found = _Sites(model)
     sites = list(found.blocks() if level == "block" else found.convolutions(grouped=level == "group"))
     if not sites:
@@ -94,7 +96,7 @@ def gates(model: nn.Module) -> dict[str, nn.Parameter]:
 
 def fold_gates(model: nn.Module) -> nn.Module:
     """A copy of `model` without gates that computes the same: λ goes into the gated layers' weights and biases."""
-    folded = copy.deepcopy(model)
+    folded = copy.deepcopy(original(model))
     for name, module in list(folded.named_modules()):
         if isinstance(module, Gate):
             folded.set_submodule(name, module.folded())

@@ -4,12 +4,14 @@
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from pruning_lib.inputs import described
 
 FIXED = -1  # the id of a position that no unit stands behind: it always stays
 
@@ -167,6 +169,8 @@ class Graph:
 
 def check_names(model: nn.Module, units: dict[str, Any]) -> dict[str, Any]:
     """Return `units` if its keys are modules of `model`, else raise ValueError."""
+    if not isinstance(units, Mapping):
+        raise ValueError(f"units is {described(units)}, must be a dict: name of the module → indices")
     known = {name for name, _ in model.named_modules(remove_duplicate=False)}
     for name in units:
         if name not in known:
@@ -176,7 +180,10 @@ def check_names(model: nn.Module, units: dict[str, Any]) -> dict[str, Any]:
 
 def check_index(name: str, index: Tensor | Iterable[int], count: int, whole: bool = False) -> Tensor:
     """Return `index` as a long tensor if it holds distinct integers in [0, count), and not all unless `whole`."""
-    index = torch.as_tensor(index).detach().cpu()
+    try:
+        index = torch.as_tensor(index).detach().cpu()
+    except (TypeError, ValueError, RuntimeError):
+        raise ValueError(f"units[{name!r}] is {described(index)}, must be a list of indices") from None
     if index.numel() == 0:
         return index.new_zeros(0, dtype=torch.long)
     if index.ndim != 1 or index.dtype.is_floating_point or index.dtype in (torch.bool, torch.complex64):

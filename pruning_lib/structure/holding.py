@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim.optimizer import Optimizer, register_optimizer_step_post_hook
 
+from pruning_lib.inputs import original
+
 _INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}  # by size in bytes
 _REMEDY = "remove the handle (or release(model)) before that; the zeros stay"
 
@@ -114,7 +116,7 @@ class _Watch:
         if getattr(model, "_is_replica", False) or not hold.in_force:  # released through the layer alone
             return
         path, _, key = hold.name.rpartition(".")
-        module = model
+        module = original(model)
         for part in path.split(".") if path else ():
             module = module._modules.get(part) if module is not None else None
         if module is None or hold not in module._forward_pre_hooks.values():
@@ -151,7 +153,7 @@ class Handle:
 
     def __init__(self, model: nn.Module, keep: Mapping[str, Tensor]):
         self.model, self.holds = model, []
-        parameters = dict(model.named_parameters(remove_duplicate=False))
+        parameters = dict(original(model).named_parameters(remove_duplicate=False))
         try:
             for name, mask in keep.items():
                 removed = parameters[name].detach()[~mask.to(parameters[name].device)]
@@ -160,7 +162,7 @@ class Handle:
                         hold = _Hold(alias, weight, mask, removed)
                         hold.tie()
                         self.holds.append(hold)
-                        module = model.get_submodule(alias.rpartition(".")[0])
+                        module = original(model).get_submodule(alias.rpartition(".")[0])
                         module.register_forward_pre_hook(hold)
                         module.register_load_state_dict_post_hook(hold)
             for hold in reversed(self.holds):  # so that the first is asked first

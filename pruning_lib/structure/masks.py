@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from pruning_lib.checks import check_model
+from pruning_lib.inputs import original
 from pruning_lib.structure.holding import Handle, held, release
 from pruning_lib.tensors import read_tensors, write_tensors
 
@@ -25,7 +26,7 @@ def prunable(model: nn.Module) -> dict[str, nn.Parameter]:
         If the model has no such weight, or one that is computed from others (torch.nn.utils.parametrize), is complex or
         not there yet, or if its layers cannot be seen (TorchScript, exported, quantized).
     """
-    check_model(model)
+    model = check_model(model)
     taken = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
     weights = {}
     for path, module in model.named_modules():
@@ -136,7 +137,7 @@ class Masks(Mapping[str, Tensor]):
 
     def weights_of(self, model: nn.Module) -> dict[str, nn.Parameter]:
         """The parameters of `model` that these masks belong to; ValueError if a name or a shape does not fit."""
-        parameters = dict(model.named_parameters(remove_duplicate=False))
+        parameters = dict(original(model).named_parameters(remove_duplicate=False))
         for name, mask in self.items():
             if name not in parameters:
                 raise ValueError(f"masks name {name!r}, which the model has not; it has {', '.join(parameters)}")

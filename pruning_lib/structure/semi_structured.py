@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from pruning_lib.checks import check_at_least, check_scores
+from pruning_lib.checks import check_at_least, check_scores, check_whole
 from pruning_lib.precision import without_autocast
 from pruning_lib.structure.masks import Masks, prunable
 from pruning_lib.structure.selection import largest
@@ -21,8 +21,10 @@ def keep_n_of_m(scores: dict[str, Tensor], n: int, m: int) -> Masks:
     Raises
     ------
     ValueError
-        If not 1 ≤ n ≤ m, scores are not finite, or a tensor has under two dimensions or columns not divisible by m.
+        If not 1 ≤ n ≤ m in whole numbers, scores are not finite, or a tensor has under two dimensions or columns not
+        divisible by m.
     """
+    check_whole(n=n, m=m)
     if not 1 <= n <= m:
         raise ValueError(f"n:m is {n}:{m}, must have 1 <= n <= m: n counts what is kept of every m")
     check_scores(scores)
@@ -66,8 +68,10 @@ def keep_patterns(scores: dict[str, Tensor], entries: int = 4, patterns: int = 8
     Raises
     ------
     ValueError
-        If `entries` or `patterns` is under 1, scores are not finite, or no kernel is larger than `entries`.
+        If `entries` or `patterns` is no whole number or under 1, scores are not finite, or no kernel is larger than
+        `entries`.
     """
+    check_whole(entries=entries, patterns=patterns)
     check_at_least(1, entries=entries, patterns=patterns)
     check_scores(scores)
     masks = {name: torch.ones_like(score, dtype=torch.bool) for name, score in scores.items()}

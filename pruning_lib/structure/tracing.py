@@ -46,7 +46,7 @@ def trace(model: nn.Module, example_inputs: Any) -> Graph:
         if not type(module).__module__.startswith("torch."):  # a size that the code reads off an attribute is known
             own = {k: v for k, v in vars(module).items() if type(v) is int and not k.startswith("_")}
             vars(module).update({k: UnitSize(v, ((name, k), Fraction(1))) for k, v in own.items()})
-    with torch.no_grad(), uncompiled(model):
+    with torch.random.fork_rng(devices=[]), torch.no_grad(), uncompiled(model):
         return Follower(model).run(map_tensors(torch.clone, example_inputs))
 
 

@@ -139,6 +139,36 @@ def test_blocks_that_change_when_run_again_are_no_chain():
         sparsegpt.prune_model(model, batches(), sparsity=0.5, progress=False)
 
 
+@pytest.mark.parametrize("size", [1.0, 1e-6])
+def test_blocks_that_also_get_the_output_of_the_first_are_no_chain_however_small_it_is(size):
+    class Skipping(nn.Module):
+        def forward(self, hidden):
+            first = None
+            for block in self.blocks:
+                hidden = block(hidden, first)
+                first = hidden if first is None else first
+            return hidden
+
+    class Step(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(6, 6, bias=False)
+
+        def forward(self, hidden, first):
+            return self.layer(hidden if first is None else hidden + first)
+
+    torch.manual_seed(0)
+    model = Skipping()
+    model.blocks = nn.ModuleList(Step() for _ in range(3))
+    expected = copy.deepcopy(model)
+    given = size * torch.randn(30, 6)
+    with pytest.warns(UserWarning, match="put out something else"):
+        wanda.prune_model(model, [given], 0.5, progress=False)
+        for place in range(3):
+            wanda.prune_model(expected, [given], 0.5, layers=[f"blocks.{place}.layer"], progress=False)
+    assert all(torch.equal(one, two) for one, two in zip(model.parameters(), expected.parameters(), strict=True))
+
+
 @pytest.mark.parametrize(
     "layer",
     [

@@ -120,6 +120,16 @@ def test_training_mode_that_mixes_samples_is_an_error_and_the_model_is_as_before
     assert len(next(obs.jacobian_rows(model.eval(), pair()[0]))) == 60
 
 
+def test_a_model_that_puts_out_no_tensor_is_said():
+    class Pair(nn.Linear):
+        def forward(self, x):
+            return super().forward(x), x
+
+    for call in (lambda model: next(obs.jacobian_rows(model, pair()[0])), lambda m: obs.squared_error(m, [pair()])):
+        with pytest.raises(ValueError, match="the model puts out a tuple of 2, must be a tensor"):
+            call(Pair(5, 3).double())
+
+
 @pytest.mark.parametrize(("names", "match"), [(["nope"], "'nope', must be among 0.weight"), ([], "at least one")])
 def test_bad_names_are_errors(names, match):
     with pytest.raises(ValueError, match=match):

@@ -1,4 +1,5 @@
 import copy
+import functools
 import math
 import types
 
@@ -140,13 +141,15 @@ def test_bad_input():
             snip.prune(model, [data], sparsity)
     with pytest.raises(ValueError, match=r"name is 'bias', must be one of 0.weight, 2.weight"):
         snip.exact_effect(model, data, "bias", 0)
-    for index in ((4, 0), (1,), (0, -1), 20, -1):
+    for index in ((4, 0), (1,), (0, -1), 20, -1, [1, 2], 1.5, (1, 0.5), None, (1, [2])):
         with pytest.raises(ValueError, match=r"index is .*, must name one entry of '0.weight' of shape \(4, 5\)"):
             snip.exact_effect(model, data, "0.weight", index)
     with pytest.raises(ValueError, match="loss is nan"):
         snip.exact_effect(model, (data[0] * math.nan, data[1]), "0.weight", 0)
     with pytest.raises(ValueError, match="a batch has no samples"):
         snip.sensitivity(model, [data, (data[0][:0], data[1][:0])])
+    with pytest.raises(ValueError, match=r"a batch has no targets \(all are -100\), must have at least one"):
+        snip.sensitivity(model, [data, (data[0], torch.full_like(data[1], -100))])
 
 
 def test_half_precision_and_no_grad():
@@ -214,7 +217,30 @@ def test_probabilities_and_ignored_classes_are_targets():
     some = torch.where(torch.arange(12) < 5, y, -100)
     alone = snip.sensitivity(model, [(x[:5], y[:5])])
     for parts in ([(x, some)], [(x[:3], some[:3]), (x[3:], some[3:])]):  # however they are split
-        assert_equal_scores(snip.sensitivity(model, parts), alone)
+        for loss in (F.cross_entropy, nn.CrossEntropyLoss(), functools.partial(F.cross_entropy, ignore_index=-100)):
+            assert_equal_scores(snip.sensitivity(model, parts, loss), alone)
+
+
+@pytest.mark.parametrize("shift", [0, 1])
+def test_split_does_not_matter_to_a_models_own_loss_over_the_labels_it_predicts(shift):
+    class Language(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.embedding, self.head = nn.Embedding(7, 5), nn.Linear(5, 7)
+
+        def forward(self, ids, labels):
+            logits = self.head(self.embedding(ids))
+            predicting = logits[:, : logits.shape[1] - shift].flatten(0, 1)
+            return types.SimpleNamespace(logits=logits, loss=F.cross_entropy(predicting, labels[:, shift:].flatten()))
+
+    model = Language().double()
+    ids = torch.randint(0, 7, (4, 6), generator=torch.Generator().manual_seed(1))
+    labels = ids.masked_fill(torch.arange(6) >= torch.tensor([[3], [2], [6], [6]]), -100)
+    labels[3, 0] = -100
+    whole = snip.sensitivity(model, [{"ids": ids, "labels": labels}])
+    parts = [{"ids": ids[i : i + 1], "labels": labels[i : i + 1]} for i in range(4)]
+    assert_equal_scores(snip.sensitivity(model, parts), whole)
 
 
 @pytest.mark.parametrize(

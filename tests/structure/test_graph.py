@@ -312,3 +312,10 @@ def test_output_without_tensors_is_refused():
 
     with pytest.raises(ValueError, match="returns str"):
         trace(Silent(2, 2), torch.rand(1, 2))
+
+
+def test_the_random_state_stays_as_it_was():
+    net = Net(lambda net, x: x + torch.rand(()))
+    before = torch.get_rng_state()
+    trace(net, torch.rand(2, 3, 9, 9, generator=torch.Generator()))
+    assert torch.equal(torch.get_rng_state(), before)

@@ -474,6 +474,9 @@ def test_bad_files_are_named(tmp_path):
         ({"relu1": [0]}, "'relu1' has no units"),
         ({"conv9": [0]}, "no module"),
         ({"conv1": range(20)}, "all 20 units"),
+        ({"conv1": "a"}, r"units\['conv1'\] is 'a', must be a list of indices"),
+        ({"conv1": [None]}, r"units\['conv1'\] is a list of 1, must be a list of indices"),
+        (["conv1"], "units is a list of 1, must be a dict"),
     ],
 )
 def test_bad_units(units, message):

@@ -39,6 +39,12 @@ def test_n_of_m_out_of_range(n, m):
         keep_n_of_m({"a": torch.ones(4, 4)}, n, m)
 
 
+@pytest.mark.parametrize(("n", "m", "message"), [(1.5, 4, "n is 1.5"), (2, 4.0, "m is 4.0")])
+def test_n_and_m_are_whole_numbers(n, m, message):
+    with pytest.raises(ValueError, match=f"^{message}, must be a whole number$"):
+        keep_n_of_m({"a": torch.ones(4, 4)}, n, m)
+
+
 def test_n_of_m_columns_not_divisible():
     with pytest.raises(ValueError, match=r"scores\['b'\] has 25 columns, must be a multiple of m = 4"):
         keep_n_of_m({"a": torch.ones(4, 4), "b": torch.ones(2, 1, 5, 5)}, 2, 4)
@@ -105,3 +111,6 @@ def test_patterns_leave_small_kernels_whole():
         keep_patterns(scores, entries=9)
     with pytest.raises(ValueError, match="patterns is 0"):
         keep_patterns(scores, patterns=0)
+    for wrong in ({"entries": 2.5}, {"patterns": 2.5}):
+        with pytest.raises(ValueError, match=f"^{next(iter(wrong))} is 2.5, must be a whole number$"):
+            keep_patterns(scores, **wrong)

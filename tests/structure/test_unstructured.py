@@ -67,6 +67,20 @@ def test_scores_not_finite(value):
         keep_largest({"a": torch.ones(3), "b": torch.tensor([1.0, value])}, 0.5)
 
 
+@pytest.mark.parametrize(
+    ("scores", "message"),
+    [
+        (torch.ones(3), r"scores is a tensor of shape \(3,\), must be a dict"),
+        ([torch.ones(3)], "scores is a list of 1, must be a dict"),
+        ({"a": [1, 2, 3]}, r"scores\['a'\] is a list of 3, must be a tensor of real numbers"),
+        ({"a": torch.ones(3, 3, dtype=torch.complex64)}, r"scores\['a'\] is torch.complex64, must be a tensor of real"),
+    ],
+)
+def test_what_is_no_dict_of_real_tensors_is_said(scores, message):
+    with pytest.raises(ValueError, match=message):
+        keep_largest(scores, 0.5)
+
+
 def test_no_scores_and_unknown_scope():
     with pytest.raises(ValueError, match="empty"):
         keep_largest({}, 0.5)
