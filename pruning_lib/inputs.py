@@ -18,7 +18,12 @@ Inputs = Tensor | tuple | Mapping[str, Any]
 Batch = tuple[Inputs, Any] | Mapping[str, Any]  # inputs with targets
 
 _LABELS = ("labels", "label", "targets", "target")  # what data sets and collators call targets
-_PADDING = ("attention_mask", "decoder_attention_mask", "src_key_padding_mask", "key_padding_mask")
+_PADDING = (
+    *("attention_mask", "decoder_attention_mask"),
+    *("src_key_padding_mask", "tgt_key_padding_mask", "memory_key_padding_mask", "key_padding_mask"),
+)
+_PAIRS = ("mask", "attn_mask", "src_mask", "tgt_mask", "memory_mask")  # which position (rows) sees which (columns)
+_DECODER = ("decoder_", "tgt")  # how names begin that the padding of the encoder's inputs says nothing of
 
 
 def call(model: nn.Module, inputs: Inputs) -> Any:
@@ -184,7 +189,9 @@ def without_padding(model: nn.Module, inputs: Inputs) -> list[Inputs]:
 
     An `attention_mask` (samples, positions) is 0 where a position is padding; a `key_padding_mask` of torch's layers is
     True or −inf there. Whatever has these two dimensions first loses these positions, and with them all that the model
-    would compute there: what is left are the texts as they were before they were padded.
+    would compute there: what is left are the texts as they were before they were padded. A tensor (positions,) loses
+    them too, and so do both dimensions of a mask of torch's layers that says which position sees which. What belongs to
+    the decoder (`decoder_…`, `tgt…`, its labels) loses what the decoder's mask leaves out.
 
     Returns
     -------
@@ -193,8 +200,8 @@ def without_padding(model: nn.Module, inputs: Inputs) -> list[Inputs]:
     Raises
     ------
     ValueError
-        As `as_arguments`, and if a mask leaves out positions that cannot be cut off: they lie between others, or no
-        argument has the dimensions of the mask.
+        As `as_arguments`, and if a mask leaves out positions that cannot be cut off: they lie between others, no
+        argument has the dimensions of the mask, or one may be of the samples as well as of the positions.
     """
     args, kwargs = as_arguments(model, inputs)
     forward = _signature(model)
@@ -202,33 +209,78 @@ def without_padding(model: nn.Module, inputs: Inputs) -> list[Inputs]:
     places = [name for name, parameter in parameters.items() if parameter.kind is parameter.POSITIONAL_OR_KEYWORD]
     named = dict(zip(places, args, strict=False)) | kwargs
     masks = [name for name in _PADDING if isinstance(named.get(name), Tensor) and named[name].ndim == 2]
+    if "memory" not in named:  # an encoder's output has the padding of its inputs
+        masks = [name for name in masks if name != "memory_key_padding_mask"]
     if not masks or len(args) > len(places):
         return [inputs]
-    decoder = {name for name in named if name.startswith("decoder_")}
-    if "decoder_input_ids" in parameters:
+    decoder = {name for name in named if name.startswith(_DECODER)}
+    if parameters.keys() & {"decoder_input_ids", "tgt"}:
         decoder |= named.keys() & _LABELS
+    encoder = named.keys() - decoder
+    query, key = named.get("query"), named.get("key")
+    if isinstance(query, Tensor) and isinstance(key, Tensor) and not torch.equal(query, key):
+        encoder -= {"query"}  # the mask is the key's
+    kept = {mask: _kept(mask, named[mask]) for mask in masks}
+    batched = _of_samples(named, len(named[masks[-1]]))
+    if not all(positions.all() for positions in kept.values()):
+        _check_vectors(named, batched, (encoder, decoder))
     parts = [named]
     for mask in masks:
         sequence_first = any(isinstance(m, nn.MultiheadAttention) and not m.batch_first for m in model.modules())
         if mask.endswith("key_padding_mask") and sequence_first and named[mask].any():
             raise ValueError(f"{mask} leaves out positions, must not: padding can be cut off only with batch_first")
-        others = decoder if mask in decoder else named.keys() - decoder
-        parts = [cut for part in parts for cut in _cut(part, mask, others - {mask})]
+        others = (decoder if mask in decoder else encoder) - {mask}
+        parts = [cut for part in parts for cut in _cut(part, mask, others, batched)]
     return parts
 
 
-def _cut(named: dict[str, Any], mask: str, others: Iterable[str]) -> Iterator[dict[str, Any]]:
-    """`named` without the positions that its `mask` leaves out of itself and of `others`."""
-    kept, after = named[mask], {}
+def _kept(mask: str, values: Tensor) -> Tensor:
+    """Where `mask` leaves a position in."""
     if mask.endswith("key_padding_mask"):
-        kept, after = ~kept if kept.dtype == torch.bool else kept != -torch.inf, {mask: None}
-    elif (kept < 0).any():
-        raise ValueError(f"{mask} has {kept.min().item()}, must be 1 where a position counts and 0 where it is padding")
-    kept = kept != 0
+        return ~values if values.dtype == torch.bool else values != -torch.inf
+    if (values < 0).any():
+        raise ValueError(
+            f"{mask} has {values.min().item()}, must be 1 where a position counts and 0 where it is padding"
+        )
+    return values != 0
+
+
+def _of_samples(named: dict[str, Any], count: int) -> set[str]:
+    """Which arguments begin with the `count` samples."""
+    return {
+        name
+        for name, value in named.items()
+        if isinstance(value, Tensor) and value.shape[:1] == (count,) and not _is_of_pairs(name, value, named)
+    }
+
+
+def _is_of_pairs(name: str, value: Any, named: dict[str, Any]) -> bool:
+    """Whether it says which position sees which: (positions, positions), or so for each sample and head."""
+    if name not in _PAIRS or not isinstance(value, Tensor) or value.ndim not in (2, 3):
+        return False
+    return value.shape[-2] == value.shape[-1] or name == "memory_mask" or "query" in named
+
+
+def _check_vectors(named: dict[str, Any], batched: set[str], sides: Iterable[set[str]]) -> None:
+    """ValueError if what has one dimension may be of samples or of positions, as there are equally many."""
+    for side in sides:
+        several = [named[name].shape for name in side & batched if named[name].ndim > 1]
+        for name in sorted(side & batched - {*_LABELS}):
+            if any(shape[0] == shape[1] for shape in several) and named[name].ndim == 1:
+                raise ValueError(
+                    f"{name} has shape {tuple(named[name].shape)}, which may be samples or positions, "
+                    "must be (samples, 1) or (1, positions)"
+                )
+
+
+def _cut(named: dict[str, Any], mask: str, others: set[str], batched: set[str]) -> Iterator[dict[str, Any]]:
+    """`named` without the positions that its `mask` leaves out of itself and of `others`."""
+    kept, after = _kept(mask, named[mask]), {mask: None} if mask.endswith("key_padding_mask") else {}
     count, positions = kept.shape
+    pairs = {name for name, value in named.items() if _is_of_pairs(name, value, named)}
     long = {
         name
-        for name in others
+        for name in others - pairs
         if isinstance(named[name], Tensor) and named[name].shape[:2] in ((count, positions), (1, positions))
     }
     if kept.all() or (not long and count == positions):  # the latter says which position sees which
@@ -236,11 +288,29 @@ def _cut(named: dict[str, Any], mask: str, others: Iterable[str]) -> Iterator[di
         return
     if not long:
         raise ValueError(f"{mask} has shape {(count, positions)}, must begin as an argument does: (samples, positions)")
+    vectors = {k for k in others - batched if isinstance(named[k], Tensor) and named[k].shape == (positions,)}
     for pattern in kept.unique(dim=0):
         columns, rows = pattern.nonzero().flatten(), (kept == pattern).all(dim=1)
         if not len(columns):
             continue
         if columns[-1] - columns[0] >= len(columns):
             raise ValueError(f"{mask} leaves out positions between others, must only where a sample begins or ends")
-        part = {k: v[rows] if isinstance(v, Tensor) and v.shape[:1] == (count,) else v for k, v in named.items()}
-        yield part | {name: part[name][:, columns] for name in (mask, *long)} | after
+        part = named | {name: named[name][rows] for name in batched if named[name] is not None}
+        part |= {name: part[name][:, columns] for name in (mask, *long)}
+        part |= {name: part[name][columns] for name in vectors}
+        for name in pairs:
+            if part[name].ndim == 3:  # of each sample and head
+                part[name] = part[name].unflatten(0, (count, -1))[rows].flatten(0, 1)
+            for dim in _cut_dims(name, mask, others, "query" in named):
+                if part[name].shape[dim] == positions:
+                    part[name] = part[name].index_select(dim, columns)
+        yield part | after
+
+
+def _cut_dims(pair: str, mask: str, others: set[str], attends: bool) -> tuple[int, ...]:
+    """Which dimensions of a mask of pairs have the positions of `mask`: of those that see, of those seen, or both."""
+    if pair == "memory_mask":  # the target sees the memory
+        return (-2,) if mask.startswith(_DECODER) else (-1,)
+    if pair not in others:
+        return ()
+    return (-1,) if attends and "query" not in others else (-2, -1)

@@ -261,3 +261,74 @@ def test_masks_of_torch_layers_say_what_is_left_out(kind):
     layer = nn.TransformerEncoderLayer(8, 2, 16)
     with pytest.raises(ValueError, match="src_key_padding_mask leaves out .* only with batch_first"):
         without_padding(layer, {"src": x.transpose(0, 1), "src_key_padding_mask": mask})
+
+
+@pytest.mark.parametrize("samples", [3, 5])
+def test_padding_leaves_both_dimensions_of_a_causal_mask(samples):
+    torch.manual_seed(0)
+    layer = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True).double()
+    x, out = torch.randn(samples, 5, 8).double(), torch.zeros(samples, 5, dtype=torch.bool)
+    out[0, :2] = out[1:, 4:] = True
+    for heads in (1, samples * 2):
+        causal = torch.full((5, 5), -torch.inf).double().triu(1).expand(heads, 5, 5).squeeze(0)
+        parts = without_padding(layer, {"src": x, "src_mask": causal, "src_key_padding_mask": out})
+        for part, rows, kept in zip(parts, (slice(1), slice(1, None)), (slice(2, 5), slice(4)), strict=True):
+            own = causal[..., kept, kept]
+            own = own if heads == 1 else own[rows.start and 2 : rows.stop and 2]
+            torch.testing.assert_close(part["src"], x[rows, kept], rtol=0, atol=0)
+            torch.testing.assert_close(part["src_mask"], own, rtol=0, atol=0)
+            torch.testing.assert_close(call(layer, part), layer(x, causal, out)[rows, kept])
+
+
+def test_source_and_target_of_a_transformer_have_padding_of_their_own():
+    torch.manual_seed(0)
+    model = nn.Transformer(8, 2, 1, 1, 16, dropout=0.0, batch_first=True).double()
+    src, tgt = torch.randn(2, 3, 4, 8).double().unbind()
+    tgt = torch.cat([tgt, tgt[:, :1]], 1)  # 5 positions
+    source, target = torch.zeros(3, 4, dtype=torch.bool), torch.zeros(3, 5, dtype=torch.bool)
+    source[0, 2:] = target[1, 3:] = True
+    batch = {"src": src, "tgt": tgt, "src_key_padding_mask": source, "memory_key_padding_mask": source}
+    parts = without_padding(model, batch | {"tgt": tgt[:, :4]})  # as many positions as the source
+    assert [part["tgt"].tolist() for part in parts] == [tgt[:1, :4].tolist(), tgt[1:, :4].tolist()]
+    assert [part["src"].tolist() for part in parts] == [src[:1, :2].tolist(), src[1:].tolist()]
+    batch |= {"tgt_key_padding_mask": target, "tgt_mask": nn.Transformer.generate_square_subsequent_mask(5).double()}
+    batch["memory_mask"] = torch.randn(5, 4).double()
+    expected = model(**batch)
+    parts = without_padding(model, batch)
+    whole = [(slice(0, 1), 2, 5), (slice(1, 2), 4, 3), (slice(2, 3), 4, 5)]  # samples, positions of source and target
+    assert len(parts) == 3
+    for part in parts:
+        rows, s, t = next(w for w in whole if torch.equal(src[w[0], : w[1]], part["src"]))
+        assert torch.equal(part["tgt"], tgt[rows, :t]) and torch.equal(
+            part["memory_mask"], batch["memory_mask"][:t, :s]
+        )
+        torch.testing.assert_close(call(model, part), expected[rows, :t])
+    decoder = nn.TransformerDecoderLayer(8, 2, 16, batch_first=True)
+    parts = without_padding(decoder, {"tgt": tgt[:, :4], "memory": src, "memory_key_padding_mask": source})
+    assert [(*part["tgt"].shape, *part["memory"].shape) for part in parts] == [(1, 4, 8, 1, 2, 8), (2, 4, 8, 2, 4, 8)]
+
+
+def test_padding_of_keys_leaves_other_queries():
+    layer = nn.MultiheadAttention(8, 2, batch_first=True)
+    x, out = torch.randn(2, 3, 8), torch.tensor([[False, False, True], [False, False, False]])
+    batch = {"query": x, "key": x, "value": x, "key_padding_mask": out, "attn_mask": torch.zeros(3, 3)}
+    for query, length in ((x, 2), (x + 1, 3)):
+        part, _ = without_padding(layer, batch | {"query": query})
+        assert (part["query"].shape[1], part["key"].shape[1]) == (length, 2) and part["attn_mask"].shape == (length, 2)
+
+
+def test_a_vector_of_positions_is_cut_unless_it_may_be_of_samples():
+    batch = {"input_ids": torch.ones(2, 3), "attention_mask": torch.tensor([[1, 1, 0], [1, 1, 1]])}
+    one, two = without_padding(Reader(), batch | {"position_ids": torch.arange(3), "length": torch.tensor([2, 3])})
+    assert one["position_ids"].tolist() == [0, 1] and two["position_ids"].tolist() == [0, 1, 2]
+    assert [one["length"].tolist(), two["length"].tolist()] == [[2], [3]]
+    batch = {"input_ids": torch.ones(3, 3), "position_ids": torch.arange(3), "labels": torch.arange(3)}
+    mask = torch.tensor([[1, 1, 0], [1, 1, 1], [1, 1, 1]])
+    with pytest.raises(ValueError, match=r"position_ids has shape \(3,\), which may be samples or positions"):
+        without_padding(Reader(), batch | {"attention_mask": mask})
+    (part,) = without_padding(Reader(), batch | {"attention_mask": torch.ones(3, 3)})
+    assert part["position_ids"].tolist() == [0, 1, 2]
+    one, two = without_padding(
+        Reader(), {k: v for k, v in batch.items() if k != "position_ids"} | {"attention_mask": mask}
+    )
+    assert one["labels"].tolist() == [0] and two["labels"].tolist() == [1, 2]

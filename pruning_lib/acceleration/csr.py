@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from pruning_lib.precision import autocast_off
+from pruning_lib.structure.holding import release
 
 
 def csr(matrix: Tensor) -> Tensor:
@@ -59,28 +60,47 @@ class CSRLinear(nn.Module):
 
 
 def as_csr(model: nn.Module) -> nn.Module:
-    """A copy of `model` whose Linear layers are `CSRLinear`; convolutions stay.
+    """A copy of `model` whose Linear layers are `CSRLinear`, with their hooks and mode; all else stays as it is.
+
+    That goes for convolutions, for subclasses of Linear and for a Linear whose weight is computed from other tensors
+    (torch's prune and weight_norm): make that permanent first.
 
     Raises
     ------
     ValueError
-        If there is no Linear, one is neither float32 nor float64, or the model holds an nn.TransformerEncoderLayer,
+        If there is no such Linear, one is neither float32 nor float64, or the model has an nn.TransformerEncoderLayer,
         which reads the weights of its Linear layers past their forward.
     """
-    if isinstance(model, nn.Linear):
-        return CSRLinear(model)
     for name, module in model.named_modules():
         if isinstance(module, nn.TransformerEncoderLayer):
             raise ValueError(
                 f"module {name!r} is an nn.TransformerEncoderLayer, which reads its Linear weights directly"
             )
     converted = copy.deepcopy(model)
-    # a subclass may be read by its owner, past its forward, as nn.MultiheadAttention does
-    replaced = {module: CSRLinear(module) for module in converted.modules() if type(module) is nn.Linear}
+    release(converted)  # the zeros are what CSR leaves out
+    replaced = {module: _as_csr(module) for module in converted.modules() if _computes_as_linear(module)}
     if not replaced:
-        raise ValueError(f"model {type(model).__name__} has no Linear layer, which is what CSR can run")
+        raise ValueError(
+            f"model {type(model).__name__} has no Linear layer with a weight of its own, which is what CSR can run"
+        )
     for module in list(converted.modules()):
         for key, child in module._modules.items():
             if child in replaced:
                 module._modules[key] = replaced[child]
-    return converted
+    return replaced.get(converted, converted)
+
+
+def _computes_as_linear(module: nn.Module) -> bool:
+    """Whether it is a Linear of torch's own with a weight of its own, and not one with another forward put in.
+
+    A subclass may compute something else, or be read by its owner past its forward, as nn.MultiheadAttention does.
+    """
+    return type(module) is nn.Linear and "weight" in module._parameters and "forward" not in vars(module)
+
+
+def _as_csr(linear: nn.Linear) -> CSRLinear:
+    """In CSR with the hooks of its calls, of which those on its state expect a dense weight."""
+    layer = CSRLinear(linear).train(linear.training)
+    hooks = {key: value for key, value in vars(linear).items() if "_hook" in key and "state_dict" not in key}
+    vars(layer).update(hooks)
+    return layer

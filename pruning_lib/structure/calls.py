@@ -4,6 +4,8 @@ It serves for what can do without shapes: the norm right behind a layer, and whe
 unit, and what can go, `tracing` finds out.
 """
 
+import copy
+
 import torch
 from torch import fx, nn
 
@@ -12,6 +14,17 @@ from pruning_lib.structure.coupling import POOLS, RULES, elementwise
 # What works on each channel by itself, as `Calls.name` writes it. Whether an elementwise one keeps zeros is tried out.
 _ELEMENTWISE = {name.replace("_", "") for name, rule in RULES.items() if rule is elementwise and "alpha" not in name}
 _KEEPS_ZEROS = {name.replace("_", "") for name in POOLS} | {"flatten", "identity", "prelu"}
+
+
+def _silent_copy(model: nn.Module) -> nn.Module:
+    """A copy without hooks: the code that tracing runs may keep what it is given, which are no tensors then."""
+    computed = [t for m in model.modules() for t in vars(m).values() if isinstance(t, torch.Tensor) and not t.is_leaf]
+    silent = copy.deepcopy(model, {id(tensor): tensor.detach() for tensor in computed})
+    for module in silent.modules():
+        for key, hooks in vars(module).items():
+            if "_hooks" in key and isinstance(hooks, dict):
+                hooks.clear()
+    return silent
 
 
 class Calls:
@@ -25,7 +38,7 @@ class Calls:
 
     def __init__(self, model: nn.Module):
         try:
-            self.nodes = list(fx.Tracer().trace(model).nodes)
+            self.nodes = list(fx.Tracer().trace(_silent_copy(model)).nodes)
         except Exception as error:  # tracing runs the model's own code, which may raise anything
             raise ValueError(f"model {type(model).__name__} cannot be traced by torch.fx: {error}") from error
         self.modules = dict(model.named_modules(remove_duplicate=False))

@@ -182,11 +182,12 @@ def load_smaller(path: str | os.PathLike, build: Callable[[], nn.Module]) -> nn.
         raise ValueError(f"{path} was not written by pruning_lib.structure.removal.save_smaller")
     model = build()
     posts, counts = about["closed"], about["counts"]
-    missing = [name for name in (*posts, *counts) if name not in dict(model.named_modules())]
+    missing = [name for name in posts if name not in dict(model.named_modules())]
     if not missing:
-        _close_blocks_(model, posts)
+        _close_blocks_(model, posts)  # may make modules, of which counts tells too
         own = model.state_dict()
-        missing = sorted(own.keys() ^ state.keys())
+        missing = [name for name in counts if name not in dict(model.named_modules())]
+        missing += sorted(own.keys() ^ state.keys())
     try:
         if missing:
             raise ValueError(f"{missing[0]!r} is only in one of the two")

@@ -8,9 +8,10 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional as F
+from torch.nn.utils import prune
 
 from pruning_lib.acceleration import cost, two_four
-from pruning_lib.structure import choose_units, keep_largest, remove, score_units
+from pruning_lib.structure import choose_units, keep_largest, prunable, remove, score_units
 from pruning_lib.workbench import models
 
 
@@ -269,6 +270,53 @@ def test_a_model_as_csr_agrees_and_costs_its_non_zeros():
         cost.as_csr(nn.Sequential(nn.TransformerEncoderLayer(8, 2, 16)))
     with pytest.raises(ValueError, match="weight is torch.float16, must be float32"):
         cost.as_csr(nn.Linear(4, 4).half())
+
+
+def test_a_model_as_csr_keeps_its_hooks_and_mode():
+    x = torch.randn(5, 4).double()
+    linear = nn.Linear(4, 6).double().eval()
+    for model, get in ((linear, lambda made: made), (nn.Sequential(linear).eval(), lambda made: made[0])):
+        with (
+            linear.register_forward_hook(lambda module, args, out: out * 2),
+            linear.register_forward_pre_hook(lambda module, args, kwargs: ((args[0] + 1,), kwargs), with_kwargs=True),
+        ):
+            made, expected = cost.as_csr(model), model(x).detach()
+        assert isinstance(get(made), cost.CSRLinear) and not get(made).training
+        torch.testing.assert_close(made(x), expected)
+        assert not torch.allclose(made(x), model(x))  # the hooks are its own
+        masks = keep_largest({name: weight.detach().abs() for name, weight in prunable(model).items()}, 0.5)
+        handle = masks.hold(model)
+        torch.testing.assert_close(cost.as_csr(model)(x), model(x).detach())
+        handle.remove()
+
+
+def test_what_computes_otherwise_than_a_linear_stays_as_it_is():
+    class Twice(nn.Linear):
+        def forward(self, x):
+            return 2 * super().forward(x)
+
+    def patched():
+        layer = nn.Linear(4, 4)
+        layer.forward = lambda x: x + 1
+        return layer
+
+    x = torch.randn(5, 4).double()
+    for make in (
+        lambda: Twice(4, 4),
+        lambda: prune.l1_unstructured(nn.Linear(4, 4), "weight", 0.5),
+        lambda: torch.nn.utils.weight_norm(nn.Linear(4, 4)),
+        lambda: torch.nn.utils.parametrizations.weight_norm(nn.Linear(4, 4)),
+        patched,
+    ):
+        layer = make().double().requires_grad_(False)
+        layer(x)  # else the computed weight cannot be copied
+        for parameter in layer.parameters():
+            parameter.mul_(3)  # what a hook computes from them is stale until the next call
+        with pytest.raises(ValueError, match="has no Linear layer with a weight of its own"):
+            cost.as_csr(layer)
+        made = cost.as_csr(nn.Sequential(layer, nn.Linear(4, 2).double()))
+        torch.testing.assert_close(made[0](x), layer(x), rtol=0, atol=0)
+        assert type(made[0]) is type(layer) and isinstance(made[1], cost.CSRLinear)
 
 
 def test_times_are_medians_of_runs_in_turns(monkeypatch):

@@ -134,6 +134,21 @@ def test_gates_of_a_copy_are_its_own():
     assert gates(gated)["stage1.0"].item() == 1
 
 
+def test_finding_where_gates_may_sit_leaves_no_trace_in_the_model():
+    class Remembering(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.out, self.last = nn.Conv2d(3, 4, 1), nn.Conv2d(4, 2, 1), None
+
+        def forward(self, x):
+            self.last = self.conv(x)
+            return self.out(self.last)
+
+    model = Remembering()
+    gated = add_gates(model, "channel")
+    assert sizes(gated) == {"conv": 4} and model.last is gated.last is None
+
+
 def test_models_that_can_carry_no_gates_are_errors():
     net = resnet((1, 8, 8), depth=8, width=4)
     with pytest.raises(ValueError, match="level is 'layer', must be one of 'block', 'group', 'channel'"):

@@ -444,6 +444,25 @@ def test_saved_heads_and_groups_come_back(tmp_path):
     assert load_smaller(path, grouped)[1].groups == 3
 
 
+def test_saved_block_whose_activation_is_a_function_comes_back(tmp_path):
+    class Block(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(4, 4, 3, padding=1)
+
+        def forward(self, x):
+            return F.relu(x + self.conv(x))
+
+    def make():
+        return nn.Sequential(nn.Conv2d(3, 4, 1), Block(), nn.Conv2d(4, 2, 1))
+
+    x = torch.randn(2, 3, 5, 5)
+    smaller = remove(make(), x, {"1": [0]})
+    save_smaller(smaller, tmp_path / "a.safetensors")
+    again = load_smaller(tmp_path / "a.safetensors", make)
+    assert list(again[1]._modules) == ["relu"] and torch.equal(again(x), smaller(x))
+
+
 def test_bad_files_are_named(tmp_path):
     path = tmp_path / "a.safetensors"
     save_smaller(build("lenet5", (1, 16, 16), 4), path)

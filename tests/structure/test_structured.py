@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.nn.utils import prune
 
 from pruning_lib.structure.structured import choose_units, score_units, zero_units
 from pruning_lib.workbench.models import lenet5, resnet
@@ -376,3 +377,28 @@ def test_a_heads_parts_are_scored_and_zeroed_alike():
         gone = before - sum(t.abs().sum() for t in model.parameters() if t.ndim > 1)
         torch.testing.assert_close(scores[1], gone.detach())
         torch.testing.assert_close(scores.sum(), before.detach())
+
+
+def test_zeroing_alone_leaves_no_trace_in_the_model():
+    seen = []
+
+    class Remembering(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.norm, self.calls, self.last = nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), 0, None
+            self.register_buffer("count", torch.zeros(()))
+
+        def forward(self, x):
+            self.calls += 1
+            self.count += 1
+            self.last = self.norm(self.conv(x))
+            return self.last
+
+    net = nn.Sequential(Remembering(), nn.Conv2d(4, 2, 1))
+    net[0].register_forward_hook(lambda module, args, out: seen.append(out))
+    prune.l1_unstructured(net[1], "weight", 0.5)
+    zero_units(net, {"0.conv": [1]})
+    assert not net[0].norm.weight[1] and net[0].norm.weight[0] == 1
+    assert (net[0].calls, net[0].last, net[0].count.item(), seen) == (0, None, 0, [])
+    net(torch.ones(1, 3, 2, 2))
+    assert net[0].calls == len(seen) == 1
