@@ -115,7 +115,7 @@ def _iterate(f, point: Tensor, step: float, gamma: float, steps: int, momentum) 
         # SSS-5: d_t = λ_{t−1} + (t−2)/(t+1)·(λ_{t−1} − λ_{t−2})
         look_ahead = point + mu * (point - previous)
         # SSS-5: z_t = d_t − η∇G(d_t)
-        z = look_ahead - step * gradient_at(f, look_ahead, t)
+        z = look_ahead - step * _gradient_at(f, look_ahead, t)
         # SSS-5: λ_t = prox_{ηR}(z_t)
         previous, point = point, prox_l1(z, step, gamma)
         with torch.no_grad():
@@ -123,7 +123,7 @@ def _iterate(f, point: Tensor, step: float, gamma: float, steps: int, momentum) 
         yield State(t, point, look_ahead, z, mu, objective)
 
 
-def gradient_at(f: Callable[[Tensor], Tensor], x: Tensor, t: int) -> Tensor:
+def _gradient_at(f: Callable[[Tensor], Tensor], x: Tensor, t: int) -> Tensor:
     with torch.enable_grad():
         x = x.detach().requires_grad_()
         value = f(x)
