@@ -226,12 +226,15 @@ def without_padding(model: nn.Module, inputs: Inputs) -> list[Inputs]:
         _check_vectors(named, batched, (encoder, decoder))
     parts = [named]
     for mask in masks:
-        sequence_first = any(isinstance(m, nn.MultiheadAttention) and not m.batch_first for m in model.modules())
-        if mask.endswith("key_padding_mask") and sequence_first and named[mask].any():
+        if mask.endswith("key_padding_mask") and named[mask].any() and _is_sequence_first(model):
             raise ValueError(f"{mask} leaves out positions, must not: padding can be cut off only with batch_first")
         others = (decoder if mask in decoder else encoder) - {mask}
         parts = [cut for part in parts for cut in _cut(part, mask, others, batched)]
     return parts
+
+
+def _is_sequence_first(model: nn.Module) -> bool:
+    return any(isinstance(module, nn.MultiheadAttention) and not module.batch_first for module in model.modules())
 
 
 def _kept(mask: str, values: Tensor) -> Tensor:
