@@ -3,6 +3,7 @@
 import logging
 import os
 import shutil
+import socket
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -118,9 +119,12 @@ def _local(workers: int) -> Iterator[Any]:
 def _connected(scheduler: str) -> Any:
     """Return a dask client of the scheduler at that address; ValueError if none answers or it has no workers."""
     from distributed import Client
+    from distributed.comm import get_address_host_port
 
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     try:
+        # Asked first: a client that nobody answers leaves the thread of its event loop running for good.
+        socket.create_connection(get_address_host_port(scheduler), ANSWER_SECONDS).close()
         client = Client(scheduler, timeout=ANSWER_SECONDS, set_as_default=False)
     except Exception as error:  # an address that is none, nobody there, another protocol
         reason = " ".join(str(error).split()) or type(error).__name__

@@ -2,6 +2,7 @@
 
 import json
 import resource
+import threading
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -298,6 +299,8 @@ def test_a_scheduler_without_workers_is_refused(folder, monkeypatch):
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "nonsense", "tcp://127.0.0.1:port"])
 def test_a_scheduler_that_does_not_answer_is_refused_before_anything_starts(folder, monkeypatch, address):
     monkeypatch.setattr("pruning_lib.reproduction.sweep.ANSWER_SECONDS", 1)
+    before = set(threading.enumerate())
     with ExitStack() as stack, pytest.raises(ValueError, match=f"scheduler is '{address}', must answer within 1 s"):
         ready(stack, sweep_of(folder), scheduler=address)
     assert not (folder / "out").exists()
+    assert not any(thread.name == "IO loop" for thread in set(threading.enumerate()) - before)
