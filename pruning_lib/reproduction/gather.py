@@ -3,7 +3,7 @@
 import json
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,9 @@ class Row:
     parameters: dict[str, Any]
     values: list[float]
     records: list[Record]
+    against: str = ""  # the quantity with which the paper compares this one
+    difference: float | None = None  # to it, mean over the runs
+    paper_difference: float | None = None
 
     @property
     def mean(self) -> float:
@@ -78,9 +81,14 @@ class Row:
             return "not claimed" if any(record.expected for record in self.records) else "different setting"
         if len(self.values) < self.planned:
             return "incomplete"
-        # What is computed as 1.9 - 1.6 must not be further than 0.3.
-        near = abs(self.mean - self.paper) <= self.tolerance + 1e-9 * max(1, abs(self.paper))
+        near = self._near(self.mean, self.paper)
+        if near and self.against and not self._near(self.difference, self.paper_difference):
+            return "value only"
         return "reproduced" if near else "not reached"
+
+    def _near(self, ours: float, paper: float) -> bool:
+        # What is computed as 1.9 - 1.6 must not be further than 0.3.
+        return abs(ours - paper) <= self.tolerance + 1e-9 * max(1, abs(paper))
 
 
 def read_records(paths: Sequence[str | Path]) -> list[Record]:
@@ -174,10 +182,12 @@ def _of_plan(plan: Plan, made: Mapping[str, dict], where: Path, link: Callable[[
         records.append(Record(result, link(name), own, seed, expected, plan.expected_late, missing, planned))
     for entry in plan.expected:  # the paper must give a number for it: a misspelled one has none
         runs = [record for record in records if record.expected.get(entry.quantity) is entry]
-        papers = {each["name"] for run in runs for each in run.results["headline"] if each["paper"] is not None}
-        if runs and entry.quantity not in papers:
-            allowed = f"one of those with a paper's number: {', '.join(sorted(papers)) or 'none'}"
-            raise ValueError(f"{where}: expected has {entry.quantity!r}, must be {allowed}")
+        papers = [{each["name"] for each in run.results["headline"] if each["paper"] is not None} for run in runs]
+        there = {entry.quantity: set().union(*papers), entry.against: set.intersection(*papers or [set()])}
+        for name, names in there.items():
+            if runs and name and name not in names:
+                allowed = f"one of those with a paper's number: {', '.join(sorted(names)) or 'none'}"
+                raise ValueError(f"{where}: expected has {name!r}, must be {allowed}")
     return records
 
 
@@ -194,7 +204,9 @@ def rows_of(records: Sequence[Record]) -> list[Row]:
         for headline in record.results["headline"]:
             name, unit, paper = (headline[key] for key in ("name", "unit", "paper"))
             expected = record.expected.get(name)
-            claim = (expected.tolerance, expected.differs) if expected else (headline.get("tolerance"), "")
+            claim = (headline.get("tolerance"), "", "")
+            if expected:
+                claim = (expected.tolerance, expected.differs, expected.against)
             setting = (json.dumps(record.parameters, sort_keys=True), record.results["device"])
             key = (record.results["notebook"], name, unit, paper, *claim, *setting)
             groups.setdefault(key, []).append((headline, record))
@@ -210,5 +222,13 @@ def rows_of(records: Sequence[Record]) -> list[Row]:
         parts = [headline["note"].split(", ") for headline in headlines]  # what all runs have: not their seeds
         note = ", ".join(part for part in parts[0] if all(part in other for other in parts))
         values = [headline["value"] for headline in headlines]
-        rows.append(Row(*key[:6], note, members[0].parameters, values, list(members)))
+        row = Row(*key[:6], note, members[0].parameters, values, list(members), against=key[6])
+        rows.append(_compared(row) if row.against else row)
     return rows
+
+
+def _compared(row: Row) -> Row:
+    """`row` with its difference to what the paper compares it with, run by run."""
+    others = [entry for record in row.records for entry in record.results["headline"] if entry["name"] == row.against]
+    difference = row.mean - statistics.fmean(entry["value"] for entry in others)
+    return replace(row, difference=difference, paper_difference=row.paper - others[0]["paper"])

@@ -34,6 +34,7 @@ class Expected(BaseModel, extra="forbid"):
     tolerance: Annotated[FiniteFloat, Field(ge=0)]
     where: dict[str, Any] = {}
     differs: Text = ""
+    against: Text = ""  # the quantity that the paper's claim compares with: the difference must be near as well
 
 
 class _GivenExpected(Expected):

@@ -59,7 +59,9 @@ def test_out_is_a_folder_below_runs_or_the_one_on_the_command_line(folder):
 def test_what_is_expected_is_kept_with_where(folder):
     entry = "{quantity: error, tolerance: 0.3, where: {lr: 1}, differs: fewer epochs}"
     sweep = read(folder, f"grid: {{lr: [1, 2]}}\nexpected: [{entry}]\n")
-    assert sweep.expected == [{"quantity": "error", "tolerance": 0.3, "where": {"lr": 1.0}, "differs": "fewer epochs"}]
+    assert sweep.expected == [
+        {"quantity": "error", "tolerance": 0.3, "where": {"lr": 1.0}, "differs": "fewer epochs", "against": ""}
+    ]
 
 
 @pytest.mark.parametrize(

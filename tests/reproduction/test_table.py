@@ -114,6 +114,24 @@ def test_the_verdict_compares_only_where_a_tolerance_was_set(tmp_path, values, t
     assert [row.verdict for row in rows_of(read_records([sweep(tmp_path, {0.1: values}, expected)]))] == [verdict]
 
 
+@pytest.mark.parametrize(("dense", "verdict"), [(1.6, "reproduced"), (1.45, "reproduced"), (1.2, "value only")])
+def test_a_claim_that_compares_is_judged_by_the_difference_too(tmp_path, dense, verdict):
+    folder = sweep(tmp_path, {0.1: [1.5, 1.7]}, [expectation(0.3) | {"against": "dense"}])
+    for seed, value in enumerate([1.5, 1.7]):
+        both = Headline("error", value, "%", 1.6), Headline("dense", dense, "%", 1.7)
+        put(folder / f"lr-0.1_seeds-{seed}" / "results.json", *both, seeds=[seed])
+    rows = rows_of(read_records([folder]))
+    assert [row.verdict for row in rows] == [verdict, "not claimed"]
+    assert rows[0].difference == pytest.approx(1.6 - dense) and rows[0].paper_difference == pytest.approx(-0.1)
+    assert f"; difference to dense {1.6 - dense:+.2f}, paper -0.1 |" in render(rows)
+
+
+def test_what_a_claim_compares_with_must_be_there(tmp_path):
+    folder = sweep(tmp_path, {0.1: [1.5]}, [expectation(0.3) | {"against": "dense"}])
+    with pytest.raises(ValueError, match="expected has 'dense', must be one of those with a paper's number: error"):
+        read_records([folder])
+
+
 def test_what_is_expected_holds_where_it_says(tmp_path):
     expected = [expectation(1, lr=0.1), expectation(0.1, "12 epochs for 250", lr=0.2)]
     rows = rows_of(read_records([sweep(tmp_path, {0.1: [2.0], 0.2: [2.0], 0.3: [2.0]}, expected)]))
