@@ -87,6 +87,13 @@ def test_executed_in_order_without_error(path):
 
 
 @notebooks
+def test_what_is_drawn_is_saved(path):
+    for cell in read(path).cells:
+        if cell.cell_type == "code" and "plt.subplots(" in cell.source:
+            assert any("image/png" in output.get("data", {}) for output in cell.outputs), f"{cell.id} has no picture"
+
+
+@notebooks
 def test_outputs_name_no_place_and_no_address(path):
     outputs = "\n".join(str(cell.outputs) for cell in read(path).cells if cell.cell_type == "code")
     assert not re.search(r" at 0x[0-9a-f]{6}|/home/|/root/|/work/|/tmp/|[A-Z]:\\\\", outputs)

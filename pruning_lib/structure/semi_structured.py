@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from pruning_lib.checks import check_at_least, check_scores, check_whole
+from pruning_lib.checks import check_at_least, check_choice, check_scores, check_whole
 from pruning_lib.precision import without_autocast
 from pruning_lib.structure.masks import Masks, prunable
 from pruning_lib.structure.selection import largest
@@ -12,29 +12,42 @@ from pruning_lib.structure.unstructured import keep_largest
 _ROUNDS = 10  # of refining a library of patterns; on the nets of this suite it settles in fewer
 
 
-def keep_n_of_m(scores: dict[str, Tensor], n: int, m: int) -> Masks:
+def keep_n_of_m(scores: dict[str, Tensor], n: int, m: int, along: str = "columns") -> Masks:
     """Keep the n largest scores of every m consecutive ones along the input dimension (TAX-5); 2:4 is n=2, m=4.
 
-    A convolution is seen as the matrix (out, in·kh·kw) that multiplies its unfolded input. Of equal scores the first
-    stays. Source: Mishra et al. 2021, "Accelerating Sparse Deep Neural Networks".
+    Of equal scores the first stays. Source: Mishra et al. 2021, "Accelerating Sparse Deep Neural Networks".
+
+    Parameters
+    ----------
+    scores : parameter name → scores (out, in, …)
+    n, m : how many of how many stay
+    along : "columns" | "channels"
+        What is consecutive in a convolution (out, in, kh, kw). columns: the entries of a row of the matrix
+        (out, in·kh·kw) that multiplies its unfolded input; a group may span kernel places. channels: the input
+        channels at one kernel place, as sparse tensor cores group them. Of a linear layer both are the same.
 
     Raises
     ------
     ValueError
-        If not 1 ≤ n ≤ m in whole numbers, scores are not finite, or a tensor has under two dimensions or columns not
-        divisible by m.
+        If not 1 ≤ n ≤ m in whole numbers, `along` is unknown, scores are not finite, or a tensor has under two
+        dimensions or columns (or channels) not divisible by m.
     """
     check_whole(n=n, m=m)
+    check_choice("along", along, ["columns", "channels"])
     if not 1 <= n <= m:
         raise ValueError(f"n:m is {n}:{m}, must have 1 <= n <= m: n counts what is kept of every m")
     check_scores(scores)
+    keep = {}
     for name, score in scores.items():
         if score.ndim < 2:
             raise ValueError(f"scores[{name!r}] has shape {tuple(score.shape)}, must be (out, in, …)")
-        columns = score[0].numel()
-        if columns % m:
-            raise ValueError(f"scores[{name!r}] has {columns} columns, must be a multiple of m = {m}")
-    return Masks({name: largest(score.reshape(-1, m), n).view(score.shape) for name, score in scores.items()})
+        inputs = score.shape[1] if along == "channels" else score[0].numel()
+        if inputs % m:
+            raise ValueError(f"scores[{name!r}] has {inputs} {along}, must be a multiple of m = {m}")
+        ordered = score.movedim(1, -1) if along == "channels" else score
+        kept = largest(ordered.reshape(-1, m), n).view(ordered.shape)
+        keep[name] = kept.movedim(-1, 1).contiguous() if along == "channels" else kept
+    return Masks(keep)
 
 
 def keep_stripes(scores: dict[str, Tensor], sparsity: float, scope: str = "global") -> Masks:

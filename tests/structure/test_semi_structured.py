@@ -1,4 +1,4 @@
-from itertools import combinations
+from itertools import combinations, product
 
 import pytest
 import torch
@@ -26,6 +26,19 @@ def test_n_of_m_sees_a_convolution_as_its_matrix():
     conv = keep_n_of_m({"a": scores}, 2, 4)["a"]
     matrix = keep_n_of_m({"a": scores.view(3, 36)}, 2, 4)["a"]
     assert torch.equal(conv.view(3, 36), matrix)
+
+
+def test_n_of_m_along_the_channels_of_each_kernel_place():
+    scores = torch.rand(3, 8, 2, 3, generator=torch.Generator().manual_seed(0))
+    keep = keep_n_of_m({"a": scores, "fc": scores[:, :, 0, 0]}, 2, 4, along="channels")
+    for out, first, i, j in product(range(3), (0, 4), range(2), range(3)):
+        group, mask = scores[out, first : first + 4, i, j], keep["a"][out, first : first + 4, i, j]
+        assert set(mask.nonzero().flatten().tolist()) == set(group.topk(2).indices.tolist())
+    assert torch.equal(keep["fc"], keep_n_of_m({"fc": scores[:, :, 0, 0]}, 2, 4)["fc"])
+    with pytest.raises(ValueError, match=r"scores\['a'\] has 6 channels, must be a multiple of m = 4"):
+        keep_n_of_m({"a": scores[:, :6]}, 2, 4, along="channels")
+    with pytest.raises(ValueError, match="along is 'rows', must be one of 'columns', 'channels'"):
+        keep_n_of_m({"a": scores}, 2, 4, along="rows")
 
 
 def test_n_of_m_with_groups_longer_than_a_small_integer():

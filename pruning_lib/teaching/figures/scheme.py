@@ -52,7 +52,7 @@ def _examples() -> dict[str, torch.Tensor]:
 
 def _draw_methods(ax: Axes, methods: list[Method], center: float, top: float, color: str) -> None:
     if not methods:
-        ax.text(center, top + 0.5, "none in the source", ha="center", va="center", fontsize=style.SMALL)
+        ax.text(center, top + 0.5, "none in the digest", ha="center", va="center", fontsize=style.SMALL)
     for index, method in enumerate(methods):
         y = top + 0.125 + (index + 0.5) * _LINE
         place = (center - _COLUMN / 2 + 0.15, y - _LINE / 2 + 0.06), _COLUMN - 0.3, _LINE - 0.12

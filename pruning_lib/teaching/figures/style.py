@@ -1,5 +1,9 @@
 """What all figures share: one palette, one symbol for kept, pruned and updated, a background that any page bears."""
 
+import functools
+from collections.abc import Callable
+from typing import Any
+
 import matplotlib.pyplot as plt
 from matplotlib import rc_context
 from matplotlib.axes import Axes
@@ -24,12 +28,25 @@ SYMBOLS = {
     "pruned now": {"facecolor": PAPER, "edgecolor": ACCENT, "linewidth": 1.8},
 }
 TIME_COLORS = {"before": SERIES[3], "during": GOOD, "after": SERIES[5]}  # none of them is a weight's color
-# Decorates a function that draws: text is of this size and color where nothing else is said.
-in_style = rc_context(
+_SETTINGS = (
     dict.fromkeys(["font.size", "axes.labelsize", "axes.titlesize", "figure.titlesize", "legend.fontsize"], FONT_SIZE)
     | dict.fromkeys(["text.color", "axes.labelcolor", "legend.labelcolor"], INK)
     | {"legend.frameon": False}
 )
+
+
+def in_style(draw: Callable[..., Figure]) -> Callable[..., Figure]:
+    """Decorates a function that draws: text is of one size and color where nothing else is said."""
+
+    @functools.wraps(draw)
+    def drawn(*args: Any, **kwargs: Any) -> Figure:
+        # The first figure loads the backend, and a notebook's then turns interactive mode on. Inside the context that
+        # would be undone, and the notebook would show no later figure.
+        plt.close(plt.figure())
+        with rc_context(_SETTINGS):
+            return draw(*args, **kwargs)
+
+    return drawn
 
 
 def draw_weights(ax: Axes, keep: Tensor, block: tuple[int, int] | None = None) -> None:
