@@ -47,9 +47,8 @@ def errors(weight: Tensor, fitted: Tensor, hessian: Tensor) -> Tensor:
 
 
 def speed(sizes: list[str], rounds: int, plain_rows: int) -> None:
-    print(
-        f"{'layer':>10} {'plain':>9} {'exact':>9} {'refit':>8} {'ratio':>6} least worst  excess: SparseGPT    refit   max of rows  steps"
-    )
+    print(f"{'layer':>10} {'plain':>9} {'exact':>9} {'refit':>8} {'ratio':>6} least worst", end="")
+    print(f"{'excess: SparseGPT':>18} {'refit':>8} {'max of rows':>13} {'steps':>6}")
     for size in sizes:
         weight, hessian = layer(*map(int, size.split("x")))
         start, keep = sparsegpt.prune_weight(weight, hessian, sparsity=0.5)
@@ -112,8 +111,8 @@ def hard() -> None:
                 fitted = refit(weight, hessian, keep, start=start)
             ended = errors(weight, fitted, hessian)
             print(
-                f"{name:>27} {goal:>5}: {found.steps.double().mean():5.1f} steps, {undone:3} of {ROWS} rows undone; refit: "
-                f"excess {ended.sum() / least.sum() - 1:7.3%}, of a row up to {(ended / least - 1).max():7.3%}, "
+                f"{name:>27} {goal:>5}: {found.steps.double().mean():5.1f} steps, {undone:3} of {ROWS} rows undone; "
+                f"refit: excess {ended.sum() / least.sum() - 1:7.3%}, of a row up to {(ended / least - 1).max():7.3%}, "
                 f"{len(caught)} warnings",
                 flush=True,
             )

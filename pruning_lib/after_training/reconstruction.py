@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pruning_lib.after_training.conjugate_gradients import descend, product
-from pruning_lib.after_training.damping import check_damping, cholesky_, revive_
+from pruning_lib.after_training.damping import check_damping, cholesky_
 from pruning_lib.checks import check_at_least, check_sparsity
 from pruning_lib.precision import without_autocast
 
@@ -162,12 +162,13 @@ def refit(
     kept = keep.sum(dim=1)
     # Cholesky in float64 takes kept³/3 operations, the usual ten steps and their preparation about 50 · columns².
     many = (kept > _FEW) & (kept**3 > 16 * len(H) ** 2) & (tolerance > 0)
-    start = W if start is None else torch.where(dead, W, start.detach().to(dtype))
+    start = W if start is None else start.detach().to(dtype)
     fitted, excess, _ = descend(W, H, keep, start, tolerance, damping * scale.item(), many.nonzero()[:, 0])
+    fitted[:, dead] = W[:, dead].masked_fill(~keep[:, dead], 0)
     left = (~(excess <= tolerance)).nonzero()[:, 0]
     for rows in left.split(_ROWS):
         # For the change of what stays: H_MM (ŵ_M − w_M) = H_MP w_P, P what goes.
-        targets = product(W[rows].masked_fill(keep[rows], 0), H)
+        targets = product(W[rows].double().masked_fill(keep[rows], 0), H)
         for row, target in zip(rows.tolist(), targets, strict=True):
             M = keep[row].nonzero()[:, 0]
             H_MM = H[M][:, M].double()

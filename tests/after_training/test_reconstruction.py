@@ -7,7 +7,7 @@ import re
 import pytest
 import torch
 
-from pruning_lib.after_training import exact, reconstruction, sparsegpt
+from pruning_lib.after_training import exact, sparsegpt
 from pruning_lib.after_training.reconstruction import Hessian, error, refit
 
 F64 = torch.float64
@@ -167,6 +167,11 @@ def test_bad_input_is_an_error(layer):
         (lambda: error(0 * weight, weight, hessian), "WX‖² is 0"),
         (lambda: refit(weight, hessian, keep.double()), "keep is torch.float64"),
         (lambda: refit(weight, hessian, keep[:2]), r"keep is torch.bool \(2, 10\)"),
+        (lambda: refit(weight, hessian, keep, start=weight[:2]), r"start has shape \(2, 10\)"),
+        (lambda: refit(weight, hessian, keep, start=weight * math.nan), "and finite"),
+        (lambda: refit(weight, hessian, keep, tolerance=-1), "tolerance is -1"),
+        (lambda: refit(weight, hessian, keep, tolerance=math.nan), "tolerance is nan"),
+        (lambda: refit(weight, hessian, keep, tolerance=None), "tolerance is None"),
         (lambda: refit(weight, hessian * math.inf, keep), "must be finite"),
     ]:
         with pytest.raises(ValueError, match=message):
