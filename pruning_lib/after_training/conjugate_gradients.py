@@ -96,12 +96,13 @@ def _descend_(found: Descent, W: Tensor, H: Tensor, B: Tensor, keep: Tensor, tol
     left = torch.arange(len(W), device=W.device)
     verify = False  # the first residual in the precision of the arguments, which is good enough to begin
     while len(left):
-        D, m = W[left].double() - fitted[left], keep[left].to(W.dtype)
+        D, m = W[left].double().sub_(fitted[left]), keep[left].to(W.dtype)
         r = product(D, H) if verify else (D.to(W.dtype) @ H).double()
-        r += (shift * D).mul_(m)
-        J = (r * D).sum(1).to(W.dtype)
-        r = r.to(W.dtype).mul_(m)
+        if shift:
+            r += (shift * D).mul_(m)
+        J = D.mul_(r).sum(1).to(W.dtype)
         del D
+        r = r.to(W.dtype).mul_(m)
         z = (r @ B).mul_(m)
         rz = torch.linalg.vecdot(r, z)
         if verify:
