@@ -5,6 +5,7 @@ H_MM v_M = (Hw)_M (GPT-2). H is the same for all rows, so one step of all of the
 Cholesky factor of each row's own H_MM takes kept³/3 operations. The preconditioner is shared as well:
 z = ((H + λ diag H)⁻¹r)_M. With λ = 0 it would never be below (H_MM)⁻¹r, so that r·z bounds what J is above its
 minimum, but far above where columns nearly depend on each other; λ > 0 ends that, and r·z stays a good estimate.
+It can be too low where means of columns are far above their deviations (measured: 0.8 % in a row for 0.1 %).
 
 Source: Hestenes and Stiefel 1952, "Methods of Conjugate Gradients for Solving Linear Systems"; for pruning Meng et al.
 2024, "ALPS: Improved Optimization for Highly Sparse One-Shot Pruning for Large Language Models".
