@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 
 from pruning_lib.after_training.damping import check_damping, inverse
-from pruning_lib.after_training.reconstruction import CHUNK, check_problem, refit
+from pruning_lib.after_training.reconstruction import check_problem, refit
 from pruning_lib.structure.selection import count_kept, first_to_go, largest
+
+CHUNK = 2**28  # bytes of the inverses that are held at a time
 
 
 def prune_weight(
@@ -41,7 +43,7 @@ def prune_weight(
         spared = largest(costs.flatten(), count_kept(W.numel(), sparsity)).view(costs.shape)
         taken = ~spared.flip(1)
     keep = torch.ones_like(W, dtype=torch.bool).scatter_(1, order, ~taken)
-    return refit(W, hessian, keep, damping).to(weight.dtype), keep
+    return refit(W, hessian, keep, damping, tolerance=0).to(weight.dtype), keep
 
 
 def sequence(weight: Tensor, H_inv: Tensor, n_m: tuple[int, int] | None) -> tuple[Tensor, Tensor]:

@@ -3,14 +3,18 @@
 All of it needs X through the Hessian H = 2XXᵀ only (GPT-4), the same matrix for every row of W.
 """
 
+from numbers import Real
+
 import torch
 from torch import Tensor
 
-from pruning_lib.after_training.damping import check_damping, cholesky_, revive_
+from pruning_lib.after_training.conjugate_gradients import descend, product
+from pruning_lib.after_training.damping import check_damping, cholesky_
 from pruning_lib.checks import check_at_least, check_sparsity
 from pruning_lib.precision import without_autocast
 
-CHUNK = 2**28  # bytes of the small systems that are solved together
+_FEW = 128  # weights of a row, up to which its exact solution is quick
+_ROWS = 128  # exact solutions whose right-hand sides are computed together
 
 
 class Hessian:
@@ -109,12 +113,21 @@ def error(weight: Tensor, pruned: Tensor, hessian: Tensor) -> float:
     return (D @ H).mul_(D).sum().item() / total
 
 
-def refit(weight: Tensor, hessian: Tensor, keep: Tensor, damping: float = 0.0) -> Tensor:
+@without_autocast
+def refit(
+    weight: Tensor,
+    hessian: Tensor,
+    keep: Tensor,
+    damping: float = 0.0,
+    start: Tensor | None = None,
+    tolerance: float = 0.001,
+) -> Tensor:
     """The weights on a given mask that come closest to the dense layer's outputs, row by row (GPT-2).
 
-    w_M = (X_M X_Mᵀ)⁻¹ X_M (wX)ᵀ, written for the change of what stays: H_MM (ŵ_M − w_M) = H_MP w_P, P what goes.
-    Solved in float64, rows of about equal size together: rows · kept³/3 operations, against which the columns' shared
-    factor of SparseGPT is cheap.
+    w_M = (X_M X_Mᵀ)⁻¹ X_M (wX)ᵀ. All rows go there together by conjugate gradients, a product with H and one with its
+    preconditioner per step, until each row's error is within `tolerance` of the least: `conjugate_gradients.descend`,
+    which also tells what is left. Rows that do not get there soon, or that keep so few weights that it takes no longer
+    (up to 128, or kept³ ≤ 16 · columns²), are solved exactly: by a Cholesky factor of their own in float64.
 
     Parameters
     ----------
@@ -122,39 +135,46 @@ def refit(weight: Tensor, hessian: Tensor, keep: Tensor, damping: float = 0.0) -
     hessian : (columns, columns), as of `Hessian`
     keep : (rows, columns), True = stays
     damping : added to the diagonal, as a share of its mean. With fewer inputs than weights kept in a row H_MM has no
-        inverse: then damping is raised stepwise until it has one, with a warning. A column that calibration never saw
-        keeps its weights.
+        inverse: then, for a row solved by Cholesky, damping is raised stepwise until it has one, with a warning. A
+        column that calibration never saw keeps its weights.
+    start : (rows, columns), weights to begin from, read where `keep` is True; left out, the dense ones
+    tolerance : how much more than the least a row's error may be, as a share of it; below the rounding of `weight` and
+        `hessian`'s common dtype nothing counts. 0: the exact solution
 
     Raises
     ------
     ValueError
-        If shapes do not fit, something is not finite or damping is not in [0, 1].
+        If shapes do not fit, something is not finite, damping or tolerance is not in [0, 1], or a row's H_MM has no
+        Cholesky factor even with damping raised.
     """
     _check_weight(weight), _check_hessian(hessian, weight.shape[1]), check_damping(damping)
     if keep.dtype != torch.bool or keep.shape != weight.shape:
         kind = f"{keep.dtype} {tuple(keep.shape)}"
         raise ValueError(f"keep is {kind}, must be torch.bool {tuple(weight.shape)}: True = stays")
-    W = weight.detach().double()
-    H = hessian.to(torch.float64, copy=True)
-    revive_(H)
-    target = torch.where(keep, 0, W) @ H  # H_MP w_P, read in the kept columns
-    scale = H.diagonal().mean()
-    fitted = torch.zeros_like(W)
-    counts = keep.sum(dim=1)
-    order = counts.argsort(descending=True)
-    start = 0
-    while start < len(order) and (most := int(counts[order[start]])) > 0:
-        rows = order[start : start + max(1, CHUNK // (4 * 8 * most**2))]
-        # The kept columns of each row, padded to equal length with columns that do not stay.
-        places = keep[rows].to(torch.uint8).sort(dim=1, descending=True, stable=True).indices[:, :most]
-        real = keep[rows].gather(1, places)
-        systems = H[places[:, :, None], places[:, None, :]]  # (chunk, most, most)
-        systems.masked_fill_(~(real[:, :, None] & real[:, None, :]), 0)
-        systems.diagonal(dim1=1, dim2=2)[~real] = scale
-        L = cholesky_(systems, damping, scale)
-        change = torch.cholesky_solve(target[rows].gather(1, places).masked_fill_(~real, 0)[:, :, None], L)[:, :, 0]
-        fitted[rows[:, None], places] = torch.where(real, W[rows].gather(1, places) + change, 0)
-        start += len(rows)
+    if not isinstance(tolerance, Real) or not 0 <= tolerance <= 1:  # False for nan too
+        raise ValueError(f"tolerance is {tolerance!r}, must be a number in [0, 1]: a share of the least error")
+    if start is not None and (start.shape != weight.shape or not torch.isfinite(start).all()):
+        raise ValueError(f"start has shape {tuple(start.shape)}, must be {tuple(weight.shape)} as weight, and finite")
+    dtype = torch.promote_types(torch.promote_types(weight.dtype, hessian.dtype), torch.float32)
+    W, H = weight.detach().to(dtype), hessian.to(dtype)
+    dead = H.diagonal() == 0
+    scale = torch.where(dead, 1, H.diagonal()).double().mean()
+    kept = keep.sum(dim=1)
+    # Cholesky in float64 takes kept³/3 operations, the usual ten steps and their preparation about 50 · columns².
+    many = (kept > _FEW) & (kept**3 > 16 * len(H) ** 2) & (tolerance > 0)
+    start = W if start is None else start.detach().to(dtype)
+    fitted, excess, _ = descend(W, H, keep, start, tolerance, damping * scale.item(), many.nonzero()[:, 0])
+    fitted[:, dead] = W[:, dead].masked_fill(~keep[:, dead], 0)
+    left = (~(excess <= tolerance)).nonzero()[:, 0]
+    for rows in left.split(_ROWS):
+        # For the change of what stays: H_MM (ŵ_M − w_M) = H_MP w_P, P what goes.
+        targets = product(W[rows].double().masked_fill(keep[rows], 0), H)
+        for row, target in zip(rows.tolist(), targets, strict=True):
+            M = keep[row].nonzero()[:, 0]
+            H_MM = H[M][:, M].double()
+            H_MM.diagonal()[dead[M]] = 1
+            change = torch.cholesky_solve(target[M, None], cholesky_(H_MM, damping, scale))[:, 0]
+            fitted[row, M] = (W[row, M] + change).to(dtype)
     return fitted.to(weight.dtype)
 
 

@@ -7,7 +7,7 @@ import re
 import pytest
 import torch
 
-from pruning_lib.after_training import exact, reconstruction, sparsegpt
+from pruning_lib.after_training import exact, sparsegpt
 from pruning_lib.after_training.reconstruction import Hessian, error, refit
 
 F64 = torch.float64
@@ -53,10 +53,8 @@ def test_error_is_that_of_the_outputs(layer):
     assert error(weight, 0 * weight, Hessian(10, F64).add(X).matrix) == 1
 
 
-@pytest.mark.parametrize("chunk", [reconstruction.CHUNK, 1])
-def test_refit_equals_least_squares_per_row(layer, chunk, monkeypatch):
+def test_refit_equals_least_squares_per_row(layer):
     weight, X, keep = layer
-    monkeypatch.setattr(reconstruction, "CHUNK", chunk)
     fitted = refit(weight, Hessian(10, F64).add(X).matrix, keep)
     for w, row, mask in zip(fitted, weight, keep, strict=True):
         assert (w[~mask] == 0).all()
@@ -74,15 +72,15 @@ def test_refit_with_too_few_inputs_warns_and_fits_them(layer):
     torch.testing.assert_close(few @ fitted[2:].T, few @ weight[2:].T, rtol=1e-4, atol=1e-4)
 
 
-def test_refit_does_not_depend_on_the_chunks(layer, monkeypatch):
+def test_refit_of_a_row_does_not_depend_on_the_others(layer):
     weight, X, keep = layer
     keep[2:5] = True
     hessian = Hessian(10, F64).add(X[:6]).matrix  # too few inputs for rows 0 and 2 to 4 only
     with pytest.warns(UserWarning, match="was raised to"):
         together = refit(weight, hessian, keep)
-    monkeypatch.setattr(reconstruction, "CHUNK", 1)
-    with pytest.warns(UserWarning, match="was raised to"):
-        torch.testing.assert_close(refit(weight, hessian, keep), together, rtol=1e-6, atol=1e-8)
+    for row in (1, 6):
+        alone = refit(weight[row : row + 1], hessian, keep[row : row + 1])
+        torch.testing.assert_close(alone, together[row : row + 1], rtol=1e-12, atol=1e-12)
 
 
 def test_damping_goes_up_to_the_largest_before_giving_up(layer):
@@ -169,6 +167,11 @@ def test_bad_input_is_an_error(layer):
         (lambda: error(0 * weight, weight, hessian), "WX‖² is 0"),
         (lambda: refit(weight, hessian, keep.double()), "keep is torch.float64"),
         (lambda: refit(weight, hessian, keep[:2]), r"keep is torch.bool \(2, 10\)"),
+        (lambda: refit(weight, hessian, keep, start=weight[:2]), r"start has shape \(2, 10\)"),
+        (lambda: refit(weight, hessian, keep, start=weight * math.nan), "and finite"),
+        (lambda: refit(weight, hessian, keep, tolerance=-1), "tolerance is -1"),
+        (lambda: refit(weight, hessian, keep, tolerance=math.nan), "tolerance is nan"),
+        (lambda: refit(weight, hessian, keep, tolerance=None), "tolerance is None"),
         (lambda: refit(weight, hessian * math.inf, keep), "must be finite"),
     ]:
         with pytest.raises(ValueError, match=message):
