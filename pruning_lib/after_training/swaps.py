@@ -108,6 +108,7 @@ def search(
             keep[here], swaps[here] = changed, swaps[here] + made
             live = live[made > 0]
     total = (W @ H).mul_(W).sum()
+    total = torch.where(total > 0, total, 1)  # of a layer of zeros all errors are 0
     fitted = (V / scale).masked_fill_(~keep, 0)
     return Found(fitted.to(weight.dtype), keep, swaps, before / total, after / total)
 
@@ -193,7 +194,6 @@ def _round(
     H: Tensor, W: Tensor, keep: Tensor, leverage: Tensor, n_m: tuple[int, int] | None, left: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Refit rows, and swap among the candidates this shows: weights and errors before, swaps made, masks after them."""
-    rows, columns = W.shape
     counts = keep.sum(1)
     fewest, most = (int(count) for count in counts.aminmax())
     # H_MM of each row, padded to equal size by rows and columns of the identity
@@ -219,13 +219,13 @@ def _round(
     if not (kept and A.shape[1] and (left > 0).any()):
         return V, error, made, keep
     # Y = L⁻¹ [−I_R, H_MA]: then −YᵀY = [−B, C; Cᵀ, −H_AM B H_MA]
-    Y = torch.zeros(rows, most, both.shape[1], dtype=W.dtype, device=W.device)
+    Y = torch.zeros(len(W), most, both.shape[1], dtype=W.dtype, device=W.device)
     Y[:, :, kept:] = _parts(H, M, A)
     Y[:, fewest:, kept:].masked_fill_(pad[:, fewest:, None], 0)
     Y[:, :, :kept].scatter_(1, (keep.cumsum(1).gather(1, R) - 1).clamp_(min=0)[:, None, :], -1)
     _solve_(L, Y)
     del L
-    T = torch.empty(rows, both.shape[1] + 1, both.shape[1] + 1, dtype=W.dtype, device=W.device)
+    T = torch.empty(len(W), both.shape[1] + 1, both.shape[1] + 1, dtype=W.dtype, device=W.device)
     T[:, :-1, :-1] = Y.mT @ -Y
     T[:, kept:-1, kept:-1] += _parts(H, A, A)
     del Y
