@@ -185,7 +185,7 @@ def _scaled(hessian: Tensor, damping: float, dtype: torch.dtype) -> tuple[Tensor
     if leverage.max() > _CORRELATED:
         dtype = torch.float64
     scale = scale.to(dtype)
-    H = hessian.to(dtype) / scale / scale[:, None]
+    H = hessian.to(dtype, copy=True).div_(scale).div_(scale[:, None])
     H.fill_diagonal_(1)
     return H, scale, leverage.to(dtype), dead
 
