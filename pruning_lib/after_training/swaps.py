@@ -55,10 +55,12 @@ def search(
 ) -> Found:
     """Exchange kept and pruned weights of each row of `keep`, the best pair first, until none lowers the row's error.
 
-    Every row keeps as many weights as before. Looked at are the pairs of a row's 96 kept weights that cost least and
-    96 pruned ones that gain most, both judged by v_q²/(H⁻¹)_qq and r_p²·(H⁻¹)_pp; once none of these pairs pays, they
-    are chosen anew, until none pays at all. So with up to 96 of each the row ends where no exchange helps: a local
-    optimum. float32 is used where every column's part that no others explain is large enough for it, else float64.
+    Every row keeps as many weights as before. Looked at are all pairs of a row's 96 kept weights that cost least and
+    96 pruned ones that gain most, judged by v_q²/(H⁻¹)_qq and r_p²·(H⁻¹)_pp (with n:m those of the 96 groups with the
+    best pair). Once none of these pairs pays the candidates are chosen anew, until none of them pays from the start: a
+    local optimum, proven where all weights are candidates, as in rows of up to 96 kept and 96 pruned. A swap pays that
+    lowers the row's error by more than 1e-5 of it in float32 and 1e-10 in float64; float64 is used if the weight or
+    Hessian is, and where columns depend on each other so much that float32 would not do.
 
     Parameters
     ----------
