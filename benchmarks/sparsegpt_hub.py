@@ -13,8 +13,8 @@ and OPT by the SparseGPT paper's protocol, beside the paper's numbers, where the
 With a text, calibrated on segments of its first half and measured on its second, or on evenly spread segments of it;
 else calibrated on C4 and measured on all of raw WikiText2. Everything is chosen layer by layer. Each layer's error,
 ‖WX − ŴX‖²/‖WX‖², is that on its own calibration inputs: those that the layers pruned before it put out, which differ
-from method to method. `--dense-inputs` compares all methods on the same ones, which the dense model gives. Seconds are
-those of pruning, measuring left out; magnitude needs no data, so it is run with the first seed only.
+from method to method. `--dense-inputs` compares all methods on the same ones, which the dense model gives. Magnitude
+needs no data, so it is run with the first seed only. Seconds are of the clock and, "processor", of all threads together.
 
 Needs the extra `llm`. Each finished case is added to the file at once; started again with the same settings, only the
 missing ones are made. Cases can be shared among processes, with other `--seeds` or `--only` and another file each:
@@ -24,18 +24,19 @@ missing ones are made. Cases can be shared among processes, with other `--seeds`
 import argparse
 import copy
 import hashlib
-import importlib
 import math
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from tqdm.auto import tqdm
 
 from pruning_lib.after_training import sparsegpt, wanda
 from pruning_lib.after_training.calibration import PruneLayer, prune_in_order
@@ -88,6 +89,19 @@ class Case:
     segments: int
     calibrated_on: str = START
     inputs: str = "own"  # or "dense": layer errors on the dense model's inputs, and nothing else
+
+
+class Clock:
+    """Seconds since it was made."""
+
+    def __init__(self):
+        self.wall, self.processor = time.perf_counter(), time.process_time()
+
+    def read(self) -> dict[str, float]:
+        return {
+            "seconds": round(time.perf_counter() - self.wall, 2),
+            "processor_seconds": round(time.process_time() - self.processor, 2),
+        }
 
 
 @dataclass(frozen=True)
@@ -149,9 +163,9 @@ def make_perplexity(case: Case, target: dict[str, Any], material: Material) -> d
     if target:
         batches = material.batches(case)
         run["calibration_sha256"] = digest(batches)
-        wall, processor = time.perf_counter(), time.process_time()
+        clock = Clock()
         model, run["sparsity"], errors = pruned(model, case.method, target, batches)
-        run |= {"pruning_seconds": time.perf_counter() - wall, "processor_seconds": time.process_time() - processor}
+        run["pruning"] = clock.read()
         run["layer_errors"] = in_order(model, errors)
     run["perplexity"] = perplexity(model, material.tokens, material.context, batch_size=1, progress=True)
     # log₂ of the perplexity is bits per token
@@ -163,14 +177,10 @@ def make_perplexity(case: Case, target: dict[str, Any], material: Material) -> d
 def make_dense_inputs(case: Case, target: dict[str, Any], model: nn.Module, hessians: dict) -> dict[str, Any]:
     """The error of each layer on the dense model's inputs."""
     errors = {}
-    wall, processor = time.perf_counter(), time.process_time()
-    for number, (name, hessian) in enumerate(hessians.items(), 1):
-        print(f"\r{number} of {len(hessians)} layers", end="", file=sys.stderr, flush=True)
+    for name, hessian in tqdm(hessians.items(), desc="pruning", unit="layer", leave=False):
         weight = model.get_submodule(name).weight.detach()
         errors[name] = error(weight, METHODS[case.method](weight, hessian, **target)[0], hessian)
-    print(file=sys.stderr)
-    run = {"pruning_seconds": time.perf_counter() - wall, "processor_seconds": time.process_time() - processor}
-    return run | {"layer_errors": in_order(model, errors)}
+    return {"layer_errors": in_order(model, errors)}
 
 
 def in_order(model: nn.Module, errors: dict[str, float]) -> list[float]:
@@ -253,6 +263,11 @@ def prepare(given: argparse.Namespace) -> Material:
     context = min(longest, huggingface.PAPER_CONTEXT) if given.context is None else given.context
     if not 2 <= context <= longest:
         raise ValueError(f"context is {context}, must be at least 2 and at most {longest} as the model's")
+    for name, document in documents.items():
+        if document and (count := len(huggingface.tokenize(tokenizer, document[0]))) < context:
+            raise ValueError(
+                f"text to calibrate on ({name}) has {count} tokens, must have at least context = {context}"
+            )
     encoded = tokenizer(text, verbose=False, return_offsets_mapping=True)
     tokens, ends = torch.tensor(encoded["input_ids"]), [end for _, end in encoded["offset_mapping"]]
     if len(tokens) < context:
@@ -316,13 +331,19 @@ def make(given: argparse.Namespace) -> None:
             raise ValueError(f"add is {str(other)!r}, must be a record: there is none")
         runs += records.runs_in(other, settings)
     found = {Case(**{name: run[name] for name in names}): run for run in runs}
+
+    def write() -> None:
+        records.write_runs(given.out, __doc__.split("\n")[0], settings, list(found.values()))
+
+    if given.add:
+        write()
     # Another text or fewer segments are another setting than the paper's.
     as_in_paper = not given.text and given.segments == PAPER_SEGMENTS and material.context == huggingface.PAPER_CONTEXT
     hessians = None
     for number, case in enumerate(wanted, 1):
         if case not in found:
             print(f"{number} of {len(wanted)}: {described(case)}", file=sys.stderr, flush=True)
-            start = time.perf_counter()
+            clock = Clock()
             target = targets.get(case.pattern, {})
             if case.inputs == "dense":
                 hessians = hessians or dense_hessians(material.model, material.batches(case))
@@ -330,13 +351,9 @@ def make(given: argparse.Namespace) -> None:
             else:
                 run = make_perplexity(case, target, material)
                 run["paper"] = paper_value(given.model, case.pattern, case.method) if as_in_paper else None
-            found[case] = asdict(case) | run | {"seconds": time.perf_counter() - start}
-        write(given.out, settings, found)
+            found[case] = asdict(case) | run | clock.read()
+            write()
         show(case, found[case])
-
-
-def write(out: Path, settings: dict[str, Any], found: dict[Case, dict]) -> None:
-    records.write_runs(out, __doc__.split("\n")[0], settings, list(found.values()))
 
 
 def described(case: Case) -> str:
@@ -360,9 +377,7 @@ def show(case: Case, run: dict[str, Any]) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument(
-        "--model", default="facebook/opt-125m", help="smollm2, a name on the hub, a folder, a GGUF file"
-    )
+    parser.add_argument("--model", default="facebook/opt-125m", help="smollm2, a folder, a GGUF file, or on the hub")
     parser.add_argument("--sparsity", type=float, nargs="*", default=[0.5], help="of the unstructured cases")
     parser.add_argument("--n-m", nargs="*", default=["2:4", "4:8"], help="patterns: n of every m weights stay")
     parser.add_argument("--only", nargs="+", choices=METHODS, default=list(METHODS), metavar="METHOD")
@@ -387,12 +402,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             check_at_least(1, threads=given.threads)
             torch.set_num_threads(given.threads)
         for package in ("transformers",) if given.text not in (None, "wikitext2") else ("transformers", "datasets"):
-            importlib.import_module(package)
-    except ModuleNotFoundError as error:
-        sys.exit(f"{error.name} is not installed; to install the extra llm: python -m pip install -e .[llm]")
-    except ValueError as error:
-        sys.exit(f"ValueError: {error}")
-    try:
+            if find_spec(package) is None:
+                sys.exit(f"{package} is not installed; to install the extra llm: python -m pip install -e .[llm]")
         with records.locked(given.out):
             make(given)
     except (ValueError, OSError, ModuleNotFoundError) as error:  # what the hub's clients raise is an OSError
