@@ -14,7 +14,7 @@ With a text, calibrated on segments of its first half and measured on its second
 else calibrated on C4 and measured on all of raw WikiText2. Everything is chosen layer by layer. Each layer's error,
 ‖WX − ŴX‖²/‖WX‖², is that on its own calibration inputs: those that the layers pruned before it put out, which differ
 from method to method. `--dense-inputs` compares all methods on the same ones, which the dense model gives. Magnitude
-needs no data, so it is run with the first seed only. Seconds are of the clock and, "processor", of all threads together.
+needs no data, so it is run with the first seed only. Seconds are those of the clock and, "processor", of all threads.
 
 Needs the extra `llm`. Each finished case is added to the file at once; started again with the same settings, only the
 missing ones are made. Cases can be shared among processes, with other `--seeds` or `--only` and another file each:
@@ -265,9 +265,7 @@ def prepare(given: argparse.Namespace) -> Material:
         raise ValueError(f"context is {context}, must be at least 2 and at most {longest} as the model's")
     for name, document in documents.items():
         if document and (count := len(huggingface.tokenize(tokenizer, document[0]))) < context:
-            raise ValueError(
-                f"text to calibrate on ({name}) has {count} tokens, must have at least context = {context}"
-            )
+            raise ValueError(f"text to calibrate on ({name}) has {count} tokens, must have context = {context}")
     encoded = tokenizer(text, verbose=False, return_offsets_mapping=True)
     tokens, ends = torch.tensor(encoded["input_ids"]), [end for _, end in encoded["offset_mapping"]]
     if len(tokens) < context:
