@@ -230,7 +230,7 @@ def test_what_is_no_model_is_refused(tmp_path, dense, package):
     assert "must be a GGUF file: it begins with b''" in refusal(path)
     write(path, dense, architecture="bloom")
     assert "model family is 'bloom', must be one of 'opt', 'llama'" in refusal(path)
-    write(path, dense, skip=("blk.1.ffn_up",))
+    write(path, dense, skip=("blk.1.ffn_up.weight",))
     assert "must have all weights in one file: without model.layers.1.mlp.up_proj.weight" in refusal(path)
     (package / "tiny.gguf").write_bytes(b"GGUF")
     assert "must be a whole GGUF file" in refusal("smollm2")
