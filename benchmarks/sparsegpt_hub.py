@@ -18,7 +18,7 @@ needs no data, so it is run with the first seed only. Seconds are those of the c
 
 Needs the extra `llm`. Each finished case is added to the file at once; started again with the same settings, only the
 missing ones are made. Cases can be shared among processes, with other `--seeds` or `--only` and another file each:
-`--add` takes their records in.
+`--add` takes their records in. Each of them with `--threads 1` wastes less than one with two.
 """
 
 import argparse
@@ -228,7 +228,7 @@ def cases(given: argparse.Namespace, wanted: dict[str, dict[str, Any]]) -> Itera
             for pattern in wanted if seed == first or method != "magnitude" else ():
                 yield Case(pattern, method, seed, given.segments)
 
-    yield Case("dense", "dense", first, 0)
+    yield Case("dense", "dense", 0, 0)
     yield from main(first)
     for pattern in given.dense_inputs:
         for method in given.only:
@@ -328,7 +328,9 @@ def make(given: argparse.Namespace) -> None:
         if not other.exists():
             raise ValueError(f"add is {str(other)!r}, must be a record: there is none")
         runs += records.runs_in(other, settings)
-    found = {Case(**{name: run[name] for name in names}): run for run in runs}
+    found: dict[Case, dict[str, Any]] = {}
+    for run in runs:
+        found.setdefault(Case(**{name: run[name] for name in names}), run)
 
     def write() -> None:
         records.write_runs(given.out, __doc__.split("\n")[0], settings, list(found.values()))

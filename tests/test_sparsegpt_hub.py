@@ -177,7 +177,7 @@ def test_seeds_counts_and_texts_come_in_an_order_that_leaves_whole_pictures(benc
     arguments += ["--n-m", "--only", "magnitude", "sparsegpt", "--seeds", "3", "4"]
     bench.main([*arguments, "--counts", "2", "6", "--calibrate-on", "topics", str(other)])
     runs = recorded(arguments)["runs"]
-    first = [("dense", 3, 0, bench.START), ("magnitude", 3, 6, bench.START), ("sparsegpt", 3, 6, bench.START)]
+    first = [("dense", 0, 0, bench.START), ("magnitude", 3, 6, bench.START), ("sparsegpt", 3, 6, bench.START)]
     besides = [("sparsegpt", 3, 6, "topics"), ("sparsegpt", 3, 6, str(other)), ("sparsegpt", 3, 2, bench.START)]
     found = [(run["method"], run["seed"], run["segments"], run["calibrated_on"]) for run in runs]
     assert found == first + besides + [("sparsegpt", 4, 6, bench.START)]  # magnitude needs no data
@@ -220,7 +220,7 @@ def test_an_interrupted_run_goes_on_and_repeats_nothing(bench, arguments, monkey
     monkeypatch.setattr(bench, "pruned", None)  # nothing is left to prune
     bench.main(arguments)
     assert recorded(arguments)["runs"] == after
-    assert "must be" in refusal(bench, [*arguments, "--segments", "7"])  # other settings, same file
+    assert "must be" in refusal(bench, [*arguments, "--context", "8"])  # other settings, same file
     assert recorded(arguments)["runs"] == after
 
 
@@ -300,12 +300,10 @@ def test_texts_that_cannot_be_used_are_refused_before_anything_is_made(bench, ar
     place, text = arguments.index("--text") + 1, tmp_path / "text.txt"
     arguments[place] = str(text)
     text.write_text("w1 w2 w3")
-    assert "text to calibrate on (its start) has 1 tokens, must have context = 16" in refusal(bench, arguments)
-    text.write_text(
-        f"w1{' ' * 100}" + " ".join("w2" for _ in range(40))
-    )  # half of the characters, a tenth of the words
+    assert "text to calibrate on (its start) has 2 tokens, must have context = 16" in refusal(bench, arguments)
+    text.write_text(f"w1{' ' * 200}" + " ".join("w2" for _ in range(40)))  # the words are in the second half
     assert "text to calibrate on (its start) has" in refusal(bench, arguments)
-    text.write_text(" ".join("w2" for _ in range(40)) + " " * 100 + "w1")
+    text.write_text(" ".join("w2" for _ in range(40)) + " " * 200 + "w1")
     assert "text to measure on has" in refusal(bench, arguments)
     text.write_bytes("w1 déjà".encode("latin-1"))
     assert f"text {str(text)!r} has byte 0xe9 at 4, must be UTF-8: convert it first" in refusal(bench, arguments)
