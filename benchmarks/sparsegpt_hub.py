@@ -24,7 +24,6 @@ missing ones are made. Cases can be shared among processes, with other `--seeds`
 import argparse
 import copy
 import hashlib
-import math
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -47,7 +46,7 @@ from pruning_lib.reproduction import measured, records
 from pruning_lib.structure import Masks, keep_largest, keep_n_of_m
 from pruning_lib.workbench import huggingface
 from pruning_lib.workbench import text as texts
-from pruning_lib.workbench.language import perplexity
+from pruning_lib.workbench.language import bits_per_byte, perplexity
 
 PAPER_SEGMENTS = 128
 CALIBRATION_SHARE = 0.5  # of a text given instead of the paper's two; the rest of it is measured on
@@ -168,8 +167,7 @@ def make_perplexity(case: Case, target: dict[str, Any], material: Material) -> d
         run["pruning"] = clock.read()
         run["layer_errors"] = in_order(model, errors)
     run["perplexity"] = perplexity(model, material.tokens, material.context, batch_size=1, progress=True)
-    # log₂ of the perplexity is bits per token
-    run["bits_per_byte"] = math.log2(run["perplexity"]) * material.predicted / material.bytes
+    run["bits_per_byte"] = bits_per_byte(run["perplexity"], material.predicted / material.bytes)
     run["continued"] = continued(model, material.tokenizer)
     return run
 
