@@ -13,12 +13,13 @@ and OPT by the SparseGPT paper's protocol, beside the paper's numbers, where the
 With a text, calibrated on segments of its first half and measured on its second, or on evenly spread segments of it;
 else calibrated on C4 and measured on all of raw WikiText2. Everything is chosen layer by layer. Each layer's error,
 ‖WX − ŴX‖²/‖WX‖², is that on its own calibration inputs: those that the layers pruned before it put out, which differ
-from method to method. `--dense-inputs` compares all methods on the same ones, which the dense model gives. Magnitude
-needs no data, so it is run with the first seed only. Seconds are those of the clock and, "processor", of all threads.
+from method to method. `--dense-inputs` compares all methods on the same ones, which the dense model gives. How many
+segments (`--counts`) and which text (`--calibrate-on`) are tried at the first target only. Magnitude needs no data, so
+it is run with the first seed only. Seconds are those of the clock and, "processor", of all threads.
 
 Needs the extra `llm`. Each finished case is added to the file at once; started again with the same settings, only the
 missing ones are made. Cases can be shared among processes, with other `--seeds` or `--only` and another file each:
-`--add` takes their records in. Each of them with `--threads 1` wastes less than one with two.
+`--add` takes their records in.
 """
 
 import argparse
@@ -219,7 +220,7 @@ def patterns(sparsity: Sequence[float], n_m: Sequence[str]) -> dict[str, dict[st
 def cases(given: argparse.Namespace, wanted: dict[str, dict[str, Any]]) -> Iterator[Case]:
     """All cases in the order in which they are made: with the first seed everything, then the other seeds."""
     first, *others = given.seeds
-    half = next(iter(wanted), None)
+    target = next(iter(wanted), None)
 
     def main(seed: int) -> Iterator[Case]:
         for method in given.only:
@@ -231,13 +232,12 @@ def cases(given: argparse.Namespace, wanted: dict[str, dict[str, Any]]) -> Itera
     for pattern in given.dense_inputs:
         for method in given.only:
             yield Case(check_choice("dense-inputs", pattern, wanted), method, first, given.segments, inputs="dense")
-    if half and "sparsegpt" in given.only:
-        for name in given.calibrate_on:
-            yield Case(half, "sparsegpt", first, given.segments, name)
-    for count in given.counts if half else ():
+    if target:
+        for source in given.calibrate_on if "sparsegpt" in given.only else ():
+            yield Case(target, "sparsegpt", first, given.segments, Path(source).name)
         for method in ("sparsegpt", "wanda"):
-            if method in given.only:
-                yield Case(half, method, first, count)
+            for count in given.counts if method in given.only else ():
+                yield Case(target, method, first, count)
     for seed in others:
         yield from main(seed)
 
@@ -255,7 +255,7 @@ def prepare(given: argparse.Namespace) -> Material:
     else:
         text = huggingface.wikitext()
     for source in given.calibrate_on:
-        documents[source] = [texts.decode(texts.topics().train) if source == "topics" else read(source)]
+        documents[Path(source).name] = [texts.decode(texts.topics().train) if source == "topics" else read(source)]
     model, tokenizer = huggingface.load(given.model, dtype=torch.float32, device=given.device)
     longest = model.config.max_position_embeddings
     context = min(longest, huggingface.PAPER_CONTEXT) if given.context is None else given.context
@@ -359,7 +359,7 @@ def described(case: Case) -> str:
     if case.pattern != "dense":
         text += f", seed {case.seed}, {case.segments} segments"
     if case.calibrated_on != START:
-        text += f" of {Path(case.calibrated_on).name}"
+        text += f" of {case.calibrated_on}"
     return text + (", on the dense model's inputs" if case.inputs == "dense" else "")
 
 
