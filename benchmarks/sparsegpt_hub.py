@@ -51,7 +51,7 @@ from pruning_lib.workbench.language import bits_per_byte, perplexity
 
 PAPER_SEGMENTS = 128
 CALIBRATION_SHARE = 0.5  # of a text given instead of the paper's two; the rest of it is measured on
-START = "its start"  # the calibration data of every case but those of `--calibrate-on`
+START, C4 = "its start", "C4"  # the calibration data of every case but those of `--calibrate-on`
 PROMPT = "The history of the steam engine began"
 CONTINUED = 40  # tokens
 
@@ -87,7 +87,7 @@ class Case:
     method: str
     seed: int
     segments: int
-    calibrated_on: str = START
+    calibrated_on: str
     inputs: str = "own"  # or "dense": layer errors on the dense model's inputs, and nothing else
 
 
@@ -220,40 +220,35 @@ def patterns(sparsity: Sequence[float], n_m: Sequence[str]) -> dict[str, dict[st
 def cases(given: argparse.Namespace, wanted: dict[str, dict[str, Any]]) -> Iterator[Case]:
     """All cases in the order in which they are made: with the first seed everything, then the other seeds."""
     first, *others = given.seeds
-    target = next(iter(wanted), None)
+    target, usual = next(iter(wanted), None), START if given.text else C4
 
     def main(seed: int) -> Iterator[Case]:
         for method in given.only:
             for pattern in wanted if seed == first or method != "magnitude" else ():
-                yield Case(pattern, method, seed, given.segments)
+                yield Case(pattern, method, seed, given.segments, usual)
 
-    yield Case("dense", "dense", 0, 0)
+    yield Case("dense", "dense", 0, 0, usual)
     yield from main(first)
     for pattern in given.dense_inputs:
         for method in given.only:
-            yield Case(check_choice("dense-inputs", pattern, wanted), method, first, given.segments, inputs="dense")
+            yield Case(check_choice("dense-inputs", pattern, wanted), method, first, given.segments, usual, "dense")
     if target:
         for source in given.calibrate_on if "sparsegpt" in given.only else ():
             yield Case(target, "sparsegpt", first, given.segments, Path(source).name)
         for method in ("sparsegpt", "wanda"):
             for count in given.counts if method in given.only else ():
-                yield Case(target, method, first, count)
+                yield Case(target, method, first, count, usual)
     for seed in others:
         yield from main(seed)
 
 
 def prepare(given: argparse.Namespace) -> Material:
     """All that may have to be fetched."""
-    if given.text == "wikitext2":
-        text = huggingface.wikitext()
-    elif given.text:
-        text = read(given.text)
-    documents: dict[str, Sequence[str] | None] = {START: None}
+    text = huggingface.wikitext() if given.text in (None, "wikitext2") else read(given.text)
+    documents: dict[str, Sequence[str] | None] = {C4: None}
     if given.text:
         end = int(CALIBRATION_SHARE * len(text))
-        documents[START], text = [text[:end]], text[end:]
-    else:
-        text = huggingface.wikitext()
+        documents, text = {START: [text[:end]]}, text[end:]
     for source in given.calibrate_on:
         documents[Path(source).name] = [texts.decode(texts.topics().train) if source == "topics" else read(source)]
     model, tokenizer = huggingface.load(given.model, dtype=torch.float32, device=given.device)
@@ -264,19 +259,23 @@ def prepare(given: argparse.Namespace) -> Material:
     for name, document in documents.items():
         if document and (count := len(huggingface.tokenize(tokenizer, document[0]))) < context:
             raise ValueError(f"text to calibrate on ({name}) has {count} tokens, must have context = {context}")
+    return Material(model, tokenizer, context, documents, *to_measure(tokenizer, text, context, given.measured))
+
+
+def to_measure(tokenizer: Any, text: str, context: int, count: int | None) -> tuple[Tensor, int, int]:
+    """The tokens of `count` segments of `text`, evenly spread; how many are predicted, and the bytes they stand for."""
     encoded = tokenizer(text, verbose=False, return_offsets_mapping=True)
     tokens, ends = torch.tensor(encoded["input_ids"]), [end for _, end in encoded["offset_mapping"]]
     if len(tokens) < context:
         raise ValueError(f"text to measure on has {len(tokens)} tokens, must have at least context = {context}")
     rows = texts.segments(tokens, context)
-    count = len(rows) if given.measured is None else given.measured
+    count = len(rows) if count is None else count
     if not 1 <= count <= len(rows):
         raise ValueError(f"measured is {count}, must be at least 1 and at most {len(rows)}: the segments of the text")
     places = [place * len(rows) // count for place in range(count)]
     # The first token of a segment is given: what is predicted begins where it ends.
     spans = [text[ends[place * context] : ends[(place + 1) * context - 1]] for place in places]
-    size = sum(len(span.encode()) for span in spans)
-    return Material(model, tokenizer, context, documents, rows[places].flatten(), count * (context - 1), size)
+    return rows[places].flatten(), count * (context - 1), sum(len(span.encode()) for span in spans)
 
 
 def read(path: str) -> str:
@@ -358,7 +357,7 @@ def described(case: Case) -> str:
     text = f"{case.pattern} {case.method}"
     if case.pattern != "dense":
         text += f", seed {case.seed}, {case.segments} segments"
-    if case.calibrated_on != START:
+    if case.calibrated_on not in (START, C4):
         text += f" of {case.calibrated_on}"
     return text + (", on the dense model's inputs" if case.inputs == "dense" else "")
 
