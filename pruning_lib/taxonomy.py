@@ -149,6 +149,17 @@ METHODS = (
         notebook="05_sparsegpt",
         function="pruning_lib.after_training.wanda.prune_weight",
     ),
+    Method(
+        name="Swaps",
+        structures=("unstructured", "semi-structured"),
+        time="after",
+        data="a few unlabeled samples",
+        compensation="exact per layer, all that stays",
+        cost="some d_row·d_col³ per layer",
+        source="after SparseSwaps, 2025",
+        notebook="05_sparsegpt",
+        function="pruning_lib.after_training.swaps.prune_weight",
+    ),
 )
 
 

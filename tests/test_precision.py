@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from pruning_lib.acceleration import cost, two_four
-from pruning_lib.after_training import exact, obs, reconstruction, sparsegpt, wanda
+from pruning_lib.after_training import exact, obs, reconstruction, sparsegpt, swaps, wanda
 from pruning_lib.before_training import snip
 from pruning_lib.during_training import proximal
 from pruning_lib.precision import autocast_off, without_autocast
@@ -46,6 +46,7 @@ CASES = {
     "exact steps": lambda: [vars(s) for s in sparsegpt.steps(WEIGHT, HESSIAN, 0.5, form="exact")],
     "sparsegpt model": lambda: pruned_model(sparsegpt.prune_model, [X], 0.5),
     "wanda model": lambda: pruned_model(wanda.prune_model, [X], 0.5),
+    "swaps": lambda: swaps.prune_weight(WEIGHT, HESSIAN, n_m=(2, 4)),
     "wanda": lambda: wanda.prune_weight(WEIGHT, HESSIAN, n_m=(2, 4)),
     "jacobian": lambda: list(obs.jacobian_rows(SMALL, X, block=8)),
     "inverse": lambda: obs.inverse_hessian(obs.jacobian_rows(SMALL, X), 1e-3, 40),

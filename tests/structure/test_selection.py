@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from pruning_lib.after_training import exact, magnitude, obs, sparsegpt, wanda
+from pruning_lib.after_training import exact, magnitude, obs, sparsegpt, swaps, wanda
 from pruning_lib.after_training.reconstruction import Hessian
 from pruning_lib.before_training import snip
 from pruning_lib.structure import choose_units, keep_largest, keep_stripes
@@ -74,6 +74,7 @@ METHODS = {
     "snip": lambda total, s: snip.prune(layer(total), [(ones(total), torch.ones(1, 1).double())], s, F.mse_loss).kept,
     "wanda": lambda total, s: int(wanda.prune_weight(ones(total), ones(total)[0], s)[1].sum()),
     "sparsegpt": lambda total, s: int(sparsegpt.prune_weight(ones(total), torch.eye(total).double(), s)[1].sum()),
+    "swaps": lambda total, s: int(swaps.prune_weight(ones(total), torch.eye(total).double(), s)[1].sum()),
     "sparsegpt, a narrow last block": lambda total, s: (
         int(sparsegpt.prune_weight(ones(2 * total), torch.eye(2 * total).double(), s, block=total)[1].sum()) / 2
     ),
