@@ -4,7 +4,7 @@ As the record of SmolLM2 (figures/measured/05_smollm2.json) was made, on the raw
 
     python benchmarks/sparsegpt_hub.py --model smollm2 --text wikitext2-raw-test.txt --context 1024 --segments 8 \
         --measured 16 --sparsity 0.5 0.6 0.7 --seeds 0 1 2 --counts 1 2 4 8 16 32 --dense-inputs 50% 60% 2:4 \
-        --calibrate-on topics tinyshakespeare.txt --out figures/measured/05_smollm2.json
+        --calibrate-on topics tinyshakespeare.txt --threads 1 --out figures/measured/05_smollm2.json
 
 and OPT by the SparseGPT paper's protocol, beside the paper's numbers, where there is a network:
 
@@ -38,7 +38,7 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from pruning_lib.after_training import sparsegpt, wanda
+from pruning_lib.after_training import sparsegpt, swaps, wanda
 from pruning_lib.after_training.calibration import PruneLayer, prune_in_order
 from pruning_lib.after_training.reconstruction import Hessian, check_target, error, refit
 from pruning_lib.checks import check_at_least, check_choice
@@ -76,6 +76,7 @@ METHODS = {  # (weight, hessian, sparsity=, n_m=) -> (weight, keep); the first o
     "sparsegpt+refit": partial(sparsegpt.prune_weight, refit=True),
     "wanda+refit": partial(then_refit, wanda.prune_weight),
     "magnitude+refit": partial(then_refit, magnitude),
+    "swaps": swaps.prune_weight,
 }
 
 
