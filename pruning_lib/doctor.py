@@ -20,8 +20,8 @@ _CUDA = ("triton", "cuda-", "nvidia-")  # what the names of packages that only t
 def examine(data: Path) -> tuple[str, bool]:
     """Return what the environment has, ending in ``ready`` or ``N things missing``, and whether pruning_lib is usable.
 
-    Data sets, which are looked for in the folder `data`, chromium and a GPU are told, not counted: everything but their
-    own part works without them.
+    Data sets and the language model, which are looked for in the folder `data`, chromium and a GPU are told, not
+    counted: everything but their own part works without them.
     """
     lines = [f"pruning_lib {pruning_lib.__version__}, python {platform.python_version()}, {platform.platform()}"]
     missing, required = [], required_packages()
@@ -97,9 +97,9 @@ def _device() -> str:
 
 
 def data_sets(root: Path) -> list[str]:
-    """Return a line per data set: where it is, or the command that fetches it."""
+    """Return a line per data set, and one for the language model: where it is, or the command that fetches it."""
     try:
-        from pruning_lib.workbench import data
+        from pruning_lib.workbench import data, gguf
     except Exception as error:  # torch is missing or broken
         return [f"data: not looked for, {type(error).__name__}: {error}"]
     lines = []
@@ -110,4 +110,5 @@ def data_sets(root: Path) -> list[str]:
             lines.append(f"data {name}: not found, {error}")
             continue
         lines.append(f"data {name}: {found or f'not in {root}; to get it: {data.how_to_get(name, root)}'}")
+    lines.append(f"model {gguf.SMOLLM2}: {gguf.where_smollm2(root)}")
     return lines

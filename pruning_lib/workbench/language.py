@@ -22,7 +22,7 @@ from pruning_lib.workbench import text
 from pruning_lib.workbench.checkpoint import load_checkpoint, save_checkpoint
 from pruning_lib.workbench.gpt import GPT, Config, generate
 
-__all__ = ["GPT", "Config", "generate", "load_checkpoint", "perplexity", "save_checkpoint", "train"]
+__all__ = ["GPT", "Config", "bits_per_byte", "generate", "load_checkpoint", "perplexity", "save_checkpoint", "train"]
 
 _WARMUP = 50  # steps in which the learning rate rises
 SAVED_EVERY = 100  # steps
@@ -62,6 +62,15 @@ def perplexity(
             logits = logits if isinstance(logits, Tensor) else logits.logits
             total += _negative_log_likelihood(logits[:, :-1], batch[:, 1:].to(device), "sum").double().cpu()
     return torch.exp(total / (len(rows) * (context - 1))).item()
+
+
+def bits_per_byte(perplexity: float, tokens_per_byte: float = 1.0) -> float:
+    """log₂(`perplexity`)·`tokens_per_byte`: what one byte of text costs, whatever a model's tokens are.
+
+    So models of bytes and of longer tokens can be compared. `tokens_per_byte` is counted on the text that the
+    perplexity is of; in a model of bytes each token is a byte.
+    """
+    return math.log2(perplexity) * tokens_per_byte
 
 
 def _negative_log_likelihood(logits: Tensor, targets: Tensor, reduction: str) -> Tensor:

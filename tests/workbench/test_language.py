@@ -56,6 +56,11 @@ def test_perplexity_of_a_model_that_knows_nothing_is_the_number_of_bytes():
     assert language.perplexity(gpt, PROSE) == pytest.approx(256, rel=1e-6)
 
 
+def test_bits_per_byte_do_not_depend_on_how_a_text_is_cut_into_tokens():
+    """One text of 12 bytes at 24 bits: as 12 tokens of two bits, or as 3 of eight."""
+    assert language.bits_per_byte(2**2) == language.bits_per_byte(2**8, tokens_per_byte=3 / 12) == 2.0
+
+
 def test_perplexity_beyond_every_number_is_infinite():
     gpt = GPT(TINY)
     nn.init.constant_(gpt.norm.bias, 1e4)
