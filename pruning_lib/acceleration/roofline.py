@@ -22,23 +22,27 @@ class _GPU(NamedTuple):
         return self.dense[dtype] * (2 if sparse else 1)
 
 
-def _rates(half: float, tf32: float, int8: float) -> dict[torch.dtype, float]:
-    return {torch.float16: half, torch.bfloat16: half, torch.float32: tf32, torch.int8: int8}
+def _rates(half: float, tf32: float, int8: float, fp8: float | None = None) -> dict[torch.dtype, float]:
+    rates = {torch.float16: half, torch.bfloat16: half, torch.float32: tf32, torch.int8: int8}
+    return rates if fp8 is None else rates | {torch.float8_e4m3fn: fp8}
 
 
-# Dense peaks; float16 with float32 accumulation, as torch multiplies by default (half the float16-accumulation rate on
-# GeForce cards); float32 is TF32.
+# Dense peaks; float16 and float8 with float32 accumulation, as torch multiplies by default (half the rate with float16
+# accumulation on GeForce cards); float32 is TF32. Float8 came with compute capability 8.9.
 GPUS = {
     "A100 40GB SXM": _GPU(1.555, _rates(312, 156, 624), (8, 0), "NVIDIA A100 Tensor Core GPU datasheet (2020)"),
     "A100 80GB SXM": _GPU(2.039, _rates(312, 156, 624), (8, 0), "NVIDIA A100 80GB Tensor Core GPU datasheet (2021)"),
     "H100 SXM": _GPU(
-        3.35, _rates(989.4, 494.7, 1978.9), (9, 0), "NVIDIA H100 Tensor Core GPU datasheet and whitepaper"
+        3.35, _rates(989.4, 494.7, 1978.9, 1978.9), (9, 0), "NVIDIA H100 Tensor Core GPU datasheet and whitepaper"
     ),
-    "H200 SXM": _GPU(4.8, _rates(989.4, 494.7, 1978.9), (9, 0), "NVIDIA H200 Tensor Core GPU datasheet"),
+    "H200 SXM": _GPU(4.8, _rates(989.4, 494.7, 1978.9, 1978.9), (9, 0), "NVIDIA H200 Tensor Core GPU datasheet"),
+    "B200 SXM": _GPU(7.7, _rates(2250, 1100, 4500, 4500), (10, 0), "NVIDIA HGX B200 (Blackwell), datasheet"),
     "RTX 3090": _GPU(
         0.936, _rates(71, 35.6, 284), (8, 6), "NVIDIA Ampere GA102 GPU Architecture whitepaper, appendix A"
     ),
-    "RTX 4090": _GPU(1.008, _rates(165.2, 82.6, 660.6), (8, 9), "NVIDIA Ada GPU Architecture whitepaper, appendix A"),
+    "RTX 4090": _GPU(
+        1.008, _rates(165.2, 82.6, 660.6, 330.3), (8, 9), "NVIDIA Ada GPU Architecture whitepaper, appendix A"
+    ),
 }
 
 

@@ -32,13 +32,17 @@ def test_the_two_limits_of_the_facts():
 @pytest.mark.parametrize("name", two_four.GPUS)
 def test_the_table_is_complete_and_says_where_it_is_from(name):
     gpu = two_four.GPUS[name]
-    assert set(gpu.dense) == {torch.float16, torch.bfloat16, torch.float32, torch.int8}
+    float8 = {torch.float8_e4m3fn} if gpu.capability >= (8, 9) else set()
+    assert set(gpu.dense) == {torch.float16, torch.bfloat16, torch.float32, torch.int8} | float8
+    assert all(1.99 <= gpu.peak(dtype, False) / gpu.peak(torch.float16, False) <= 2.01 for dtype in float8)
     assert "NVIDIA" in gpu.source and gpu.capability >= (8, 0)
     assert gpu.peak(torch.int8, False) >= 2 * gpu.peak(torch.float16, False) * 0.99
     assert gpu.peak(torch.float16, True) == 2 * gpu.peak(torch.float16, False)
 
 
-@pytest.mark.parametrize(("bits", "dtype"), [(16, torch.float16), (16, torch.bfloat16), (8, torch.int8)])
+@pytest.mark.parametrize(
+    ("bits", "dtype"), [(16, torch.float16), (16, torch.bfloat16), (8, torch.int8), (8, torch.float8_e4m3fn)]
+)
 def test_packed_share_is_half_plus_a_bit_over_the_width(bits, dtype):
     assert two_four.packed_share(dtype) == (bits / 2 + 1) / bits
 
@@ -48,6 +52,7 @@ def test_packed_share_is_half_plus_a_bit_over_the_width(bits, dtype):
     [
         ({"gpu": "V100"}, "gpu is 'V100'"),
         ({"dtype": torch.float64}, "dtype is torch.float64"),
+        ({"dtype": torch.float8_e4m3fn}, "dtype is torch.float8_e4m3fn"),
         ({"tokens": 0}, "tokens is 0"),
         ({"rows": -1}, "rows is -1"),
         ({"columns": float("nan")}, "columns is nan"),

@@ -47,12 +47,12 @@ def test_steps_forms_and_themes(page, page_errors, width):
     page.locator(".next").click()
     page.locator(".next").click()
     expect(text).to_contain_text("Step 3 of 8: all rows are at x₃; rows 3, 4 and 5 prune it")
-    expect(page.locator(".inverse figcaption")).to_have_text("One (H_U₃)⁻¹ for all rows, updated after each column")
+    expect(page.locator(".inverse figcaption")).to_have_text("One (H_S₃)⁻¹ for all rows, updated after each column")
     shared = page.evaluate(PIXELS)
     page.locator("[value=cholesky]").click()
     expect(output).to_have_text("3 of 8")
     pivot = made["synchronized"][3].inverses[0][2, 2].item()
-    expect(text).to_contain_text(f"U₃₃² = {pivot:.2f} = [(H_U₃)⁻¹]₁₁")
+    expect(text).to_contain_text(f"U₃₃² = {pivot:.2f} = [(H_S₃)⁻¹]₁₁")
     factored = page.evaluate(PIXELS)
     assert factored[0] == shared[0] and factored[1] != shared[1] and factored[2] == shared[2]  # W and errors are equal
     assert costs(page)[1:] == [["synchronized", "1", "2", str(49 + 36)], ["Cholesky", "1 factor", "0", "0"]]

@@ -49,7 +49,7 @@ def _own_inverse(hessian: Tensor, keep: Tensor) -> Tensor:
 
 
 def shared_inverses(hessian: Tensor) -> list[Tensor]:
-    """(H_{U_j})⁻¹ for j = 1, 2, …, in its place in the whole matrix; nan where it has shrunk (GPT-6)."""
+    """(H_{S_j})⁻¹ for j = 1, 2, …, in its place in the whole matrix; nan where it has shrunk (GPT-6)."""
     after = [torch.arange(len(hessian)) >= j for j in range(len(hessian))]
     return [_own_inverse(hessian, U) for U in after]
 
@@ -79,7 +79,7 @@ def _draw_shared(ax: Axes, states: list[Step], inverses: list[Tensor]) -> None:
         masks = {"updated": state.compensated, "planned": gone & (column > j), "now": gone & (column == j)}
         _, bottom = style.place_weights(ax, state.keep, (left, 4.1), **masks)
         rest = f"{j + 1}, …, {COLUMNS}" if j < COLUMNS - 1 else f"{COLUMNS}"
-        _place_inverse(ax, inverse, (left, bottom + 0.8), largest, "$(H_U)^{-1}$")
+        _place_inverse(ax, inverse, (left, bottom + 0.8), largest, "$(H_S)^{-1}$")
         ax.text(left + COLUMNS / 2, bottom + COLUMNS + 2.8, f"U = {{{rest}}}", ha="center", va="top")
         used = (left + j, bottom + 0.8 + j), COLUMNS - j, 1
         ax.add_patch(Rectangle(*used, fill=False, edgecolor=ACCENT, linewidth=1.8, zorder=3))

@@ -112,7 +112,7 @@ function drawArrows(g, center, source, targets, y) {
   }
 }
 
-/** (H_{U_j})⁻¹ as it shrinks, or the factor that stays, and below them what step j takes from each. */
+/** (H_{S_j})⁻¹ as it shrinks, or the factor that stays, and below them what step j takes from each. */
 export function drawShared(canvas, height, state, same, form) {
   const c = sheet(canvas, height);
   const [{ g, width }, matrix, from] = [c, state.inverses[0], state.columns[0] ?? 0];
@@ -141,7 +141,7 @@ export function drawShared(canvas, height, state, same, form) {
   const rest = n - from - 1;
   if (started && rest) rectangle(g, left + (from + 1) * wide - 1, 22 + (from + 1) * high - 1, rest * wide + 2, rest * high + 2, { line: palette.kept, thick: 2, dash: [6, 4] });
   const y = 22 + n * high;
-  const strips = [[`row 1 of (H_U${below(from + 1)})⁻¹ ÷ its first entry, ${fixed(same.B[from][from])}`, same.B]];
+  const strips = [[`row 1 of (H_S${below(from + 1)})⁻¹ ÷ its first entry, ${fixed(same.B[from][from])}`, same.B]];
   if (factor) strips.push([`row ${from + 1} of U ÷ U${below(from + 1)}${below(from + 1)} = ${fixed(same.U[from][from])}: the same`, same.U]);
   strips.forEach(([text, source], k) => {
     label(c, text, left, y + 20 + 52 * k, { align: "left" });

@@ -19,7 +19,7 @@ class FormState(NamedTuple):
 
     A mark is "kept", "moved" (makes up for what goes in this step), "now" (pruned in this step), "pruned" or "frozen"
     (stays, and changes no more). `inverses` is what the step used, with zeros for what is gone: the inverse of each row
-    (exact), (H_{U_j})⁻¹ (synchronized), the upper Cholesky factor of H⁻¹ (cholesky).
+    (exact), (H_{S_j})⁻¹ (synchronized), the upper Cholesky factor of H⁻¹ (cholesky).
     """
 
     weight: Tensor  # (rows, columns)
@@ -51,8 +51,8 @@ def states(weight: Tensor, hessian: Tensor, sparsity: float = 0.5, mask_block: i
 
     "exact" (GPT-3): in each step every row deletes the weight with the smallest w²/[H⁻¹]_qq among those that it has
     left, all others making up for it, and downdates its own H⁻¹. "synchronized" (GPT-5 to GPT-7): step j handles column
-    j in all rows with one (H_{U_j})⁻¹; of each block of columns the mask is chosen when it begins, by
-    w_j²/[(H_{U_j})⁻¹]_11. "cholesky" (GPT-8): the same with row j of the upper Cholesky factor of H⁻¹ instead.
+    j in all rows with one (H_{S_j})⁻¹; of each block of columns the mask is chosen when it begins, by
+    w_j²/[(H_{S_j})⁻¹]_11. "cholesky" (GPT-8): the same with row j of the upper Cholesky factor of H⁻¹ instead.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ def _states_of(form: str, weight: Tensor, hessian: Tensor, sparsity: float, mask
 
 
 def _inverse(hessian: Tensor, left: Tensor) -> Tensor:
-    """(H_U)⁻¹ of the weights `left` (columns,), with zeros for what is gone."""
+    """(H_S)⁻¹ of the weights `left` (columns,), with zeros for what is gone."""
     both = torch.outer(left, left)
     return torch.zeros_like(hessian).masked_scatter_(both, torch.linalg.inv(hessian[left][:, left]))
 

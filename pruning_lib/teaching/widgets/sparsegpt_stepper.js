@@ -40,15 +40,15 @@ function story(form, state, step, last, maskBlock, same) {
   const hit = [...Array(rows).keys()].filter((i) => state.marks[i][j] === "now").map((i) => i + 1);
   const who = `row${hit.length > 1 ? "s" : ""} ${spoken(hit)}`;
   const b = below(j + 1);
-  const chosen = j % maskBlock ? "" : ` The mask of ${x(j)} to ${x(Math.min(j + maskBlock, columns) - 1)} was chosen just before, by ${form === "cholesky" ? "w²/U_jj², the squared diagonal" : "w²/[(H_U)⁻¹]₁₁"}.`;
+  const chosen = j % maskBlock ? "" : ` The mask of ${x(j)} to ${x(Math.min(j + maskBlock, columns) - 1)} was chosen just before, by ${form === "cholesky" ? "w²/U_jj², the squared diagonal" : "w²/[(H_S)⁻¹]₁₁"}.`;
   if (form === "synchronized") {
     const s = hit.length > 1 ? "" : "s";
-    const corrects = j < columns - 1 ? ` and correct${s} what is to the right by −w/B₁₁ times row 1 of B = (H_U${b})⁻¹, the same for all.` : ": nothing is left to make up for it.";
+    const corrects = j < columns - 1 ? ` and correct${s} what is to the right by −w/B₁₁ times row 1 of B = (H_S${b})⁻¹, the same for all.` : ": nothing is left to make up for it.";
     const deed = hit.length ? `${who} prune${s} it${corrects}` : "no row prunes it.";
     return `${head}: all rows are at ${x(j)}; ${deed} Where it stays, it is frozen: it leaves U in every row, pruned or not. That is the synchronization.${chosen}`;
   }
   return (
-    `${head}, ${x(j)}: ${hit.length ? `pruned in ${who}; the` : "no row prunes it; the"} correction is read off row ${j + 1} of U, for U${b}${b}² = ${fixed(same.U[j][j] ** 2)} = [(H_U${b})⁻¹]₁₁ and U${b}/U${b}${b} = B₁/B₁₁. ` +
+    `${head}, ${x(j)}: ${hit.length ? `pruned in ${who}; the` : "no row prunes it; the"} correction is read off row ${j + 1} of U, for U${b}${b}² = ${fixed(same.U[j][j] ** 2)} = [(H_S${b})⁻¹]₁₁ and U${b}/U${b}${b} = B₁/B₁₁. ` +
     `Without this row and column, U is the factor of the next inverse: nothing has to be updated, ever.${chosen}`
   );
 }
@@ -82,7 +82,7 @@ function render({ model, el }) {
     else drawShared(find(".inverse canvas"), height, state, same, form);
     drawErrors(find(".errors canvas"), states, reached);
     const j = below((state.columns[0] ?? 0) + 1);
-    const title = { exact: "H⁻¹ of each row, each its own: empty = gone", synchronized: `One (H_U${j})⁻¹ for all rows, updated after each column`, cholesky: "Factor U of H⁻¹: computed once, never updated" };
+    const title = { exact: "H⁻¹ of each row, each its own: empty = gone", synchronized: `One (H_S${j})⁻¹ for all rows, updated after each column`, cholesky: "Factor U of H⁻¹: computed once, never updated" };
     find(".inverse figcaption").textContent = title[form];
     const error = (other) => `${short(states[other][reached[other]].error)} (${pruned(states[other][reached[other]])})`;
     find(".errors figcaption").innerHTML = `<i class="first"></i> exact ${error("exact")}, <i class="second"></i> synchronized ${error("synchronized")}, <i class="target"></i> Cholesky ${error("cholesky")}`;
