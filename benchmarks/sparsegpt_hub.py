@@ -4,7 +4,7 @@ As the record of SmolLM2 (figures/measured/05_smollm2.json) was made, on the raw
 
     python benchmarks/sparsegpt_hub.py --model smollm2 --text wikitext2-raw-test.txt --context 1024 --segments 8 \
         --measured 16 --sparsity 0.5 0.6 0.7 --seeds 0 1 2 --counts 1 2 4 8 16 32 --dense-inputs 50% 60% 2:4 \
-        --calibrate-on topics tinyshakespeare.txt --threads 1 --out figures/measured/05_smollm2.json
+        --composed --calibrate-on topics tinyshakespeare.txt --threads 1 --out figures/measured/05_smollm2.json
 
 and OPT by the SparseGPT paper's protocol, beside the paper's numbers, where there is a network:
 
@@ -40,6 +40,7 @@ from tqdm.auto import tqdm
 
 from pruning_lib.after_training import sparsegpt, swaps, wanda
 from pruning_lib.after_training.calibration import PruneLayer, prune_in_order
+from pruning_lib.after_training.elimination import eliminate_, factor
 from pruning_lib.after_training.reconstruction import Hessian, check_target, error, refit
 from pruning_lib.checks import check_at_least, check_choice
 from pruning_lib.files import CHECKOUT
@@ -64,9 +65,23 @@ def magnitude(
     return weight.masked_fill(~keep, 0), keep
 
 
-def then_refit(prune_weight: Callable, weight: Tensor, hessian: Tensor, **target: Any) -> tuple[Tensor, Tensor]:
-    _, keep = prune_weight(weight, hessian, **target)
-    return refit(weight, hessian, keep), keep
+def as_they_are(weight: Tensor, hessian: Tensor, keep: Tensor) -> Tensor:
+    return weight.masked_fill(~keep, 0)
+
+
+def update(weight: Tensor, hessian: Tensor, keep: Tensor) -> Tensor:
+    """SparseGPT's pass over the columns, on a mask that is there already."""
+    T, pivots, dead = factor(hessian, 0.01, weight.dtype)
+    W = weight.T.clone(memory_format=torch.contiguous_format)
+    W[dead] = 0
+    D, _ = eliminate_(W, T, pivots, len(W), lambda scores: keep.T)
+    return (weight - D.T).masked_fill_(~keep | dead, 0)
+
+
+def composed(choose: Callable, reconstruct: Callable, weight: Tensor, hessian: Tensor, **target: Any):
+    """The mask of one method, the weights on it by another."""
+    _, keep = choose(weight, hessian, **target)
+    return reconstruct(weight, hessian, keep), keep
 
 
 METHODS = {  # (weight, hessian, sparsity=, n_m=) -> (weight, keep); the first ones are the quickest
@@ -74,9 +89,16 @@ METHODS = {  # (weight, hessian, sparsity=, n_m=) -> (weight, keep); the first o
     "wanda": wanda.prune_weight,
     "sparsegpt": sparsegpt.prune_weight,
     "sparsegpt+refit": partial(sparsegpt.prune_weight, refit=True),
-    "wanda+refit": partial(then_refit, wanda.prune_weight),
-    "magnitude+refit": partial(then_refit, magnitude),
-    "swaps": swaps.prune_weight,
+    "wanda+refit": partial(composed, wanda.prune_weight, refit),
+    "magnitude+refit": partial(composed, magnitude, refit),
+    "swaps": swaps.prune_weight,  # refitted
+}
+COMPOSED = {  # what is left of {mask} x {as they are, SparseGPT's update, least squares}
+    "magnitude+update": partial(composed, magnitude, update),
+    "wanda+update": partial(composed, wanda.prune_weight, update),
+    "sparsegpt's mask": partial(composed, sparsegpt.prune_weight, as_they_are),
+    "swaps' mask": partial(composed, swaps.prune_weight, as_they_are),
+    "swaps+update": partial(composed, swaps.prune_weight, update),
 }
 
 
@@ -138,7 +160,7 @@ def pruned(
     model, errors = copy.deepcopy(dense), {}
 
     def prune_layer(name: str, weight: Tensor, hessian: Tensor) -> tuple[Tensor, Tensor]:
-        found, keep = METHODS[method](weight, hessian, **target)
+        found, keep = (METHODS | COMPOSED)[method](weight, hessian, **target)
         errors[name] = error(weight, found, hessian)
         return found, keep
 
@@ -179,7 +201,7 @@ def make_dense_inputs(case: Case, target: dict[str, Any], model: nn.Module, hess
     errors = {}
     for name, hessian in tqdm(hessians.items(), desc="pruning", unit="layer", leave=False):
         weight = model.get_submodule(name).weight.detach()
-        errors[name] = error(weight, METHODS[case.method](weight, hessian, **target)[0], hessian)
+        errors[name] = error(weight, (METHODS | COMPOSED)[case.method](weight, hessian, **target)[0], hessian)
     return {"layer_errors": in_order(model, errors)}
 
 
@@ -233,6 +255,9 @@ def cases(given: argparse.Namespace, wanted: dict[str, dict[str, Any]]) -> Itera
     for pattern in given.dense_inputs:
         for method in given.only:
             yield Case(check_choice("dense-inputs", pattern, wanted), method, first, given.segments, usual, "dense")
+    for method in COMPOSED if given.composed and target else ():
+        for inputs in ("own", "dense") if target in given.dense_inputs else ("own",):
+            yield Case(target, method, first, given.segments, usual, inputs)
     if target:
         for source in given.calibrate_on if "sparsegpt" in given.only else ():
             yield Case(target, "sparsegpt", first, given.segments, Path(source).name)
@@ -379,6 +404,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--sparsity", type=float, nargs="*", default=[0.5], help="of the unstructured cases")
     parser.add_argument("--n-m", nargs="*", default=["2:4", "4:8"], help="patterns: n of every m weights stay")
     parser.add_argument("--only", nargs="+", choices=METHODS, default=list(METHODS), metavar="METHOD")
+    parser.add_argument(
+        "--composed", action="store_true", help="every mask with every reconstruction, at the first target"
+    )
     parser.add_argument("--text", help="a file, or wikitext2 from the hub; left out, C4 and WikiText2 as in the paper")
     parser.add_argument("--context", type=int, help="tokens of a segment; left out, the model's, at most 2048")
     parser.add_argument("--segments", type=int, default=PAPER_SEGMENTS, help="of calibration data")
