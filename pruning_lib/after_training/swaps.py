@@ -1,21 +1,11 @@
 """Swaps: a mask improved row by row, exchanging a kept weight for a pruned one while the layer error falls.
 
-The error meant is the one with refitted weights, so each exchange has its exact effect. All of it stands in one
-symmetric matrix per row, the tableau: H with a border Hw and the corner wHw, swept on the kept columns M,
-
-    T = [ −B     B H_MP   v_M ]      B = (H_MM)⁻¹, v_M the refitted weights (GPT-2), r = H(w − v) what they leave over,
-        [  ·       S      r_P ]      S = H_PP − H_PM B H_MP, and in the corner the row's error (w − v)H(w − v)ᵀ
-        [  ·       ·     error]
-
-Adding p gains r_p²/S_pp, removing q costs v_q²/B_qq, and both together lower the error by
-
-    gain(q, p) = (B_qq r_p² + 2 C_qp v_q r_p − S_pp v_q²) / (B_qq S_pp + C_qp²),   C = B H_MP,
-
-after which two sweeps bring the tableau up to date. Sweeping commutes with leaving out rows and columns, so it does for
-the few candidates of a row that are likely to move, and the tableau of all columns is never made.
+The error meant is the one with refitted weights, so each exchange has its exact effect, and it is of H alone: nothing
+of it needs the inputs. Per row H_MM of the kept columns M is factored once; then `tableau.swap_` goes through the
+candidates, the few kept and pruned weights that are likely to move.
 
 Source: the exchange of a kept and a pruned weight of a row is SparseSwaps' (2025, arXiv 2512.10922), which leaves the
-weights as they are; here they are refitted. Sweeping: Beaton 1964; exchanges in regression: Miller 1984.
+weights as they are; here they are refitted.
 """
 
 from collections.abc import Iterable
@@ -29,6 +19,7 @@ from pruning_lib.after_training import sparsegpt
 from pruning_lib.after_training.calibration import prune_in_order
 from pruning_lib.after_training.damping import check_damping, cholesky_, revive_
 from pruning_lib.after_training.reconstruction import Hessian, check_problem, check_target
+from pruning_lib.after_training.tableau import swap_
 from pruning_lib.checks import check_at_least, check_whole
 from pruning_lib.inputs import Inputs
 from pruning_lib.precision import without_autocast
@@ -64,10 +55,12 @@ def search(
 ) -> Found:
     """Exchange kept and pruned weights of each row of `keep`, the best pair first, until none lowers the row's error.
 
-    Every row keeps as many weights as before. Looked at are the pairs of a row's 96 kept weights that cost least and
-    96 pruned ones that gain most, both judged by v_q²/(H⁻¹)_qq and r_p²·(H⁻¹)_pp; once none of these pairs pays, they
-    are chosen anew, until none pays at all. So with up to 96 of each the row ends where no exchange helps: a local
-    optimum. float32 is used where every column's part that no others explain is large enough for it, else float64.
+    Every row keeps as many weights as before. Looked at are all pairs of a row's 96 kept weights that cost least and
+    96 pruned ones that gain most, judged by v_q²/(H⁻¹)_qq and r_p²·(H⁻¹)_pp (with n:m those of the 96 groups with the
+    best pair). Once none of these pairs pays the candidates are chosen anew, until none of them pays from the start: a
+    local optimum, proven where all weights are candidates, as in rows of up to 96 kept and 96 pruned. A swap pays that
+    lowers the row's error by more than 1e-5 of it in float32 and 1e-10 in float64; float64 is used if the weight or
+    Hessian is, and where columns depend on each other so much that float32 would not do.
 
     Parameters
     ----------
@@ -185,7 +178,7 @@ def _scaled(hessian: Tensor, damping: float, dtype: torch.dtype) -> tuple[Tensor
     if leverage.max() > _CORRELATED:
         dtype = torch.float64
     scale = scale.to(dtype)
-    H = hessian.to(dtype) / scale / scale[:, None]
+    H = hessian.to(dtype, copy=True).div_(scale).div_(scale[:, None])
     H.fill_diagonal_(1)
     return H, scale, leverage.to(dtype), dead
 
@@ -231,7 +224,7 @@ def _round(
     del Y
     T[:, -1, :-1] = T[:, :-1, -1] = torch.cat((V.gather(1, R), r.gather(1, A)), 1)
     T[:, -1, -1] = error
-    _swap_(T, both, kept, group, made, left, _LEAST[W.dtype] * error)
+    swap_(T, both, kept, group, made, left, _LEAST[W.dtype] * error)
     stays = (torch.arange(both.shape[1], device=W.device) < kept).expand_as(both)
     moved = stays != keep.gather(1, both)
     if group is not None:
@@ -285,57 +278,3 @@ def _candidates(scores: Tensor, keep: Tensor, n_m: tuple[int, int] | None) -> tu
     A = gains.gather(1, places).topk(min(m - n, per_group), 2).indices + groups[:, :, None] * m
     R, A = R.flatten(1), A.flatten(1)
     return R, A, torch.cat((R, A), 1) // m
-
-
-def _swap_(
-    T: Tensor, columns: Tensor, kept: int, group: Tensor | None, made: Tensor, left: Tensor, least: Tensor
-) -> None:
-    """Swap in the tableaux `T` while it pays. `columns` are those of the places in T: the first `kept` ones stay."""
-    rows = torch.arange(len(T), device=T.device)  # of `columns`, that T still has
-    pruned = T.shape[1] - 1 - kept
-    while len(rows):
-        gains = _gains(T, kept)
-        if group is not None:
-            gains.masked_fill_(group[rows, :kept, None] != group[rows, None, kept:], -torch.inf)
-        best, place = gains.flatten(1).max(1)
-        on = (best > least[rows]) & (made[rows] < left[rows])
-        if 2 * int(on.sum()) <= len(rows):
-            rows, T, place, on = rows[on], T[on], place[on], on[on]
-        q, p = place // pruned, kept + place % pruned
-        _sweep_(T, p, on), _sweep_(T, q, on)
-        p = torch.where(on, p, q)
-        _exchange_(T, q, p)
-        here = columns[rows]
-        _exchange_(here, q, p)
-        columns[rows] = here
-        made[rows] += on
-
-
-def _gains(T: Tensor, kept: int) -> Tensor:
-    """What exchanging kept q for pruned p lowers the error by, for all pairs (rows, q, p)."""
-    C, diagonal = T[:, :kept, kept:-1], T.diagonal(dim1=1, dim2=2)
-    B, S = -diagonal[:, :kept], diagonal[:, kept:-1]
-    v, r = T[:, -1, :kept], T[:, -1, kept:-1]
-    # (B_qq r_p² + 2 C_qp v_q r_p − S_pp v_q²) / (B_qq S_pp + C_qp²)
-    gains = torch.stack((B, -v.square()), 2) @ torch.stack((r.square(), S), 1)
-    gains.addcmul_(C * (2 * v)[:, :, None], r[:, None, :])
-    return gains.div_(torch.addcmul(C.square(), B[:, :, None], S[:, None, :]))
-
-
-def _sweep_(T: Tensor, k: Tensor, on: Tensor) -> None:
-    """Sweep tableau i on its k_i-th row and column, where `on`: kept becomes pruned, and pruned kept."""
-    rows = torch.arange(len(T), device=T.device)
-    column = T[rows, k]
-    pivot = column[rows, k, None]
-    T.baddbmm_((column * on[:, None])[:, :, None], (column / -pivot)[:, None, :])
-    swept = column / pivot.abs()
-    swept[rows, k] = -1 / pivot[:, 0]
-    T[rows, k] = T[rows, :, k] = torch.where(on[:, None], swept, column)
-
-
-def _exchange_(T: Tensor, i: Tensor, j: Tensor) -> None:
-    """Exchange places i and j of every dimension but the first; both differ from row to row."""
-    rows = torch.arange(len(T), device=T.device)
-    T[rows, i], T[rows, j] = T[rows, j], T[rows, i]
-    if T.ndim == 3:
-        T[rows, :, i], T[rows, :, j] = T[rows, :, j], T[rows, :, i]
