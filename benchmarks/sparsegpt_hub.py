@@ -2,8 +2,8 @@ r"""Perplexity, bits per byte and layer errors of a real language model after on
 
 As the record of SmolLM2 (figures/measured/05_smollm2.json) was made, on the raw test split of WikiText2 in a file:
 
-    python benchmarks/sparsegpt_hub.py --model smollm2 --text wikitext2-raw-test.txt --context 1024 --segments 8 \
-        --measured 16 --sparsity 0.5 0.6 0.7 --seeds 0 1 2 --counts 1 2 4 8 16 32 --dense-inputs 50% 60% 2:4 \
+    python benchmarks/sparsegpt_hub.py --model smollm2 --text wikitext2-raw-test.txt --context 1024 --segments 16 \
+        --measured 16 --sparsity 0.5 0.6 0.7 --seeds 0 1 2 --counts 1 2 4 8 32 --dense-inputs 50% 60% 2:4 \
         --composed --calibrate-on topics tinyshakespeare.txt --threads 1 --out figures/measured/05_smollm2.json
 
 and OPT by the SparseGPT paper's protocol, beside the paper's numbers, where there is a network:
@@ -78,6 +78,10 @@ def update(weight: Tensor, hessian: Tensor, keep: Tensor) -> Tensor:
     return (weight - D.T).masked_fill_(~keep | dead, 0)
 
 
+def least_squares(weight: Tensor, hessian: Tensor, keep: Tensor) -> Tensor:
+    return refit(weight, hessian, keep, 0.01, start=update(weight, hessian, keep))
+
+
 def composed(choose: Callable, reconstruct: Callable, weight: Tensor, hessian: Tensor, **target: Any):
     """The mask of one method, the weights on it by another."""
     _, keep = choose(weight, hessian, **target)
@@ -89,8 +93,8 @@ METHODS = {  # (weight, hessian, sparsity=, n_m=) -> (weight, keep); the first o
     "wanda": wanda.prune_weight,
     "sparsegpt": sparsegpt.prune_weight,
     "sparsegpt+refit": partial(sparsegpt.prune_weight, refit=True),
-    "wanda+refit": partial(composed, wanda.prune_weight, refit),
-    "magnitude+refit": partial(composed, magnitude, refit),
+    "wanda+refit": partial(composed, wanda.prune_weight, least_squares),
+    "magnitude+refit": partial(composed, magnitude, least_squares),
     "swaps": swaps.prune_weight,  # refitted
 }
 COMPOSED = {  # what is left of {mask} x {as they are, SparseGPT's update, least squares}

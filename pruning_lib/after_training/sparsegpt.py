@@ -51,7 +51,7 @@ def prune_weight(
     n_m : (n, m): n of every m consecutive weights of a row stay
     block : columns whose mask is chosen together. It has no influence on n:m, which chooses per m columns
     damping : added to the diagonal of the Hessian, as a share of its mean
-    refit : afterwards, least squares on the mask (GPT-2), undamped, from there: lower error. See `reconstruction.refit`
+    refit : afterwards, least squares on the mask (GPT-2), equally damped, from there. See `reconstruction.refit`
     bits : round what stays to a grid of 2^bits values per row, jointly: later columns make up for the rounding too
 
     Raises
@@ -76,7 +76,7 @@ def prune_weight(
     if rounded is not None:
         pruned = rounded(pruned.T).T.contiguous()  # w − (w − q) is q only nearly
     if refit:
-        pruned = refit_on(weight.detach().to(dtype), hessian, keep, start=pruned)
+        pruned = refit_on(weight.detach().to(dtype), hessian, keep, damping, start=pruned)
         pruned[:, dead] = 0
     return pruned.to(weight.dtype), keep
 

@@ -129,10 +129,10 @@ def prune_weight(
     """SparseGPT's mask, improved by swaps, and the refitted weights: the pruned weight and the mask of what stays.
 
     The arguments are those of `sparsegpt.prune_weight`, `damping` among them, and the `budget` of `search`: at most so
-    many swaps per row. The search itself is undamped, as SparseGPT's own refit is.
+    many swaps per row. The search is for the least error of the equally damped layer problem, as SparseGPT's refit.
     """
     _, keep = sparsegpt.prune_weight(weight, hessian, sparsity, n_m, damping=damping)
-    return improve(weight, hessian, keep, n_m, budget)
+    return improve(weight, hessian, keep, n_m, budget, damping)
 
 
 def prune_model(
