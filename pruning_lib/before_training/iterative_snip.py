@@ -29,8 +29,8 @@ def prune(
 ) -> Masks:
     """Masks by the connection sensitivity of SNIP, measured anew after each of `rounds` small steps.
 
-    s_j = |w_j · ∂L/∂w_j| at the weights c_{t−1} ⊙ w that are left, with the steps of `in_rounds`. One round is SNIP.
-    The model is unchanged; `masks.hold(model)` applies them.
+    s_j = |w_j · ∂L/∂w_j| at the weights c_{t−1} ⊙ w that are left, over all batches in each round; the steps are those
+    of `in_rounds`. One round is SNIP. The model is unchanged; `masks.hold(model)` applies them.
 
     Raises
     ------

@@ -12,10 +12,12 @@ from pruning_lib.structure import prunable
 
 
 def shuffled(tensors: Mapping[str, Tensor], seed: int) -> dict[str, Tensor]:
-    """Each tensor with its entries in a random order (Frankle et al. 2021, "Why are we missing the mark?").
+    """Each tensor with its entries in a random order.
 
     The order follows from `seed`, the sizes and their sequence only: masks and the weights under them, each shuffled
     with the same seed, stay together. Of a layer's mask nothing is left but the count.
+
+    Source: Frankle et al. 2021, "Pruning Neural Networks at Initialization: Why Are We Missing the Mark?".
     """
     generator = _generator(seed)
     return {
@@ -28,9 +30,11 @@ def erk_scores(model: nn.Module, seed: int) -> dict[str, Tensor]:
     """Scores whose k largest are a random mask with layers as dense as Erdős–Rényi-kernel has them.
 
     A layer of shape (n_out, n_in, kernel…) keeps the share min(1, ε · (n_out + n_in + Σ kernel) / (n_out · n_in · Π
-    kernel)) of its weights, so small layers a large one (Evci et al. 2020, "Rigging the Lottery"). The weight of random
-    rank r in its layer, counted from 1, scores −(r − ½)/(n_out + n_in + Σ kernel). So those above a threshold −1/ε are
-    as many in each layer as ERK asks for, rounded, and never more than there are.
+    kernel)) of its weights, so small layers a large one. The weight of random rank r in its layer, counted from 1, scores
+    −(r − ½)/(n_out + n_in + Σ kernel). So those above a threshold −1/ε are as many in each layer as ERK asks for,
+    rounded, and never more than there are.
+
+    Source: Evci et al. 2020, "Rigging the Lottery: Making All Tickets Winners".
     """
     generator = _generator(seed)
     return {
