@@ -30,7 +30,7 @@ def erk_scores(model: nn.Module, seed: int) -> dict[str, Tensor]:
     """Scores whose k largest are a random mask with layers as dense as Erdős–Rényi-kernel has them.
 
     A layer of shape (n_out, n_in, kernel…) keeps the share min(1, ε · (n_out + n_in + Σ kernel) / (n_out · n_in · Π
-    kernel)) of its weights, so small layers a large one. The weight of random rank r in its layer, counted from 1, scores
+    kernel)) of its weights: the smaller, the denser. The weight of random rank r in its layer, counted from 1, scores
     −(r − ½)/(n_out + n_in + Σ kernel). So those above a threshold −1/ε are as many in each layer as ERK asks for,
     rounded, and never more than there are.
 
