@@ -8,7 +8,7 @@ from torch import nn
 
 from pruning_lib.acceleration import cost, two_four
 from pruning_lib.after_training import exact, obs, reconstruction, sparsegpt, swaps, wanda
-from pruning_lib.before_training import snip
+from pruning_lib.before_training import iterative_snip, snip, synflow
 from pruning_lib.during_training import proximal
 from pruning_lib.precision import autocast_off, without_autocast
 from pruning_lib.structure import keep_patterns
@@ -61,6 +61,8 @@ CASES = {
     "obs steps": lambda: next(obs.steps(SMALL, [(X, T)]))[0],
     "snip": lambda: snip.sensitivity(SMALL, [(X, Y)]),
     "snip effect": lambda: snip.exact_effect(SMALL, (X, Y), "0.weight", 5),
+    "iterative snip": lambda: iterative_snip.prune(SMALL, [(X, Y)], 0.7, rounds=5, progress=False),
+    "synflow": lambda: synflow.scores(SMALL, X),
     "ista": lambda: list(proximal.ista(lambda x: (WEIGHT @ x).square().sum(), WEIGHT[0], 1e-2, 0.1, 5)),
     "apg": lambda: list(proximal.apg(lambda x: (WEIGHT @ x).square().sum(), WEIGHT[0], 1e-2, 0.1, 5)),
     "csr": lambda: cost.as_csr(SMALL[0])(X),

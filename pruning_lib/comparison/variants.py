@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from pruning_lib.after_training import magnitude, retraining, sparsegpt, wanda
 from pruning_lib.after_training.calibration import prune_in_order
 from pruning_lib.after_training.reconstruction import Hessian, refit
-from pruning_lib.before_training import snip
+from pruning_lib.before_training import iterative_snip, snip, synflow
 from pruning_lib.checks import check_sparsity
 from pruning_lib.comparison.protocol import Case
 from pruning_lib.during_training import sss
@@ -173,6 +173,14 @@ def _snip(model: nn.Module, case: Case) -> Masks:
     return snip.prune(model, [case.sample(case.protocol.scoring)], case.setting)
 
 
+def _iterative_snip(model: nn.Module, case: Case) -> Masks:
+    return iterative_snip.prune(model, [case.sample(case.protocol.scoring)], case.setting, progress=False)
+
+
+def _synflow(model: nn.Module, case: Case) -> Masks:
+    return synflow.prune(model, case.images.train[0][:1], case.setting, progress=False)
+
+
 def _magnitude(model: nn.Module, case: Case) -> Masks:
     return magnitude.prune(model, case.setting)
 
@@ -222,6 +230,8 @@ VARIANTS = {
         Variant("random", _one_shot("before", _random), "random", "before", "unstructured"),
         Variant("init", _one_shot("before", _magnitude), "magnitude at init", "before", "unstructured"),
         _of("SNIP", "snip", masks=_snip),
+        _of("Iterative SNIP", "iterative_snip", masks=_iterative_snip, label="iterative SNIP"),
+        _of("SynFlow", "synflow", masks=_synflow),
         _of("Gradual magnitude", "gradual", _in_rounds("gradual"), label="gradual magnitude"),
         _of("SSS", "sss", _gated, label="SSS, channels", settings=GAMMAS),
         _of("Magnitude", "magnitude", masks=_magnitude, label="magnitude"),

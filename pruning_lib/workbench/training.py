@@ -1,7 +1,7 @@
 """Training and evaluation of a classifier on data held in memory."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -30,6 +30,7 @@ def fit(
     batch_size: int = 100,
     shift: int = 0,
     seed: int = 0,
+    after_epoch: Callable[[int], object] | None = None,
     progress: bool = True,
 ) -> list[float]:
     """Train `model` in place on `data.train` with cross-entropy; return the mean loss of each epoch.
@@ -42,6 +43,7 @@ def fit(
     schedule : "step" divides `lr` by 10 at each of `milestones` (shares of all steps), "cosine" lets it fall to zero,
         "constant" leaves it
     shift : each batch of images is moved by up to so many pixels, the same way for all its images (0: not at all)
+    after_epoch : called with the number of epochs that are done, to look at the model meanwhile
 
     Raises
     ------
@@ -81,6 +83,8 @@ def fit(
             bar.set_postfix(epoch=f"{epoch + 1}/{epochs}", loss=f"{losses[-1]:.4f}")
             if not math.isfinite(losses[-1]):
                 raise ValueError(f"loss is {losses[-1]} in epoch {epoch + 1}, must be finite: is lr = {lr} too large?")
+            if after_epoch is not None:
+                after_epoch(epoch + 1)
     return losses
 
 

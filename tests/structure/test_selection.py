@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from pruning_lib.after_training import exact, magnitude, obs, sparsegpt, swaps, wanda
 from pruning_lib.after_training.reconstruction import Hessian
-from pruning_lib.before_training import snip
+from pruning_lib.before_training import snip, synflow
 from pruning_lib.structure import choose_units, keep_largest, keep_stripes
 from pruning_lib.structure.selection import count_kept, first_to_go, largest
 from pruning_lib.teaching.exercises.sparsegpt import choose as choose_in_exercise
@@ -72,6 +72,7 @@ METHODS = {
     "stripes": lambda total, s: keep_stripes({"a": torch.ones(total, 2, 1, 1)}, s).kept / 2,
     "magnitude": lambda total, s: magnitude.prune(layer(total), s).kept,
     "snip": lambda total, s: snip.prune(layer(total), [(ones(total), torch.ones(1, 1).double())], s, F.mse_loss).kept,
+    "synflow": lambda total, s: synflow.prune(layer(total), ones(total), s, 3, progress=False).kept,
     "wanda": lambda total, s: int(wanda.prune_weight(ones(total), ones(total)[0], s)[1].sum()),
     "sparsegpt": lambda total, s: int(sparsegpt.prune_weight(ones(total), torch.eye(total).double(), s)[1].sum()),
     "swaps": lambda total, s: int(swaps.prune_weight(ones(total), torch.eye(total).double(), s)[1].sum()),

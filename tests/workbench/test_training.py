@@ -83,6 +83,20 @@ def test_fit_is_sgd_written_out():
         torch.testing.assert_close(parameter, weight, rtol=1e-10, atol=1e-12)
 
 
+def test_the_model_can_be_looked_at_after_each_epoch():
+    plain, seen = models.lenet_300_100((1, 2, 2), 3), []
+    losses = training.fit(plain, blobs(), 3, progress=False)
+    model = models.lenet_300_100((1, 2, 2), 3)
+
+    def look(epoch):
+        seen.append((epoch, model.training, training.evaluate(model, blobs().train)[1]))
+
+    assert training.fit(model, blobs(), 3, after_epoch=look, progress=False) == losses
+    assert torch.equal(model.fc1.weight, plain.fc1.weight)  # looking changes nothing
+    assert [epoch for epoch, _, _ in seen] == [1, 2, 3] and all(mode for _, mode, _ in seen)
+    assert seen[0][2] > seen[1][2] > seen[2][2] == training.evaluate(plain, blobs().train)[1]
+
+
 def test_shifted_moves_and_repeats_the_border():
     images = torch.arange(2 * 1 * 4 * 5, dtype=torch.float32).view(2, 1, 4, 5)
     for down, right in [(0, 0), (1, 0), (-1, 2), (2, -2)]:

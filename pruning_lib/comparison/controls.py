@@ -1,0 +1,48 @@
+"""Controls of pruning: masks that know less than a method's, so that one sees what its knowledge is worth.
+
+Seeds count up from 0 where weights and data are drawn, here down from −1, so that nothing here depends on those.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from pruning_lib.structure import prunable
+
+
+def shuffled(tensors: Mapping[str, Tensor], seed: int) -> dict[str, Tensor]:
+    """Each tensor with its entries in a random order.
+
+    The order follows from `seed`, the sizes and their sequence only: masks and the weights under them, each shuffled
+    with the same seed, stay together. Of a layer's mask nothing is left but the count.
+
+    Source: Frankle et al. 2021, "Pruning Neural Networks at Initialization: Why Are We Missing the Mark?".
+    """
+    generator = _generator(seed)
+    return {
+        name: tensor.detach().flatten()[torch.randperm(tensor.numel(), generator=generator)].view(tensor.shape)
+        for name, tensor in tensors.items()
+    }
+
+
+def erk_scores(model: nn.Module, seed: int) -> dict[str, Tensor]:
+    """Scores whose k largest are a random mask with layers as dense as Erdős–Rényi-kernel has them.
+
+    A layer of shape (n_out, n_in, kernel…) keeps the share min(1, ε · (n_out + n_in + Σ kernel) / (n_out · n_in · Π
+    kernel)) of its weights: the smaller, the denser. The weight of random rank r in its layer, counted from 1, scores
+    −(r − ½)/(n_out + n_in + Σ kernel). So those above a threshold −1/ε are as many in each layer as ERK asks for,
+    rounded, and never more than there are.
+
+    Source: Evci et al. 2020, "Rigging the Lottery: Making All Tickets Winners".
+    """
+    generator = _generator(seed)
+    return {
+        name: (-0.5 - torch.randperm(weight.numel(), generator=generator).double()).view(weight.shape)
+        / sum(weight.shape)
+        for name, weight in prunable(model).items()
+    }
+
+
+def _generator(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(-1 - seed)

@@ -1,0 +1,93 @@
+"""The controls of benchmarks/snip_controls.py: what each of them takes from SNIP, and what it leaves."""
+
+import importlib.util
+import json
+import sys
+
+import pytest
+import torch
+
+from pruning_lib.files import CHECKOUT
+from pruning_lib.structure import prunable
+from pruning_lib.workbench import data
+
+SPARSITY, NAME = 0.95, "lenet_300_100"
+
+
+@pytest.fixture(scope="module")
+def bench():
+    spec = importlib.util.spec_from_file_location("snip_controls", CHECKOUT / "benchmarks" / "snip_controls.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def made(bench):
+    """By control: the masks of a seed, and the weights that are trained."""
+    images, found = data.load("digits"), {}
+    for control, choose in bench.CONTROLS.items():
+        model = bench.fresh(images, NAME, 0)
+        masks = choose(model, images, SPARSITY, 0)
+        found[control] = masks, {name: weight.detach() for name, weight in prunable(model).items()}
+    return found
+
+
+def test_all_keep_the_same_number(made):
+    counts = {control: masks.kept for control, (masks, _) in made.items()}
+    total = made["snip"][0].total
+    assert counts.pop("random") == pytest.approx(0.05 * total, abs=2)  # rounded in each of three layers
+    assert counts.pop("init_layer") == pytest.approx(0.05 * total, abs=2)
+    assert set(counts.values()) == {round(total * (1 - SPARSITY))}
+
+
+def values(made, control):
+    masks, weights = made[control]
+    return {name: weights[name][mask].sort().values for name, mask in masks.items()}
+
+
+def test_what_is_taken_from_snip(made):
+    masks, weights = made["snip"]
+    assert made["redrawn"][0] == masks
+    assert not any(torch.equal(made["redrawn"][1][name], weight) for name, weight in weights.items())
+    for control in ("shuffled", "shares"):
+        assert made[control][0].per_layer() == masks.per_layer() and made[control][0] != masks
+    assert all(torch.equal(made["shares"][1][name], weight) for name, weight in weights.items())
+    for name, kept in values(made, "snip").items():
+        assert torch.equal(values(made, "shuffled")[name], kept)
+        assert not torch.equal(values(made, "shares")[name], kept)
+    sizes = [values(made, control)["fc1.weight"].abs().mean() for control in ("snip", "shares")]
+    assert sizes[0] > 1.2 * sizes[1]  # SNIP likes large weights
+
+
+def test_a_killed_sweep_goes_on(bench, tmp_path, monkeypatch, capsys):
+    """Here and in the benchmark the same run is in the record once, whatever is interrupted."""
+    out = tmp_path / "record.json"
+    monkeypatch.setattr(bench, "SPARSITIES", {NAME: (SPARSITY,)})
+    monkeypatch.setattr(bench, "SETTINGS", bench.SETTINGS | {"data": "digits", "epochs": 1, "rounds": 3})
+    monkeypatch.setattr(sys, "argv", ["snip_controls.py", "--out", str(out), "--seeds", "0"])
+    run_cell, left = bench.run_cell, 4
+
+    def killed(*cell):
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise KeyboardInterrupt
+        return run_cell(*cell)
+
+    monkeypatch.setattr(bench, "run_cell", killed)
+    with pytest.raises(KeyboardInterrupt):
+        bench.main()
+    first = json.loads(out.read_text())["runs"]
+    assert len(first) == 4
+    left = 100
+    bench.main()
+    runs = json.loads(out.read_text())["runs"]
+    assert runs[:4] == first and [bench.key(run) for run in runs] == bench.cells([NAME], [0])
+    assert left == 100 - (len(runs) - 4)
+    for run in runs[1:]:
+        assert all(0 <= run["connected"][name] <= run["left"][name] for name in run["left"]) and run["accuracy"] > 0.05
+    assert "synflow" in capsys.readouterr().out
+    monkeypatch.setattr(bench, "SETTINGS", bench.SETTINGS | {"epochs": 2})
+    with pytest.raises(ValueError, match="holds runs with settings"):
+        bench.main()
