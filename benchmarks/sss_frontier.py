@@ -35,20 +35,20 @@ from pruning_lib.structure import choose_units, remove, score_units
 from pruning_lib.workbench import data, models, training
 
 GAMMAS = {
-    "block": [0.03, 0.1, 0.3, 0.6],
-    "channel": [0.01, 0.02, 0.04, 0.08],
+    "block": [0.05, 0.1, 0.2, 0.4],
+    "channel": [0.005, 0.01, 0.02, 0.04],
     "slimming": [0.0003, 0.001, 0.003, 0.01],
 }
 SHARES = [0.3, 0.5, 0.7, 0.85]  # of the channels that can go, for L1 filters and Network Slimming
 SETTINGS = {
     "depth": 20,
     "width": 8,
-    "epochs": 20,
+    "epochs": 18,
     "batch_size": 128,
     "peak_lr": 0.2,
     "momentum": 0.9,
     "weight_decay": 5e-4,
-    "shift": 4,
+    "shift": 2,
     "validation": 5000,
 }
 RECALIBRATION = 40  # batches
