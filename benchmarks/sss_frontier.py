@@ -27,6 +27,7 @@ from torch.optim.swa_utils import update_bn
 from tqdm import tqdm
 
 from pruning_lib.acceleration import cost
+from pruning_lib.checks import check_at_least
 from pruning_lib.during_training import slimming, sss
 from pruning_lib.files import CHECKOUT
 from pruning_lib.reproduction import records
@@ -330,6 +331,9 @@ def main() -> None:
 
 def make(given: argparse.Namespace) -> None:
     """Add the missing runs to the file, and print them."""
+    check_at_least(2, epochs=given.epochs)
+    check_at_least(1, width=given.width)
+    check_at_least(0, seeds=min(given.seeds))
     images = data.load(given.data)
     inputs, targets = images.train
     if not 0 < given.validation < len(targets):
