@@ -8,15 +8,15 @@ with gates, the shapes that it found all of them from fresh weights, L1 filters 
 the cut and half of them after; L1 filters as cut, and with only batch norm's statistics taken anew, all before it.
 γ is chosen on images set apart from the training set, never on the test set.
 
-Each finished run is added to the file at once; started again with the same settings, the missing ones are made. What
-was stopped in between starts anew. Networks that others start from are kept in --work and made again if they are lost.
+Each finished run is added to the file at once; started again with the same settings, the missing ones are made, and the
+training that was stopped goes on after its last whole epoch, kept in --work. If that folder is lost, networks that
+others start from are trained again.
 """
 
 import argparse
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -29,6 +29,7 @@ from tqdm import tqdm
 from pruning_lib.acceleration import cost
 from pruning_lib.checks import check_at_least
 from pruning_lib.during_training import slimming, sss
+from pruning_lib.during_training.proximal import ProximalSGD
 from pruning_lib.files import CHECKOUT
 from pruning_lib.reproduction import records
 from pruning_lib.resuming import save_state, saved_state
@@ -97,40 +98,57 @@ class Case:
 
         return at
 
-    def train(self, model: nn.Module, epochs: int, first: int = 0, gamma: float = 0.0) -> nn.Module:
-        """Train `model` in place through the epochs from `first`, on cross-entropy and, given γ, slimming's penalty."""
-        own = {key: self.settings[key] for key in ("momentum", "weight_decay")}
-        optimizer = torch.optim.SGD(model.parameters(), self.settings["peak_lr"], nesterov=True, **own)
-        rate, scales = self.rate(epochs), slimming.scales(model) if gamma else {}
+    def train(self, name: str, model: nn.Module, epochs: int, first: int = 0, gamma: float = 0.0) -> dict[str, float]:
+        """Train `model` in place through the epochs from `first`; the seconds it took, by the clock and the processor.
+
+        γ is the weight of the L1 penalty: on the gates, which ProximalSGD trains as `sss.train_gates` does; without
+        gates on batch norm's scales, by subgradient. After each epoch all is kept under `name` in the work folder.
+        """
+        path = self.work / f"{name}-{self.seed}.safetensors"
+        gates, momentum, decay = sss.gates(model), self.settings["momentum"], self.settings["weight_decay"]
+        weights = [weight for weight in model.parameters() if all(weight is not gate for gate in gates.values())]
+        optimizers = [torch.optim.SGD(weights, self.settings["peak_lr"], momentum, weight_decay=decay, nesterov=True)]
+        if gates:
+            optimizers.append(ProximalSGD(gates.values(), self.settings["peak_lr"], momentum, gamma))
+        scales = slimming.scales(model) if gamma and not gates else {}
+        run = {"name": name, "seed": self.seed, "epochs": epochs, "first": first, "gamma": gamma}
+        run["settings"] = self.settings
+        done, spent = 0, dict.fromkeys(("seconds", "cpu_seconds"), 0.0)
+        if state := saved_state(path, run):
+            put_back(state[0], model, optimizers)
+            done, spent = state[1]["epochs"], state[1]["spent"]
+        rate = self.rate(epochs)
         model.train()
         with training.channels_last(model):
-            for epoch in tqdm(range(epochs), leave=False, mininterval=10):
-                optimizer.param_groups[0]["lr"] = rate(epoch)
+            for epoch in tqdm(range(done, epochs), name, leave=False, initial=done, total=epochs):
+                start = time.perf_counter(), time.process_time()
+                for optimizer in optimizers:
+                    optimizer.param_groups[0]["lr"] = rate(epoch)
                 for inputs, targets in self.batches(first + epoch):
                     loss = F.cross_entropy(model(inputs), targets)
-                    if gamma:
+                    if scales:
                         loss = loss + slimming.penalty(scales, gamma)
-                    optimizer.zero_grad()
+                    for optimizer in optimizers:
+                        optimizer.zero_grad()
                     loss.backward()
-                    optimizer.step()
+                    for optimizer in optimizers:
+                        optimizer.step()
                 if not loss.isfinite():
-                    raise ValueError(f"loss is {loss.item()} after epoch {epoch}, must be finite")
-        return model
+                    raise ValueError(f"loss of {name} is {loss.item()} after epoch {epoch}, must be finite")
+                if gates and epoch == epochs - 1:
+                    optimizers[1].settle_()
+                for unit, clock, began in zip(spent, (time.perf_counter, time.process_time), start, strict=True):
+                    spent[unit] += clock() - began
+                save_state(path, run, state_of(model, optimizers), {"epochs": epoch + 1, "spent": spent})
+        return spent
 
-    def kept(self, name: str, epochs: int, gamma: float = 0.0) -> tuple[nn.Module, dict]:
-        """A fresh network after so many epochs, and the time that took, from the work folder if it is there."""
-        path, model = self.work / f"{name}-{self.seed}.safetensors", self.fresh()
-        run = {"name": name, "seed": self.seed, "epochs": epochs, "gamma": gamma, "settings": self.settings}
-        if state := saved_state(path, run):
-            model.load_state_dict(state[0])
-            return model, state[1]
-        with timed() as spent:
-            self.train(model, epochs, gamma=gamma)
-        save_state(path, run, model.state_dict(), spent)
-        return model, spent
+    def trained(self, name: str, epochs: int, gamma: float = 0.0) -> tuple[nn.Module, dict[str, float]]:
+        """A fresh network after so many epochs, from the work folder if it is there."""
+        model = self.fresh()
+        return model, self.train(name, model, epochs, gamma=gamma)
 
     def row(self, model: nn.Module, spent: dict) -> dict:
-        """What is recorded of every network."""
+        """What is recorded of every network: `seconds` is what this run took, `cpu_seconds` all of its training."""
         return spent | {
             "validation": training.evaluate(model, self.validation)[0],
             "accuracy": training.evaluate(model, self.images.test)[0],
@@ -147,38 +165,37 @@ class Case:
 
 def dense(case: Case) -> dict:
     """The whole network, all epochs."""
-    return case.row(*case.kept("dense", case.epochs))
+    return case.row(*case.trained("dense", case.epochs))
 
 
 def dense_half(case: Case) -> dict:
     """The network that is cut after half of the epochs."""
-    return case.row(*case.kept("half", case.half))
+    return case.row(*case.trained("half", case.half))
 
 
 def filters_cut(case: Case, share: float) -> dict:
     """The share of filters with the smallest L1 norm, the same in each layer, is cut from the dense network."""
-    return case.row(
-        without_filters(case.kept("dense", case.epochs)[0], share, case.example), {"seconds": 0.0, "cpu_seconds": 0.0}
-    )
+    model, before = case.trained("dense", case.epochs)
+    return case.row(without_filters(model, share, case.example), before | {"seconds": 0.0})
 
 
 def filters_recalibrated(case: Case, share: float) -> dict:
     """The same, then batch norm's statistics on training images."""
-    small = without_filters(case.kept("dense", case.epochs)[0], share, case.example)
-    with timed() as spent:
-        recalibrate_(small, case)
-    return case.row(small, spent)
+    model, before = case.trained("dense", case.epochs)
+    small = without_filters(model, share, case.example)
+    recalibrate_(small, case)
+    return case.row(small, before | {"seconds": 0.0})
 
 
 def filters(case: Case, share: float) -> dict:
     """Cut after half of the epochs, trained through the other half."""
-    half, before = case.kept("half", case.half)
-    return retrained(case, without_filters(half, share, case.example), before)
+    half, before = case.trained("half", case.half)
+    return retrained(case, f"filters-{share}", without_filters(half, share, case.example), before)
 
 
 def slimming_penalized(case: Case, gamma: float) -> dict:
     """Half of the epochs with the penalty; the accuracy of each cut from it decides which γ is retrained."""
-    model, spent = case.kept(f"slimming-{gamma}", case.half, gamma)
+    model, spent = case.trained(f"penalized-{gamma}", case.half, gamma)
     scales = slimming.scales(model)
     row = case.row(model, spent) | {"scales": values_of(scales)}
     for name, prepare in (("cut", lambda small, case: None), ("recalibrated", recalibrate_)):
@@ -194,26 +211,17 @@ def slimmed(case: Case, share: float, runs: list[dict]) -> dict:
     """Of the γ whose recalibrated cuts are best on validation images; cut after half of the epochs, then the rest."""
     tried = [run for run in runs if run["method"] == "slimming_penalized" and run["seed"] == case.seed]
     gamma = max(tried, key=lambda run: run["recalibrated"][SHARES.index(share)])["setting"]
-    half, before = case.kept(f"slimming-{gamma}", case.half, gamma)
-    return retrained(case, without_small_scales(half, share, case.example), before) | {"gamma": gamma}
+    half, before = case.trained(f"penalized-{gamma}", case.half, gamma)
+    small = without_small_scales(half, share, case.example)
+    return retrained(case, f"slimming-{share}", small, before) | {"gamma": gamma}
 
 
 def gated(case: Case, level: str, gamma: float) -> dict:
     """SSS: all epochs with gates; what has closed goes, and nothing is retrained."""
     model = sss.add_gates(case.fresh(), level)
+    spent = case.train(f"sss_{level}-{gamma}", model, case.epochs, gamma=gamma)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that nothing closes, or a whole layer, is what the record shows
-        with timed() as spent, training.channels_last(model):
-            sss.train_gates(
-                model,
-                case.batches,
-                gamma=gamma,
-                lr=case.rate(case.epochs),
-                epochs=case.epochs,
-                seed=case.seed,
-                momentum=case.settings["momentum"],
-                weight_decay=case.settings["weight_decay"],
-            )
+        warnings.simplefilter("ignore")  # that a whole layer closes is what the record shows
         small = sss.remove_closed(model, case.example)
     return case.row(small, spent) | {
         "scales": values_of(sss.gates(model)),
@@ -235,16 +243,15 @@ def from_scratch(case: Case, level: str, gamma: float, runs: list[dict]) -> dict
     for module in small.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.reset_parameters()  # of a layer that has closed as a whole one channel of zeros is left
-    with timed() as spent:
-        case.train(small, case.epochs)
-    return case.row(small, spent)
+    return case.row(small, case.train(f"scratch_{level}-{gamma}", small, case.epochs))
 
 
-def retrained(case: Case, small: nn.Module, before: dict) -> dict:
+def retrained(case: Case, name: str, small: nn.Module, before: dict[str, float]) -> dict:
+    """Through the epochs that are left."""
     cut = training.evaluate(small, case.validation)[0]
-    with timed() as spent:
-        case.train(small, case.epochs - case.half, first=case.half)
-    return case.row(small, {name: before[name] + spent[name] for name in spent}) | {"validation_cut": cut}
+    spent = case.train(name, small, case.epochs - case.half, first=case.half)
+    spent["cpu_seconds"] += before["cpu_seconds"]
+    return case.row(small, spent) | {"validation_cut": cut}
 
 
 def without_filters(model: nn.Module, share: float, example: Tensor) -> nn.Module:
@@ -279,12 +286,26 @@ def values_of(scales: dict[str, Tensor]) -> dict[str, list[float]]:
     return {name: [float(f"{value:.3g}") for value in scale.tolist()] for name, scale in scales.items()}
 
 
-@contextmanager
-def timed() -> Iterator[dict]:
-    """Seconds of the clock, and of the processor, which a busy machine does not lengthen as much."""
-    start, spent = (time.perf_counter(), time.process_time()), {}
-    yield spent
-    spent |= {"seconds": time.perf_counter() - start[0], "cpu_seconds": time.process_time() - start[1]}
+def state_of(model: nn.Module, optimizers: list[torch.optim.Optimizer]) -> dict[str, Tensor]:
+    """What training goes on from: the network, and what each optimizer keeps of each of its parameters."""
+    kept = {
+        f"optimizer.{number}.{index}.{name}": value
+        for number, optimizer in enumerate(optimizers)
+        for index, state in optimizer.state_dict()["state"].items()
+        for name, value in state.items()
+    }
+    return {f"model.{name}": value for name, value in model.state_dict().items()} | kept
+
+
+def put_back(tensors: dict[str, Tensor], model: nn.Module, optimizers: list[torch.optim.Optimizer]) -> None:
+    states: list[dict] = [{} for _ in optimizers]
+    for name, value in tensors.items():
+        if name.startswith("optimizer."):
+            _, number, index, key = name.split(".")
+            states[int(number)].setdefault(int(index), {})[key] = value
+    model.load_state_dict({k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")})
+    for optimizer, state in zip(optimizers, states, strict=True):
+        optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
 METHODS: dict[str, tuple[Callable, list]] = {  # (case, setting, runs there are) -> row, and the settings

@@ -113,7 +113,7 @@ def test_every_method_has_its_rows_and_a_stopped_sweep_goes_on(bench, monkeypatc
         assert {name: indices for name, indices in zeros.items() if indices} == found["closed"]
     assert rows["slimming"]["gamma"] == bench.GAMMAS["slimming"][0]
     assert all(value != 0 for scale in rows["slimming_penalized"]["scales"].values() for value in scale)
-    assert rows["slimming"]["seconds"] > rows["slimming_penalized"]["seconds"]
+    assert rows["slimming"]["cpu_seconds"] > rows["slimming_penalized"]["cpu_seconds"]
 
 
 def test_the_gamma_of_slimming_is_the_best_on_validation_images(bench, case):
@@ -125,13 +125,48 @@ def test_the_gamma_of_slimming_is_the_best_on_validation_images(bench, case):
     assert bench.slimmed(case, 0.5, rows)["gamma"] == 0.1
 
 
-def test_kept_networks_are_read_again_and_others_refused(bench, case):
-    model, spent = case.kept("half", 1)
-    again, read = case.kept("half", 1)
+def test_trained_networks_are_read_again_and_others_refused(bench, case):
+    model, spent = case.trained("half", 1)
+    again, read = case.trained("half", 1)
     assert read == spent
     assert all(torch.equal(value, again.state_dict()[name]) for name, value in model.state_dict().items())
-    with pytest.raises(ValueError, match="another|other arguments"):
-        case.kept("half", 2)
+    with pytest.raises(ValueError, match=r"other arguments \(epochs is 2, was 1\)"):
+        case.trained("half", 2)
+
+
+@pytest.mark.parametrize("level", ["channel", "block"])
+def test_gates_train_as_the_library_trains_them(bench, case, level):
+    ours, theirs = (sss.add_gates(case.fresh(), level) for _ in range(2))
+    case.train("ours", ours, 3, gamma=1.0)
+    sss.train_gates(
+        theirs, case.batches, gamma=1.0, lr=case.rate(3), epochs=3, seed=0, weight_decay=5e-4, progress=False
+    )
+    assert sss.closed(theirs)
+    for name, value in theirs.state_dict().items():
+        torch.testing.assert_close(ours.state_dict()[name], value, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("level", [None, "channel"])
+def test_training_that_is_stopped_ends_as_if_it_was_not(bench, case, level, monkeypatch):
+    whole, stopped, gone_on = (sss.add_gates(case.fresh(), level) if level else case.fresh() for _ in range(3))
+    case.train("whole", whole, 3, gamma=0.01)
+    batches = type(case).batches
+
+    def until_the_last(self, epoch):
+        if epoch == 2:
+            raise KeyboardInterrupt
+        return batches(self, epoch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(case), "batches", until_the_last)
+        with pytest.raises(KeyboardInterrupt):
+            case.train("stopped", stopped, 3, gamma=0.01)
+    asked = []
+    monkeypatch.setattr(type(case), "batches", lambda self, epoch: asked.append(epoch) or batches(self, epoch))
+    case.train("stopped", gone_on, 3, gamma=0.01)
+    assert asked == [2]
+    for name, value in whole.state_dict().items():
+        torch.testing.assert_close(gone_on.state_dict()[name], value, rtol=0, atol=0)
 
 
 def test_a_shape_in_which_nothing_closed_is_the_dense_network(bench, case):
