@@ -137,9 +137,9 @@ def test_trained_networks_are_read_again_and_others_refused(bench, case):
 @pytest.mark.parametrize("level", ["channel", "block"])
 def test_gates_train_as_the_library_trains_them(bench, case, level):
     ours, theirs = (sss.add_gates(case.fresh(), level) for _ in range(2))
-    case.train("ours", ours, 3, gamma=1.0)
+    case.train("ours", ours, 3, gamma=3.0)
     sss.train_gates(
-        theirs, case.batches, gamma=1.0, lr=case.rate(3), epochs=3, seed=0, weight_decay=5e-4, progress=False
+        theirs, case.batches, gamma=3.0, lr=case.rate(3), epochs=3, seed=0, weight_decay=5e-4, progress=False
     )
     assert sss.closed(theirs)
     for name, value in theirs.state_dict().items():
