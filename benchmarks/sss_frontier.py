@@ -18,6 +18,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -113,7 +114,7 @@ class Case:
         scales = slimming.scales(model) if gamma and not gates else {}
         run = {"name": name, "seed": self.seed, "epochs": epochs, "first": first, "gamma": gamma}
         run["settings"] = self.settings
-        done, spent = 0, dict.fromkeys(("seconds", "cpu_seconds"), 0.0)
+        done, spent = 0, {"seconds": 0.0, "cpu_seconds": 0.0}
         if state := saved_state(path, run):
             put_back(state[0], model, optimizers)
             done, spent = state[1]["epochs"], state[1]["spent"]
@@ -137,8 +138,8 @@ class Case:
                     raise ValueError(f"loss of {name} is {loss.item()} after epoch {epoch}, must be finite")
                 if gates and epoch == epochs - 1:
                     optimizers[1].settle_()
-                for unit, clock, began in zip(spent, (time.perf_counter, time.process_time), start, strict=True):
-                    spent[unit] += clock() - began
+                spent["seconds"] += time.perf_counter() - start[0]
+                spent["cpu_seconds"] += time.process_time() - start[1]
                 save_state(path, run, state_of(model, optimizers), {"epochs": epoch + 1, "spent": spent})
         return spent
 
@@ -163,23 +164,26 @@ class Case:
         return {name: taken.seconds / size for name, taken in both.items()}
 
 
-def dense(case: Case) -> dict:
+# Each of these makes the row of one method: (case, setting, the rows there are) -> row.
+
+
+def dense(case: Case, setting: None, runs: list[dict]) -> dict:
     """The whole network, all epochs."""
     return case.row(*case.trained("dense", case.epochs))
 
 
-def dense_half(case: Case) -> dict:
+def dense_half(case: Case, setting: None, runs: list[dict]) -> dict:
     """The network that is cut after half of the epochs."""
     return case.row(*case.trained("half", case.half))
 
 
-def filters_cut(case: Case, share: float) -> dict:
+def filters_cut(case: Case, share: float, runs: list[dict]) -> dict:
     """The share of filters with the smallest L1 norm, the same in each layer, is cut from the dense network."""
     model, before = case.trained("dense", case.epochs)
     return case.row(without_filters(model, share, case.example), before | {"seconds": 0.0})
 
 
-def filters_recalibrated(case: Case, share: float) -> dict:
+def filters_recalibrated(case: Case, share: float, runs: list[dict]) -> dict:
     """The same, then batch norm's statistics on training images."""
     model, before = case.trained("dense", case.epochs)
     small = without_filters(model, share, case.example)
@@ -187,13 +191,13 @@ def filters_recalibrated(case: Case, share: float) -> dict:
     return case.row(small, before | {"seconds": 0.0})
 
 
-def filters(case: Case, share: float) -> dict:
+def filters(case: Case, share: float, runs: list[dict]) -> dict:
     """Cut after half of the epochs, trained through the other half."""
     half, before = case.trained("half", case.half)
     return retrained(case, f"filters-{share}", without_filters(half, share, case.example), before)
 
 
-def slimming_penalized(case: Case, gamma: float) -> dict:
+def slimming_penalized(case: Case, gamma: float, runs: list[dict]) -> dict:
     """Half of the epochs with the penalty; the accuracy of each cut from it decides which γ is retrained."""
     model, spent = case.trained(f"penalized-{gamma}", case.half, gamma)
     scales = slimming.scales(model)
@@ -216,7 +220,7 @@ def slimmed(case: Case, share: float, runs: list[dict]) -> dict:
     return retrained(case, f"slimming-{share}", small, before) | {"gamma": gamma}
 
 
-def gated(case: Case, level: str, gamma: float) -> dict:
+def gated(level: str, case: Case, gamma: float, runs: list[dict]) -> dict:
     """SSS: all epochs with gates; what has closed goes, and nothing is retrained."""
     model = sss.add_gates(case.fresh(), level)
     spent = case.train(f"sss_{level}-{gamma}", model, case.epochs, gamma=gamma)
@@ -229,11 +233,11 @@ def gated(case: Case, level: str, gamma: float) -> dict:
     }
 
 
-def from_scratch(case: Case, level: str, gamma: float, runs: list[dict]) -> dict:
+def from_scratch(level: str, case: Case, gamma: float, runs: list[dict]) -> dict:
     """The shape that SSS found, all epochs from fresh weights."""
     (found,) = (run for run in runs if key(run) == (f"sss_{level}", gamma, case.seed))
     if not found["closed"]:
-        return dense(case)
+        return dense(case, None, runs)
     model = sss.add_gates(case.fresh(), level)
     for name, indices in found["closed"].items():
         sss.gates(model)[name].data[indices] = 0
@@ -308,18 +312,18 @@ def put_back(tensors: dict[str, Tensor], model: nn.Module, optimizers: list[torc
         optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
-METHODS: dict[str, tuple[Callable, list]] = {  # (case, setting, runs there are) -> row, and the settings
-    "dense": (lambda case, setting, runs: dense(case), [None]),
-    "dense_half": (lambda case, setting, runs: dense_half(case), [None]),
-    "filters_cut": (lambda case, setting, runs: filters_cut(case, setting), SHARES),
-    "filters_recalibrated": (lambda case, setting, runs: filters_recalibrated(case, setting), SHARES),
-    "filters": (lambda case, setting, runs: filters(case, setting), SHARES),
-    "sss_channel": (lambda case, setting, runs: gated(case, "channel", setting), GAMMAS["channel"]),
-    "sss_block": (lambda case, setting, runs: gated(case, "block", setting), GAMMAS["block"]),
-    "slimming_penalized": (lambda case, setting, runs: slimming_penalized(case, setting), GAMMAS["slimming"]),
+METHODS = {  # what makes the row, and the settings
+    "dense": (dense, [None]),
+    "dense_half": (dense_half, [None]),
+    "sss_channel": (partial(gated, "channel"), GAMMAS["channel"]),
+    "sss_block": (partial(gated, "block"), GAMMAS["block"]),
+    "filters_cut": (filters_cut, SHARES),
+    "filters_recalibrated": (filters_recalibrated, SHARES),
+    "filters": (filters, SHARES),
+    "slimming_penalized": (slimming_penalized, GAMMAS["slimming"]),
     "slimming": (slimmed, SHARES),
-    "scratch_channel": (lambda case, setting, runs: from_scratch(case, "channel", setting, runs), GAMMAS["channel"]),
-    "scratch_block": (lambda case, setting, runs: from_scratch(case, "block", setting, runs), GAMMAS["block"]),
+    "scratch_channel": (partial(from_scratch, "channel"), GAMMAS["channel"]),
+    "scratch_block": (partial(from_scratch, "block"), GAMMAS["block"]),
 }
 
 

@@ -171,7 +171,7 @@ def test_training_that_is_stopped_ends_as_if_it_was_not(bench, case, level, monk
 
 def test_a_shape_in_which_nothing_closed_is_the_dense_network(bench, case):
     nothing = {"method": "sss_block", "setting": 3.0, "seed": 1, "closed": {}}
-    row, dense = bench.from_scratch(case, "block", 3.0, [nothing]), bench.dense(case)
+    row, dense = bench.from_scratch("block", case, 3.0, [nothing]), bench.dense(case, None, [])
     assert row["accuracy"] == dense["accuracy"] and row["seconds"] == dense["seconds"]
 
 
