@@ -38,8 +38,8 @@ from pruning_lib.structure import choose_units, remove, score_units
 from pruning_lib.workbench import data, models, training
 
 GAMMAS = {
-    "block": [0.05, 0.1, 0.2, 0.4],
-    "channel": [0.005, 0.01, 0.02, 0.04],
+    "block": [0.01, 0.025, 0.05, 0.1],
+    "channel": [0.001, 0.0025, 0.005, 0.01],
     "slimming": [0.0003, 0.001, 0.003, 0.01],
 }
 SHARES = [0.3, 0.5, 0.7, 0.85]  # of the channels that can go, for L1 filters and Network Slimming
