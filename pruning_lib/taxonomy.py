@@ -73,6 +73,17 @@ METHODS = (
         function="pruning_lib.during_training.sss.add_gates",
     ),
     Method(
+        name="Network Slimming",
+        structures=("structured",),
+        time="during",
+        data="the training set",
+        compensation="retraining",
+        cost="one training run, then retraining",
+        source="Liu et al. 2017",
+        notebook="03_sss_apg",
+        function="pruning_lib.during_training.slimming.penalty",
+    ),
+    Method(
         name="Magnitude",
         structures=("unstructured",),
         time="after",

@@ -18,7 +18,7 @@ from pruning_lib.structure.calls import Calls
 from pruning_lib.structure.layer_rules import CHANNEL_NORMS
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-_NORMS = (batchnorm._BatchNorm, instancenorm._InstanceNorm)  # of each channel by itself
+NORMS = (batchnorm._BatchNorm, instancenorm._InstanceNorm)  # of each channel by itself
 
 
 class Gate(nn.Module):
@@ -79,7 +79,7 @@ def add_gates(model: nn.Module, level: str = "block") -> nn.Module:
     if gates(model):
         raise ValueError("model has gates already, must be a model without")
     model = original(model)
-    found = _Sites(model)
+    found = Sites(model)
     sites = list(found.blocks() if level == "block" else found.convolutions(grouped=level == "group"))
     if not sites:
         raise ValueError(f"model {type(model).__name__} has no {level} that a gate could close; level is {level!r}")
@@ -103,7 +103,7 @@ def fold_gates(model: nn.Module) -> nn.Module:
     return folded
 
 
-class _Sites:
+class Sites:
     """Where gates may sit: (layer that gets the gate, unit, number of λ), from the calls that a model makes."""
 
     def __init__(self, model: nn.Module):
@@ -117,7 +117,7 @@ class _Sites:
             if conv is None or (conv.groups > 1) != grouped:
                 continue
             users = list(node.users)
-            last = users[0] if len(users) == 1 and self.layer(users[0], _NORMS) else node
+            last = users[0] if len(users) == 1 and self.layer(users[0], NORMS) else node
             if self.feeds_layers_only(last) and (not grouped or self.is_read_once_from_convolution(node)):
                 yield last.target, node.target, conv.groups if grouped else conv.out_channels
 
@@ -158,6 +158,6 @@ class _Sites:
             node = node.all_input_nodes[0]
             if conv := self.layer(node, CONVOLUTIONS):
                 return conv.groups == 1
-            if not (self.calls.keeps_zeros(node) or self.layer(node, _NORMS)):
+            if not (self.calls.keeps_zeros(node) or self.layer(node, NORMS)):
                 return False
         return False
