@@ -10,16 +10,14 @@ plain loop on those rows. Peak memory in a process of its own, weight and Hessia
 
 import argparse
 import math
-import os
 import statistics
-import subprocess
 import sys
 import time
 import warnings
-from pathlib import Path
+from functools import partial
 
 import torch
-from sparsegpt import layer, resident, seconds
+from sparsegpt import in_a_process, layer, peak_of, seconds
 from torch import Tensor
 
 from pruning_lib.after_training import sparsegpt
@@ -120,28 +118,10 @@ def hard() -> None:
 
 def memory(sizes: list[str]) -> None:
     for size in sizes:
-        command = [sys.executable, __file__, "--peak-of", size, "--threads", str(torch.get_num_threads())]
-        mapped = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536"}
-        done = subprocess.run(command, capture_output=True, text=True, check=True, env=mapped)
-        peak, least = map(float, done.stdout.split())
+        peak, least = in_a_process(__file__, "--peak-of", size)
         print(
             f"{size:>10}: SparseGPT + refit, peak {peak / least:5.2f} times weight plus Hessian (at most 3)", flush=True
         )
-
-
-def peak_of(size: str) -> None:
-    """Print the peak in bytes, weight and Hessian included, and the bytes of these two."""
-    rows, columns = map(int, size.split("x"))
-    for run in ("warm up", "measure"):
-        if run == "measure":
-            Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew from here
-        before = resident("VmRSS")
-        weight, hessian = torch.randn(rows, columns), torch.eye(columns)
-        hessian[0, 1] = hessian[1, 0] = 0.5
-        sparsegpt.prune_weight(weight, hessian, sparsity=0.5, refit=True)
-        peak, least = resident("VmHWM") - before, 4 * (weight.numel() + hessian.numel())
-        del weight, hessian
-    print(peak, least)
 
 
 def main() -> None:
@@ -155,7 +135,8 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     if options.peak_of:
-        peak_of(options.peak_of)
+        refitted = partial(sparsegpt.prune_weight, sparsity=0.5, refit=True)
+        peak_of(options.peak_of, lambda weight, hessians: refitted(weight, hessians[0]))
         return
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, float32")
     if "speed" not in options.skip:

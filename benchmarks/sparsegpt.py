@@ -87,26 +87,33 @@ def growth(rounds: int) -> None:
 def memory(sizes: list[str]) -> None:
     for size in sizes:
         for goal in GOALS:
-            command = [sys.executable, __file__, "--peak-of", size, goal, "--threads", str(torch.get_num_threads())]
-            mapped = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536"}
-            done = subprocess.run(command, capture_output=True, text=True, check=True, env=mapped)
-            peak, least = map(float, done.stdout.split())
+            peak, least = in_a_process(__file__, "--peak-of", size, goal)
             print(f"{size:>12} {goal:>5}: peak {peak / least:5.2f} times weight plus Hessian (at most 3)", flush=True)
 
 
-def peak_of(size: str, goal: str) -> None:
-    """Print the peak in bytes, weight and Hessian included, and the bytes of these two."""
+def in_a_process(*command: str) -> list[float]:
+    """The numbers that a script prints, in a process of its own where every tensor is mapped by itself."""
+    mapped = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536", "OMP_NUM_THREADS": str(torch.get_num_threads())}
+    done = subprocess.run([sys.executable, *command], stdout=subprocess.PIPE, text=True, check=True, env=mapped)
+    return [float(number) for number in done.stdout.split()]
+
+
+def peak_of(size: str, prune: Callable[[Tensor, list[Tensor]], object]) -> None:
+    """Print the peak in bytes, weight and Hessian included, and the bytes of these two.
+
+    The Hessian is handed over in a list, so that it is gone once `prune` takes it out and is done with it.
+    """
     rows, columns = map(int, size.split("x"))
     for run in ("warm up", "measure"):
         if run == "measure":
             Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew from here
         before = resident("VmRSS")
-        weight, hessian = torch.randn(rows, columns), torch.eye(columns)
-        hessian[0, 1] = hessian[1, 0] = 0.5
-        sparsegpt.prune_weight(weight, hessian, **GOALS[goal])
-        peak, least = resident("VmHWM") - before, 4 * (weight.numel() + hessian.numel())
-        del weight, hessian
-    print(peak, least)
+        weight, hessians = torch.randn(rows, columns), [torch.eye(columns)]
+        hessians[0][0, 1] = hessians[0][1, 0] = 0.5
+        prune(weight, hessians)
+        peak = resident("VmHWM") - before
+        del weight, hessians
+    print(peak, 4 * columns * (rows + columns))
 
 
 def resident(key: str) -> int:
@@ -125,7 +132,8 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     if options.peak_of:
-        peak_of(*options.peak_of)
+        size, goal = options.peak_of
+        peak_of(size, lambda weight, hessians: sparsegpt.prune_weight(weight, hessians[0], **GOALS[goal]))
         return
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, float32")
     if "speed" not in options.skip:
