@@ -209,7 +209,7 @@ def find_orders(channels: Sequence[Sequence[Place]], scores: dict[str, Tensor]) 
         the values within a head (`workbench.channels.free_channels`).
     scores : parameter name → (out, in)
         Of the weights that are to become 2:4; of what 2:4 is to keep much: the weights, for their magnitude, or
-        abs(W)·‖x‖ as in RIA (Zhang et al. 2024).
+        abs(W)·‖x‖ (Wanda's scores; RIA, Zhang et al. 2024, permutes by such scores).
 
     Returns
     -------
