@@ -6,10 +6,12 @@ Source: Pool & Yu 2021, "Channel Permutations for N:M Sparsity".
 """
 
 import copy
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from tqdm.auto import tqdm
 
 from pruning_lib.checks import check_model, check_scores
 from pruning_lib.structure import prunable
@@ -18,6 +20,9 @@ from pruning_lib.structure.holding import held
 from pruning_lib.structure.removal import check_agreement
 from pruning_lib.structure.semi_structured import kept_magnitude, magnitude
 from pruning_lib.structure.tracing import trace
+
+Place = tuple[str, int, range]  # a tensor's name, a dimension of it, and where along it a set of channels lies
+_AT_ONCE = 1 << 24  # values that a search looks at together, so that memory stays at a few times the weight's
 
 
 def find_permutation(weight: Tensor) -> Tensor:
@@ -71,7 +76,10 @@ def find_permutation(weight: Tensor) -> Tensor:
 
     group_of = torch.empty_like(order)
     group_of[order] = torch.arange(len(order), device=order.device) // 4
-    everything = refresh(torch.arange(len(order) // 4, device=order.device))
+    at_once = max(1, _AT_ONCE // (4 * columns.shape[1]))
+    everything = torch.cat(
+        [refresh(part) for part in torch.arange(len(order) // 4, device=order.device).split(at_once)]
+    )
     gain = torch.empty_like(keeps)
     gain[everything] = gains(everything)
     least = 1e-9 * float(now.mean())
@@ -113,7 +121,7 @@ def permute(model: nn.Module, example_inputs: Any, layer: str, order: Tensor) ->
     model = check_model(model)
     columns = _columns_of(model, layer)
     order = torch.as_tensor(order).cpu()
-    if order.dtype != torch.int64 or not torch.equal(order.sort().values, torch.arange(columns)):
+    if not _is_permutation(order, columns):
         raise ValueError(f"order must be a permutation of 0 to {columns - 1} (int64), as find_permutation returns it")
     graph = trace(model, example_inputs)
     roots = _channels_of(graph, model, layer)
@@ -189,6 +197,88 @@ def permute_model(model: nn.Module, example_inputs: Any) -> tuple[nn.Module, dic
     if len(unmoved) == len(left) + sum(map(len, readers.values())):
         raise ValueError(f"no channels of the model can be moved: {'; '.join(unmoved.values())}")
     return model, unmoved
+
+
+def find_orders(channels: Sequence[Sequence[Place]], scores: dict[str, Tensor]) -> list[Tensor]:
+    """For each set of channels the order that `find_permutation` finds for all the scored columns that read it.
+
+    Parameters
+    ----------
+    channels : for each set, its places (tensor, dimension, range along it), all of one length
+        What the architecture lets move and a run of the model doesn't show: the residual stream of a language model,
+        the values within a head (`workbench.channels.free_channels`).
+    scores : parameter name → (out, in)
+        Of the weights that are to become 2:4; of what 2:4 is to keep much: the weights, for their magnitude, or
+        abs(W)·‖x‖ (Wanda's scores; RIA, Zhang et al. 2024, permutes by such scores).
+
+    Returns
+    -------
+    list of Tensor (count,), int64
+        As `permute_channels` takes them. Σ of what 2:4 keeps of all scores never falls.
+
+    Raises
+    ------
+    ValueError
+        If a score isn't a finite matrix, or a set isn't a multiple of 4 or not read by any of the scores.
+    """
+    check_scores(scores)
+    orders = []
+    for number, places in enumerate(tqdm(channels, desc="orders", unit="set", leave=False)):
+        columns = []
+        for name, dim, along in places:
+            if dim == 1 and name in scores:
+                if scores[name].ndim != 2 or along.stop > scores[name].shape[1]:
+                    shape = tuple(scores[name].shape)
+                    raise ValueError(f"scores[{name!r}] has shape {shape}, must be a matrix with columns {along}")
+                columns.append(scores[name][:, along.start : along.stop])
+        if not columns:
+            raise ValueError(f"channels[{number}] is {list(places)}, must have columns of one of the scores")
+        orders.append(find_permutation(torch.cat(columns)))
+    return orders
+
+
+def permute_channels(
+    model: nn.Module, example_inputs: Any, channels: Sequence[Sequence[Place]], orders: Sequence[Tensor]
+) -> nn.Module:
+    """A copy of `model` with each set of channels in its order, at all of the set's places; same outputs.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Unchanged.
+    example_inputs : tensor, tuple of positional or dict of keyword arguments
+        What the model's forward takes; it is run to check that nothing changed.
+    channels, orders : as `find_orders` takes and returns them
+
+    Raises
+    ------
+    ValueError
+        If a place isn't in the model, an order is no permutation of its set, a tensor is held by a mask, or the outputs
+        change.
+    """
+    permuted = copy.deepcopy(check_model(model))
+    tensors = dict(permuted.named_parameters())
+    if len(channels) != len(orders):
+        raise ValueError(f"orders are {len(orders)}, must be one for each of the {len(channels)} sets of channels")
+    for number, (places, order) in enumerate(zip(channels, orders, strict=True)):
+        order = torch.as_tensor(order)
+        for name, dim, along in places:
+            tensor = tensors.get(name)
+            if tensor is None or dim not in range(tensor.ndim) or not {*along} <= {*range(tensor.shape[dim])}:
+                shape = "no parameter of the model" if tensor is None else tuple(tensor.shape)
+                raise ValueError(f"channels[{number}] has {(name, dim, along)}, must be places in {name!r}: {shape}")
+            if held(tensor):
+                raise ValueError(f"{name!r} is held by a mask: take it off with release(model) before permuting")
+            if not _is_permutation(order, len(along)):
+                raise ValueError(f"orders[{number}] must be a permutation of 0 to {len(along) - 1} (int64)")
+            part = tensor.detach().narrow(dim, along.start, len(along))
+            part.copy_(part.index_select(dim, order.to(part.device)))
+    check_agreement(model, permuted, example_inputs, "channels can't be moved as given")
+    return permuted
+
+
+def _is_permutation(order: Tensor, count: int) -> bool:
+    return order.dtype == torch.int64 and torch.equal(order.sort().values.cpu(), torch.arange(count))
 
 
 def _kept_in(model: nn.Module) -> float:

@@ -42,8 +42,7 @@ def smollm2(root: str | os.PathLike | None = None) -> Path:
     cached = data.folder(root) / SMOLLM2
     if cached.is_dir():
         return cached
-    _check_installed((*_READERS, _PACKAGE), HOW_TO_GET)
-    model, tokenizer = read(_file_in_package())
+    model, tokenizer = read(file_in_package())
     folder = make_writable(cached.parent, "PRUNING_LIB_DATA")
     # Written whole or not at all: what is interrupted vanishes with the temporary folder.
     with tempfile.TemporaryDirectory(dir=folder, prefix=f".{SMOLLM2}.") as temporary:
@@ -66,7 +65,7 @@ def where_smollm2(root: str | os.PathLike | None = None) -> str:
     missing = _missing((*_READERS, _PACKAGE))
     if missing:
         return f"{', '.join(missing)} not installed; to get it: {HOW_TO_GET}"
-    return f"{_file_in_package()}, to be dequantized into {cached} on first use"
+    return f"{file_in_package()}, to be dequantized into {cached} on first use"
 
 
 def family(path: str | os.PathLike) -> str:
@@ -125,8 +124,17 @@ def read(path: str | os.PathLike) -> tuple[nn.Module, Any]:
     return model, tokenizer
 
 
-def _file_in_package() -> Path:
-    """The GGUF file in the package, which isn't imported: that would need what it depends on."""
+def file_in_package() -> Path:
+    """The GGUF file in the package, which isn't imported: that would need what it depends on.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        If a package is missing, with the command that brings it.
+    ValueError
+        If the package has no GGUF file, or several.
+    """
+    _check_installed((*_READERS, _PACKAGE), HOW_TO_GET)
     (folder,) = find_spec(_PACKAGE).submodule_search_locations
     found = sorted(Path(folder).glob("*.gguf"))
     if len(found) != 1:

@@ -299,3 +299,67 @@ def test_outputs_that_are_not_finite_are_compared(fill):
     torch.testing.assert_close(permuted(x), model(x), rtol=1e-12, atol=0, equal_nan=True)
     with pytest.raises(ValueError, match=r"'leave' reads cannot be moved: the outputs differ"):
         two_four.permute(randomized(Masked(fill, wrong=True)), x, "leave", order)
+
+
+def residual():
+    """`Residual` and all that its graph shows, given by hand: the stream, and the hidden units."""
+    stream = [(f"{layer}.{part}", 0, range(8)) for layer in ("enter", "outer") for part in ("weight", "bias")]
+    stream += [("inner.weight", 1, range(8)), ("leave.weight", 1, range(8))]
+    hidden = [("inner.weight", 0, range(12)), ("inner.bias", 0, range(12)), ("outer.weight", 1, range(12))]
+    model = randomized(Residual())
+    scores = {f"{name}.weight": model.get_submodule(name).weight.detach() for name in ("inner", "outer", "leave")}
+    return model, torch.rand(2, 6, dtype=torch.float64), [stream, hidden], scores
+
+
+def test_given_sets_of_channels_are_put_in_the_orders_found_for_all_their_readers():
+    model, x, channels, scores = residual()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    orders = two_four.find_orders(channels, scores)
+    assert torch.equal(
+        orders[0], two_four.find_permutation(torch.cat([scores["inner.weight"], scores["leave.weight"]]))
+    )
+    permuted = two_four.permute_channels(model, x, channels, orders)
+    torch.testing.assert_close(permuted(x), model(x), rtol=1e-12, atol=0)
+    assert torch.equal(permuted.inner.weight, model.inner.weight[orders[1]][:, orders[0]])
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+def test_a_part_of_a_dimension_is_permuted_alone():
+    model, x = randomized(Joined()), torch.rand(2, 6, dtype=torch.float64)
+    channels = [
+        [("right.weight", 0, range(4)), ("right.bias", 0, range(4)), ("leave.weight", 1, range(4, 8))],
+    ]
+    order = torch.tensor([3, 1, 0, 2])
+    permuted = two_four.permute_channels(model, x, channels, [order])
+    assert torch.equal(permuted.leave.weight[:, 4:], model.leave.weight[:, 4:][:, order])
+    assert torch.equal(permuted.leave.weight[:, :4], model.leave.weight[:, :4])
+
+
+def test_sets_of_channels_that_do_not_fit_are_errors():
+    model, x, channels, scores = residual()
+    orders = [torch.arange(8).flip(0), torch.arange(12).flip(0)]
+    stream, hidden = channels
+    for bad, message in [
+        ([stream, [*hidden, ("wrong.weight", 0, range(12))]], "'wrong.weight': no parameter of the model"),
+        ([stream, [*hidden, ("leave.weight", 1, range(12))]], r"channels\[1\] has .* 'leave.weight': \(3, 8\)"),
+        ([stream, [*hidden, ("leave.weight", 2, range(12))]], r"channels\[1\] has .* 'leave.weight': \(3, 8\)"),
+        ([stream[1:], hidden], "channels can't be moved as given: the outputs differ"),
+        ([stream], "orders are 2, must be one for each of the 1 sets"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            two_four.permute_channels(model, x, bad, orders)
+    for bad_order in (torch.arange(11), torch.zeros(12, dtype=torch.int64), torch.arange(12).double()):
+        with pytest.raises(ValueError, match=r"orders\[1\] must be a permutation of 0 to 11"):
+            two_four.permute_channels(model, x, channels, [orders[0], bad_order])
+    with pytest.raises(ValueError, match=r"channels\[1\] is .* must have columns of one of the scores"):
+        two_four.find_orders(channels, {name: scores[name] for name in ("inner.weight", "leave.weight")})
+    with pytest.raises(ValueError, match="columns a multiple of 4"):
+        two_four.find_orders([[("inner.weight", 1, range(6))]], scores)
+    with pytest.raises(
+        ValueError, match=r"scores\['outer.weight'\] has shape \(8, 8\), must be a matrix with columns ra"
+    ):
+        two_four.find_orders(channels, scores | {"outer.weight": torch.ones(8, 8)})
+    handle = two_four.best_masks(model, ["outer"]).hold(model)
+    with pytest.raises(ValueError, match="'outer.weight' is held by a mask"):
+        two_four.permute_channels(model, x, channels, orders)
+    handle.remove()

