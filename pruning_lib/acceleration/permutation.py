@@ -264,7 +264,8 @@ def permute_channels(
         order = torch.as_tensor(order)
         for name, dim, along in places:
             tensor = tensors.get(name)
-            if tensor is None or dim not in range(tensor.ndim) or not {*along} <= {*range(tensor.shape[dim])}:
+            fits = tensor is not None and dim in range(tensor.ndim) and {*along} <= {*range(tensor.shape[dim])}
+            if not fits or along.step != 1:
                 shape = "no parameter of the model" if tensor is None else tuple(tensor.shape)
                 raise ValueError(f"channels[{number}] has {(name, dim, along)}, must be places in {name!r}: {shape}")
             if held(tensor):

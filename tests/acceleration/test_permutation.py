@@ -343,6 +343,7 @@ def test_sets_of_channels_that_do_not_fit_are_errors():
         ([stream, [*hidden, ("wrong.weight", 0, range(12))]], "'wrong.weight': no parameter of the model"),
         ([stream, [*hidden, ("leave.weight", 1, range(12))]], r"channels\[1\] has .* 'leave.weight': \(3, 8\)"),
         ([stream, [*hidden, ("leave.weight", 2, range(12))]], r"channels\[1\] has .* 'leave.weight': \(3, 8\)"),
+        ([stream, [*hidden, ("outer.weight", 1, range(0, 12, 2))]], r"channels\[1\] has .* must be places in"),
         ([stream[1:], hidden], "channels can't be moved as given: the outputs differ"),
         ([stream], "orders are 2, must be one for each of the 1 sets"),
     ]:
