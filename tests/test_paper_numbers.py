@@ -66,7 +66,10 @@ def sources_of(path, cells):
     names = {file.name for file in own} | set(re.findall(r"[\w.-]+\.json", code))
     rows = [row for row in rows_of(read_records([file for file in own if is_results(file)])) if row.paper is not None]
     # Of a sweep what its rows say, over the seeds, and the worst seed; not each number of each run.
-    means = [[row.mean, row.sd, max(row.values), len(row.values), *origins(rows)] for row in rows]
+    means = [
+        [row.mean, row.sd, max(row.values), len(row.values), row.difference, row.paper_difference, *origins(rows)]
+        for row in rows
+    ]
     contents = [
         content if not is_sweep(content) else content | {"runs": []} for content in map(measured.read_record, names)
     ]

@@ -1,10 +1,10 @@
 """Checks of the notebooks' exercises: `check("top_k", my_function)`."""
 
 from pruning_lib.checks import check_choice
-from pruning_lib.teaching.exercises import comparison, obs, snip, sparsegpt, sss, taxonomy, two_four
+from pruning_lib.teaching.exercises import comparison, obs, snip, sparsegpt, sss, swaps, taxonomy, two_four
 from pruning_lib.teaching.exercises.exercise import Exercise, Function, Mistake, Verdict, judge
 
-_NOTEBOOKS = (taxonomy, snip, sss, obs, sparsegpt, two_four, comparison)
+_NOTEBOOKS = (taxonomy, snip, sss, obs, sparsegpt, swaps, two_four, comparison)
 EXERCISES: dict[str, Exercise] = {name: each for of in _NOTEBOOKS for name, each in of.EXERCISES.items()}
 
 
