@@ -147,10 +147,7 @@ def refit(
         If shapes do not fit, something is not finite, damping or tolerance is not in [0, 1], or a row's H_MM has no
         Cholesky factor even with damping raised.
     """
-    _check_weight(weight), _check_hessian(hessian, weight.shape[1]), check_damping(damping)
-    if keep.dtype != torch.bool or keep.shape != weight.shape:
-        kind = f"{keep.dtype} {tuple(keep.shape)}"
-        raise ValueError(f"keep is {kind}, must be torch.bool {tuple(weight.shape)}: True = stays")
+    _check_weight(weight), _check_hessian(hessian, weight.shape[1]), check_damping(damping), check_keep(weight, keep)
     if not isinstance(tolerance, Real) or not 0 <= tolerance <= 1:  # False for nan too
         raise ValueError(f"tolerance is {tolerance!r}, must be a number in [0, 1]: a share of the least error")
     if start is not None and (start.shape != weight.shape or not torch.isfinite(start).all()):
@@ -176,6 +173,13 @@ def refit(
             change = torch.cholesky_solve(target[M, None], cholesky_(H_MM, damping, scale))[:, 0]
             fitted[row, M] = (W[row, M] + change).to(dtype)
     return fitted.to(weight.dtype)
+
+
+def check_keep(weight: Tensor, keep: Tensor) -> None:
+    """Raise ValueError unless `keep` is a mask for `weight`."""
+    if keep.dtype != torch.bool or keep.shape != weight.shape:
+        kind = f"{keep.dtype} {tuple(keep.shape)}"
+        raise ValueError(f"keep is {kind}, must be torch.bool {tuple(weight.shape)}: True = stays")
 
 
 def check_problem(

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from pruning_lib.after_training import sparsegpt
 from pruning_lib.after_training.calibration import prune_in_order
 from pruning_lib.after_training.damping import check_damping, cholesky_, revive_
-from pruning_lib.after_training.reconstruction import Hessian, check_problem, check_target
+from pruning_lib.after_training.reconstruction import Hessian, check_keep, check_problem, check_target
 from pruning_lib.after_training.tableau import swap_
 from pruning_lib.checks import check_at_least, check_whole
 from pruning_lib.inputs import Inputs
@@ -152,9 +152,7 @@ def prune_model(
 
 
 def _check_keep(weight: Tensor, keep: Tensor, n_m: tuple[int, int] | None) -> None:
-    if keep.dtype != torch.bool or keep.shape != weight.shape:
-        kind = f"{keep.dtype} {tuple(keep.shape)}"
-        raise ValueError(f"keep is {kind}, must be torch.bool {tuple(weight.shape)}: True = stays")
+    check_keep(weight, keep)
     if n_m is not None and not (keep.view(len(keep), -1, n_m[1]).sum(2) == n_m[0]).all():
         raise ValueError(f"keep does not have {n_m[0]} of every {n_m[1]} weights, must do so with n_m {n_m}")
 
