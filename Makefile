@@ -92,7 +92,7 @@ figures: $(READY)
 	$(BIN)/python -m pruning_lib figures
 
 bench: $(READY)
-	for file in $(filter-out benchmarks/two_four_gpu.py benchmarks/sparsegpt_hub.py,$(wildcard benchmarks/*.py)); do \
+	for file in $(filter-out benchmarks/two_four_gpu.py benchmarks/sparsegpt_hub.py benchmarks/monks.py,$(wildcard benchmarks/*.py)); do \
 		echo "== $$file"; $(BIN)/python $$file || exit 1; done
 
 bench-gpu: $(READY)
