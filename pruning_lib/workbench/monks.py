@@ -6,9 +6,11 @@ six attributes with 3, 3, 2, 3, 4 and 2 values: 432 cases in all, 17 one-hot inp
 
 import itertools
 import math
+import os
 from collections import OrderedDict
 from dataclasses import dataclass
 from numbers import Integral
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +19,8 @@ from pruning_lib.checks import check_choice
 from pruning_lib.workbench.data import Pair
 
 VALUES = (3, 3, 2, 3, 4, 2)
+# What stands in a row of the published files, and what it can be.
+_COLUMNS = {"class": range(2)} | {f"a{i}": range(1, values + 1) for i, values in enumerate(VALUES, start=1)}
 # Training cases, share of wrong training labels, hidden neurons of the net.
 _PROBLEMS = {1: (124, 0.0, 3), 2: (169, 0.0, 2), 3: (122, 0.05, 2)}
 
@@ -34,22 +38,81 @@ class Problem:
     hidden: int
 
 
-def load(problem: int, seed: int = 0) -> Problem:
-    """MONK's problem 1, 2 or 3, with 124, 169 or 122 training cases.
+def load(problem: int, seed: int = 0, data: str | os.PathLike | None = None) -> Problem:
+    """MONK's problem 1, 2 or 3, with 124, 169 or 122 training cases: those published, or as many of our own.
 
-    The training cases are drawn by `seed` from the 432, without repetition: they are not the published ones, only as
-    many. In problem 3, 5 % of the training labels (6 of 122) are wrong, as published; the test labels are right.
+    In problem 3, 6 of the 122 training labels are wrong, as published; the test labels are right.
+
+    Parameters
+    ----------
+    problem : 1, 2 or 3
+    seed : of our own training cases, drawn from the 432 without repetition; the published ones do not depend on it
+    data : folder of the published sets: monks-N.train.csv and monks-N.test.csv, rows of class,a1,…,a6, or monks-N.train
+        and monks-N.test as UCI has them, rows of class a1 … a6 name; a first row of such names is skipped. Left out,
+        the training cases are drawn
+
+    Raises
+    ------
+    ValueError
+        If a file is missing or isn't what was published: the file, its row (from 1) and what must be there.
     """
     size, noise, hidden = _PROBLEMS[check_choice("problem", problem, _PROBLEMS)]
+    wrong = round(noise * size)
     cases = torch.tensor(list(itertools.product(*(range(1, values + 1) for values in VALUES))))
+    if data is not None:
+        train, test = (
+            _read(Path(data), problem, "train", size, wrong),
+            _read(Path(data), problem, "test", len(cases), 0),
+        )
+    else:
+        generator = torch.Generator().manual_seed(1000 * problem + seed)
+        drawn = cases[torch.randperm(len(cases), generator=generator)[:size]]
+        labels = rule(problem, drawn)
+        labels[torch.randperm(size, generator=generator)[:wrong]] ^= True
+        train, test = (drawn, labels), (cases, rule(problem, cases))
+    return Problem(f"MONK{problem}", _encoded(*train), _encoded(*test), hidden)
+
+
+def _encoded(cases: Tensor, labels: Tensor) -> Pair:
     columns = zip(cases.T, VALUES, strict=True)
     inputs = torch.cat([nn.functional.one_hot(column - 1, values) for column, values in columns], dim=1).double()
-    targets = torch.where(rule(problem, cases), 1.0, -1.0).double().unsqueeze(1)
-    generator = torch.Generator().manual_seed(1000 * problem + seed)
-    chosen = torch.randperm(len(cases), generator=generator)[:size]
-    labels = targets[chosen]
-    labels[torch.randperm(size, generator=generator)[: round(noise * size)]] *= -1
-    return Problem(f"MONK{problem}", (inputs[chosen], labels), (inputs, targets), hidden)
+    return inputs, torch.where(labels, 1.0, -1.0).double().unsqueeze(1)
+
+
+def _read(folder: Path, problem: int, part: str, size: int, wrong: int) -> tuple[Tensor, Tensor]:
+    """Cases (size, 6) and labels (size,) of bool from the published file, of which `wrong` are against the rule."""
+    names = [f"monks-{problem}.{part}.csv", f"monks-{problem}.{part}"]
+    path = next((folder / name for name in names if (folder / name).is_file()), None)
+    if path is None:
+        raise ValueError(f"{folder} has neither {names[0]} nor {names[1]}, must have one of them")
+    found = {}  # case → row, class
+    for row, line in enumerate(path.read_text(encoding="utf-8-sig", errors="replace").splitlines(), start=1):
+        fields = [field.strip() for field in line.split(",")] if "," in line else line.split()
+        if not fields or (row == 1 and fields[:7] == list(_COLUMNS)):
+            continue
+        columns = 7 if "," in line else 8
+        if len(fields) != columns:
+            form = ",".join(_COLUMNS) if columns == 7 else f"{' '.join(_COLUMNS)} name"
+            raise ValueError(f"{path}, row {row}: {len(fields)} values, must be {columns}: {form}")
+        for (name, allowed), field in zip(_COLUMNS.items(), fields, strict=False):
+            if field not in map(str, allowed):
+                raise ValueError(
+                    f"{path}, row {row}: {name} is {field!r}, must be one of {', '.join(map(str, allowed))}"
+                )
+        label, *case = map(int, fields[:7])
+        if tuple(case) in found:
+            raise ValueError(f"{path}, row {row}: the case of row {found[tuple(case)][0]} again, must be there once")
+        found[tuple(case)] = row, label
+    if len(found) != size:
+        raise ValueError(f"{path} has {len(found)} cases, must have {size}")
+    cases, labels = torch.tensor(list(found)), torch.tensor([label == 1 for _, label in found.values()])
+    against = [row for (row, _), bad in zip(found.values(), rule(problem, cases) != labels, strict=True) if bad]
+    if len(against) != wrong:
+        rows = f" (rows {', '.join(map(str, against[:8]))}{', …' if len(against) > 8 else ''})" if against else ""
+        raise ValueError(
+            f"{path}: {len(against)} classes are against the rule of problem {problem}{rows}, must be {wrong}"
+        )
+    return cases, labels
 
 
 def rule(problem: int, cases: Tensor) -> Tensor:
