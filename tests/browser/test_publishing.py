@@ -313,7 +313,8 @@ def test_page_of_the_site(page, page_errors, site, runs, name):
     assert solution.evaluate("(details) => !details.open && details.querySelector('pre') !== null")
     places = page.locator(".live-widget")
     assert places.count() == len(widgets_of(runs, name))
-    move(page, places.first)
+    if places.count():
+        move(page, places.first)
     assert page_errors == []
 
 
