@@ -1,6 +1,7 @@
 """benchmarks/monks.py on a small part of its grid."""
 
 import importlib.util
+import itertools
 import json
 import sys
 
@@ -9,6 +10,7 @@ import torch
 
 from pruning_lib.after_training import obs
 from pruning_lib.files import CHECKOUT
+from pruning_lib.reproduction import measured
 from pruning_lib.workbench import monks
 
 SCRIPT = CHECKOUT / "benchmarks" / "monks.py"
@@ -122,8 +124,23 @@ def test_a_data_folder_that_vanished_leaves_the_record(sweep, tmp_path, monkeypa
     assert record.read_text() == "{}"
 
 
-def test_the_papers_level_needs_both_accuracies(sweep):
-    run = {"problem": 3, "train_right": [122, 114, 113, 114], "test_right": [420, 420, 432, 419]}
-    assert sweep.accuracies(run)[1] == (93.4, 97.2)
-    assert sweep.fewest_weights(run, 93.4, 97.2) == 3
-    assert sweep.fewest_weights(run, 100, 100) == float("inf")
+def test_the_fewest_weights_at_an_accuracy(sweep):
+    run = {"test_right": [419, 420, 425, 420, 100]}
+    assert sweep.test_accuracies(run)[:2] == [97.0, 97.2]
+    assert sweep.fewest_weights(run, 97.2) == 2
+    assert sweep.fewest_weights(run, 100) == float("inf")
+
+
+def test_the_record_is_whole_and_its_settings_are_those_that_were_chosen(sweep):
+    record = measured.read_record("04_monks.json")
+    runs = record["runs"]
+    assert record["settings"] == sweep.SETTINGS
+    assert {(run["commit"], run["dirty"]) for run in runs} == {(record["commit"], False)}
+    arms = list(itertools.product((1, 2, 3), sweep.SELECT, sweep.THEN))
+    pruned = {sweep.run_key(run) for run in runs if run["cases"] != sweep.TUNING}
+    assert pruned == {
+        (cases, *arm, *sweep.chosen(runs, *arm), seed)
+        for cases, arm, seed in itertools.product(sweep.SETTINGS["cases"], arms, range(10))
+    }
+    sizes = {1: 58, 2: 39, 3: 39}
+    assert all(len(run["test_right"]) == sizes[run["problem"]] for run in runs if run["cases"] != sweep.TUNING)

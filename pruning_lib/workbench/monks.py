@@ -108,9 +108,9 @@ def _read(folder: Path, problem: int, part: str, size: int, wrong: int) -> tuple
     cases, labels = torch.tensor(list(found)), torch.tensor([label == 1 for _, label in found.values()])
     against = [row for (row, _), bad in zip(found.values(), rule(problem, cases) != labels, strict=True) if bad]
     if len(against) != wrong:
-        rows = f" (rows {', '.join(map(str, against[:8]))}{', …' if len(against) > 8 else ''})" if against else ""
+        rows = f" (rows: {', '.join(map(str, against[:8]))}{', …' if len(against) > 8 else ''})" if against else ""
         raise ValueError(
-            f"{path}: {len(against)} classes are against the rule of problem {problem}{rows}, must be {wrong}"
+            f"{path}: {len(against)} of {size} classes are against the rule of problem {problem}{rows}, must be {wrong}"
         )
     return cases, labels
 

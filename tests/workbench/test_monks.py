@@ -137,7 +137,12 @@ def test_published_sets_are_read_in_both_forms(tmp_path, form, newline, header):
         ("monks-1.test.csv", 1, "label,a1,a2,a3,a4,a5,a6", "row 1: class is 'label', must be one of 0, 1$"),
         ("monks-1.test.csv", 3, "1,1,1,1,1,1,1", "row 3: the case of row 2 again, must be there once$"),
         ("monks-1.test.csv", 3, "", " has 431 cases, must have 432$"),
-        ("monks-1.test.csv", 2, "0,1,1,1,1,1,1", r": 1 classes are against .* problem 1 \(rows 2\), must be 0$"),
+        (
+            "monks-1.test.csv",
+            2,
+            "0,1,1,1,1,1,1",
+            r": 1 of 432 classes are against .* problem 1 \(rows: 2\), must be 0$",
+        ),
     ],
 )
 def test_a_bad_row_is_named_with_its_file(tmp_path, file, row, line, message):
@@ -158,7 +163,7 @@ def test_a_missing_file_another_problem_and_corrected_labels_are_refused(tmp_pat
     with pytest.raises(ValueError, match=r"has neither monks-2.test.csv nor monks-2.test, must have one of them"):
         monks.load(2, data=tmp_path)
     (tmp_path / "monks-1.test.csv").write_text((tmp_path / "monks-3.test.csv").read_text())
-    with pytest.raises(ValueError, match=r"classes are against the rule of problem 1 \(rows 8, .*, …\), must be 0"):
+    with pytest.raises(ValueError, match=r"classes are against the rule of problem 1 \(rows: 8, .*, …\), must be 0"):
         monks.load(1, data=tmp_path)
     inputs, _ = monks.load(3).train
     cases = torch.stack([column.argmax(1) + 1 for column in inputs.split(monks.VALUES, dim=1)], dim=1)
@@ -167,7 +172,7 @@ def test_a_missing_file_another_problem_and_corrected_labels_are_refused(tmp_pat
         for right, case in zip(monks.rule(3, cases), cases.tolist(), strict=True)
     ]
     (tmp_path / "monks-3.train.csv").write_text("\n".join(rows))
-    with pytest.raises(ValueError, match=r"0 classes are against the rule of problem 3, must be 6"):
+    with pytest.raises(ValueError, match=r"0 of 122 classes are against the rule of problem 3, must be 6"):
         monks.load(3, data=tmp_path)
 
 
