@@ -104,6 +104,7 @@ COMPOSED = {  # what is left of {mask} x {as they are, SparseGPT's update, least
     "swaps' mask": partial(composed, swaps.prune_weight, as_they_are),
     "swaps+update": partial(composed, swaps.prune_weight, update),
 }
+_EVERY = METHODS | COMPOSED
 
 
 @dataclass(frozen=True)
@@ -164,7 +165,7 @@ def pruned(
     model, errors = copy.deepcopy(dense), {}
 
     def prune_layer(name: str, weight: Tensor, hessian: Tensor) -> tuple[Tensor, Tensor]:
-        found, keep = (METHODS | COMPOSED)[method](weight, hessian, **target)
+        found, keep = _EVERY[method](weight, hessian, **target)
         errors[name] = error(weight, found, hessian)
         return found, keep
 
@@ -205,7 +206,7 @@ def make_dense_inputs(case: Case, target: dict[str, Any], model: nn.Module, hess
     errors = {}
     for name, hessian in tqdm(hessians.items(), desc="pruning", unit="layer", leave=False):
         weight = model.get_submodule(name).weight.detach()
-        errors[name] = error(weight, (METHODS | COMPOSED)[case.method](weight, hessian, **target)[0], hessian)
+        errors[name] = error(weight, _EVERY[case.method](weight, hessian, **target)[0], hessian)
     return {"layer_errors": in_order(model, errors)}
 
 

@@ -9,6 +9,7 @@ import sys
 
 import pytest
 import torch
+from tiny_language import CONTEXT, WORDS, save_tiny
 
 from pruning_lib.after_training import wanda
 from pruning_lib.files import CHECKOUT
@@ -20,7 +21,6 @@ transformers = pytest.importorskip("transformers", reason="transformers is not i
 pytestmark = pytest.mark.filterwarnings("ignore:.*hessian has no Cholesky factor")
 
 SCRIPT = CHECKOUT / "benchmarks" / "sparsegpt_hub.py"
-WORDS, CONTEXT = 50, 16
 METHODS = ("magnitude", "wanda", "sparsegpt", "sparsegpt+refit", "wanda+refit", "magnitude+refit", "swaps")
 CASES = [("dense", "dense")] + [(pattern, method) for method in METHODS for pattern in ("50 %", "2:4", "4:8")]
 
@@ -36,10 +36,7 @@ def bench():
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A tiny OPT drawn at random, its tokenizer of words w0 … w49, and a text of them."""
-    from tokenizers import Tokenizer, models, pre_tokenizers
-
     place = tmp_path_factory.mktemp("opt")
-    torch.manual_seed(0)
     config = transformers.OPTConfig(
         vocab_size=WORDS,
         hidden_size=32,
@@ -49,18 +46,7 @@ def folder(tmp_path_factory):
         word_embed_proj_dim=16,
         max_position_embeddings=CONTEXT,
     )
-    model = transformers.AutoModelForCausalLM.from_config(config)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.ndim > 1:
-                parameter.normal_(std=0.3)  # so that the model has preferences
-    plain = Tokenizer(models.WordLevel({f"w{i}": i for i in range(WORDS)}, unk_token="w0"))
-    plain.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=plain, unk_token="w0")
-    huggingface.save(huggingface.prepare_(model), place, tokenizer)
-    drawn = torch.randint(10, WORDS, (1000,), generator=torch.Generator().manual_seed(1)).tolist()
-    (place / "text.txt").write_text(" ".join(f"w{i}" for i in drawn))  # each word has four characters
-    return place
+    return save_tiny(place, config)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import json
 
 import pytest
 import torch
+from tiny_language import CONTEXT, WORDS, save_tiny
 
 from pruning_lib.acceleration import two_four
 from pruning_lib.files import CHECKOUT
@@ -18,7 +19,6 @@ pytest.importorskip("gguf", reason="gguf is not installed (extra llm)")
 pytestmark = pytest.mark.filterwarnings("ignore:.*hessian has no Cholesky factor")
 
 SCRIPT = CHECKOUT / "benchmarks" / "two_four_language.py"
-WORDS, CONTEXT = 50, 16
 
 
 @pytest.fixture
@@ -33,10 +33,7 @@ def bench(monkeypatch):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A tiny LLaMA drawn at random, wide enough for blocks of 32 kept weights, its tokenizer, and a text."""
-    from tokenizers import Tokenizer, models, pre_tokenizers
-
     place = tmp_path_factory.mktemp("llama")
-    torch.manual_seed(0)
     config = transformers.LlamaConfig(
         vocab_size=WORDS,
         hidden_size=64,
@@ -47,18 +44,7 @@ def folder(tmp_path_factory):
         max_position_embeddings=CONTEXT,
         tie_word_embeddings=True,
     )
-    model = transformers.AutoModelForCausalLM.from_config(config)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.ndim > 1:
-                parameter.normal_(std=0.3)  # so that the model has preferences
-    plain = Tokenizer(models.WordLevel({f"w{i}": i for i in range(WORDS)}, unk_token="w0"))
-    plain.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=plain, unk_token="w0")
-    huggingface.save(huggingface.prepare_(model), place, tokenizer)
-    drawn = torch.randint(10, WORDS, (1000,), generator=torch.Generator().manual_seed(1)).tolist()
-    (place / "text.txt").write_text(" ".join(f"w{i}" for i in drawn))
-    return place
+    return save_tiny(place, config)
 
 
 @pytest.fixture
