@@ -92,8 +92,8 @@ def widgets_of(runs: Path, name: str) -> list[str]:
 
 
 def move(page, place) -> None:
-    """Move each slider of a widget by one step and see that the drawing follows."""
-    sliders = place.locator("input[type=range]:not(:disabled)")
+    """Move each slider of a widget, or radio button, by one step and see that the drawing follows."""
+    sliders = place.locator("input:is([type=range], [type=radio]):not(:disabled)")
     assert sliders.count() >= 1
     for slider in sliders.all():
         before = place.evaluate(DRAWING)

@@ -18,6 +18,7 @@ from pruning_lib.teaching.widgets import (
     decision_helper,
     lambda_paths,
     perplexity_slider,
+    predict,
     roofline_explorer,
     sparsegpt_forms,
     sparsegpt_stepper,
@@ -133,6 +134,11 @@ def a_decision_helper() -> Case:
     return Case(helper, values)
 
 
+def a_prediction() -> Case:
+    widget = predict.Predict("How many?", 90.0, limits=(50, 99))
+    return Case(widget, {"guess": [50.0, 75.0, 99.0, None], "shown": [False, True]})
+
+
 MAKERS = {
     "DecisionHelper": a_decision_helper,
     "SparsityExplorer": a_sparsity_explorer,
@@ -142,6 +148,7 @@ MAKERS = {
     "Taylor": a_taylor,
     "SparseGPTStepper": a_sparsegpt_stepper,
     "PerplexitySlider": a_perplexity_slider,
+    "Predict": a_prediction,
     "TwoFourGroup": a_group,
     "RooflineExplorer": a_roofline_explorer,
 }
