@@ -1,7 +1,6 @@
 """Predict, then see: the reader commits a guess, and only then what was measured appears beside it."""
 
 import math
-from collections.abc import Sequence
 
 import traitlets
 
@@ -15,10 +14,10 @@ class Predict(Drawn):
     Parameters
     ----------
     question : what is asked
-    answer : what was measured: a number of `limits`, or one of `choices`
+    answer : what was measured: a number within `limits`, or one of `choices`
     note : a sentence shown with the answer: where it was measured, what it means
-    choices : at least two; left out, a slider is shown
-    limits, step, unit : of the slider
+    choices : different texts, at least two; left out, a slider is shown
+    limits, step, unit : of the slider: (low, high), a number above 0, a text
 
     The traits `guess` (a number, of choices the index; None: not yet) and `shown` follow the page and may be set from
     Python. ValueError for an answer or a guess outside of the limits or choices, and for fewer than two choices.
@@ -28,17 +27,7 @@ class Predict(Drawn):
     shown = traitlets.Bool(False).tag(sync=True)
     asked = traitlets.Dict(read_only=True).tag(sync=True)
 
-    def __init__(
-        self,
-        question: str,
-        answer: float | str,
-        note="",
-        choices: Sequence[str] | None = None,
-        limits=(0, 100),
-        step=1.0,
-        unit="%",
-        **state,
-    ):
+    def __init__(self, question, answer, note="", *, choices=None, limits=(0, 100), step=1, unit="%", **state):
         if not question.strip():
             raise ValueError(f"question is {question!r}, must be a text")
         if choices is not None:
