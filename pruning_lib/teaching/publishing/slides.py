@@ -9,7 +9,7 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_markdown_cell
 
 _EXHIBITS = {"formula", "table", "code", "picture", "widget"}
-_FEW, _LEADING = 25, 45  # words of a paragraph on a slide; of one before a formula, whose symbols it names
+_FEW, _LEADING = 28, 45  # words of a paragraph on a slide; of one before a formula, whose symbols it names
 _BLOCK = re.compile(
     r"```.*?```|<details.*?</details>|^\$\$.*?\$\$|(?:(?!^\$\$|^```|\n\s*\n).)+", re.DOTALL | re.MULTILINE
 )
@@ -22,7 +22,7 @@ _ITEM = re.compile(r"^(?=(?:[-*]|\d+\.) )", re.MULTILINE)
 class _Piece(NamedTuple):
     """A part of a slide, what it is, and the text that it shortens."""
 
-    kind: str  # one of _EXHIBITS, or "heading", "words", "print", "notes"
+    kind: str  # one of _EXHIBITS, or "heading", "words", "print", "notes", "answer"
     cell: NotebookNode
     complete: str = ""
 
@@ -91,7 +91,7 @@ def _groups(pieces: list[_Piece]) -> list[list[_Piece]]:
         has = {one.kind for one in here} & _EXHIBITS
         full = (bool(has) or _is_title(here[0])) if here else False
         room = {"formula", "picture"} if has == {"formula"} else set() if full else _EXHIBITS
-        stays = piece.kind in room or (piece.kind in ("words", "print") and has != {"widget"}) or piece.kind == "notes"
+        stays = piece.kind in {*room, "notes", "answer"} or (piece.kind in ("words", "print") and has != {"widget"})
         if here and not stays:
             # Words after a formula lead to what comes next.
             leads = has == {"formula"} and here[-1].kind == "words" and piece.kind != "heading"
@@ -153,6 +153,8 @@ def _of_code(cell: NotebookNode) -> Iterator[_Piece]:
             )
         if output.get("name") != "stderr":
             yield _Piece(kind, _part(cell, [output]))
+        if kind == "widget" and "Predict(" in cell.source:
+            yield _Piece("answer", _text('<span class="answer"></span>', "fragment"))
 
 
 def _part(cell: NotebookNode, outputs: list[NotebookNode]) -> NotebookNode:

@@ -1,7 +1,7 @@
 // Reveal with widgets on its slides: who holds the focus holds the keyboard.
 
-const SMALLEST = 60; // percent
-const LARGEST = 2; // times a widget's own size
+const [SMALLEST, LARGEST] = [0.6, 2]; // times the usual size
+const READABLE = 20; // px of type in a formula
 const inWidget = () => document.activeElement?.closest(".live-widget, summary") != null;
 
 function leaveWidget() {
@@ -14,27 +14,33 @@ function leaveWidget() {
 const finer = 2 * window.devicePixelRatio;
 Object.defineProperty(window, "devicePixelRatio", { get: () => finer });
 
-/** Widgets as large as the slide lets them be; a slide that is too full gets smaller, down to SMALLEST; then it scrolls. */
+/** Widgets as large as the slide lets them be; tables, then the slide, made smaller where it is too full; then it scrolls. */
 function fit(slide) {
   const right = (part) => part.getBoundingClientRect().right;
-  const tooWide = () => [...slide.querySelectorAll("table")].some((table) => right(table) > right(slide));
-  const tooFull = () => slide.scrollHeight > slide.clientHeight + 1 || tooWide();
+  const exhibits = [...slide.querySelectorAll(".live-widget, table")];
+  const tooFull = () => slide.scrollHeight > slide.clientHeight + 1 || exhibits.some((one) => right(one) > right(slide) - 20);
+  const picture = slide.querySelector("img");
+  slide.classList.toggle("beside", picture?.naturalWidth < 1.7 * picture?.naturalHeight);
+  if (narrow(slide) < READABLE) slide.classList.remove("beside"); // below it the formula has the slide's width
+  narrow(slide);
   slide.style.zoom = "100%";
-  for (const widget of slide.querySelectorAll(".live-widget"))
-    for (let zoom = LARGEST; zoom >= 0.8; zoom -= 0.05) {
-      widget.style.zoom = zoom;
+  for (const one of exhibits)
+    for (let zoom = one.tagName === "TABLE" ? 1 : LARGEST; zoom >= SMALLEST; zoom -= 0.05) {
+      one.style.zoom = zoom;
       if (!tooFull()) break;
     }
-  for (let percent = 100; percent >= SMALLEST && tooFull(); percent -= 5) slide.style.zoom = `${percent}%`;
+  for (let zoom = 1; zoom >= SMALLEST && tooFull(); zoom -= 0.05) slide.style.zoom = zoom;
 }
 
-/** A formula, its number included, or a line of code that is wider than the slide gets smaller type. */
+/** A formula, its number included, or a line of code that is wider than its place gets smaller type; the smallest, in px. */
 function narrow(slide) {
-  for (const wide of slide.querySelectorAll('mjx-container[display="true"], .jp-InputArea-editor pre')) {
+  const sizes = [...slide.querySelectorAll('mjx-container[display="true"], .jp-InputArea-editor pre')].map((wide) => {
     wide.style.fontSize = "";
-    const share = wide.parentElement.clientWidth / wide.scrollWidth;
-    if (share < 1) wide.style.fontSize = `${Math.floor(share * parseFloat(getComputedStyle(wide).fontSize))}px`;
-  }
+    let size = parseFloat(getComputedStyle(wide).fontSize);
+    while (size > 12 && wide.scrollWidth > wide.parentElement.clientWidth + 1) wide.style.fontSize = `${(size -= 1)}px`;
+    return size;
+  });
+  return Math.min(...sizes);
 }
 
 /** The lines of an aligned formula appear one after the other. */
@@ -45,23 +51,26 @@ function build() {
   }
 }
 
+/** Show what was measured, whether the room has guessed or not. */
+function answer(slide) {
+  const button = slide.querySelector(".live-widget")?.shadowRoot?.querySelector("button");
+  Object.assign(button, { disabled: false }).click();
+}
+
 function startDeck() {
   const late = new ResizeObserver(() => fit(Reveal.getCurrentSlide())); // widgets and pictures take their room when shown
   const watch = () => {
     late.disconnect();
     for (const part of Reveal.getCurrentSlide().querySelectorAll(".live-widget, img")) late.observe(part);
-    narrow(Reveal.getCurrentSlide());
     fit(Reveal.getCurrentSlide());
   };
   build();
   Reveal.on("ready", watch);
   Reveal.on("slidechanged", watch);
   Reveal.on("slidechanged", () => inWidget() && leaveWidget()); // a slider that is gone must not take keys
+  Reveal.on("fragmentshown", ({ fragment }) => fragment.querySelector(".answer") && answer(fragment.closest("section")));
   Reveal.on("pdf-ready", () => {
-    for (const slide of Reveal.getSlides()) {
-      narrow(slide);
-      fit(slide);
-    }
+    for (const slide of Reveal.getSlides()) fit(slide);
   });
   return Reveal.initialize({
     width: 1280,
