@@ -16,8 +16,8 @@ _KINDS: dict[str, tuple[Callable[..., str], str, str]] = {
     "slides": (
         deck,
         "Slides",
-        "S opens the speaker's notes, Esc the overview; in a widget, Esc leaves it. F is full screen. To print a page for "
-        "each slide, add ?print-pdf to the address.",
+        "S opens the speaker's notes, Esc the overview; in a widget, Esc leaves it. F is full screen. To print a "
+        "page for each slide, add ?print-pdf to the address.",
     ),
 }
 

@@ -1,6 +1,6 @@
 // Reveal with widgets on its slides: who holds the focus holds the keyboard.
 
-const [SMALLEST, LARGEST] = [0.6, 2]; // times the usual size
+const [SMALLEST, LARGEST] = [60, 200]; // percent of the usual size
 const READABLE = 20; // px of type in a formula
 const inWidget = () => document.activeElement?.closest(".live-widget, summary") != null;
 
@@ -25,11 +25,11 @@ function fit(slide) {
   narrow(slide);
   slide.style.zoom = "100%";
   for (const one of exhibits)
-    for (let zoom = one.tagName === "TABLE" ? 1 : LARGEST; zoom >= SMALLEST; zoom -= 0.05) {
-      one.style.zoom = zoom;
+    for (let percent = one.tagName === "TABLE" ? 100 : LARGEST; percent >= SMALLEST; percent -= 5) {
+      one.style.zoom = `${percent}%`;
       if (!tooFull()) break;
     }
-  for (let zoom = 1; zoom >= SMALLEST && tooFull(); zoom -= 0.05) slide.style.zoom = zoom;
+  for (let percent = 100; percent >= SMALLEST && tooFull(); percent -= 5) slide.style.zoom = `${percent}%`;
 }
 
 /** A formula, its number included, or a line of code that is wider than its place gets smaller type; the smallest, in px. */
