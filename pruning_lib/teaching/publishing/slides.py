@@ -102,6 +102,8 @@ def _groups(pieces: list[_Piece]) -> list[list[_Piece]]:
 
 def _built(pieces: list[_Piece], layout: str) -> Iterator[tuple[_Piece, str]]:
     """What of the pieces is shown, and whether at once or later ("fragment")."""
+    if any(piece.kind == "answer" for piece in pieces):  # the question says it all
+        pieces = [piece for piece in pieces if piece.kind != "words"]
     if layout not in ("words", "formula", "formula picture"):  # one line is enough
         pieces = [
             one
@@ -178,14 +180,12 @@ def shortened(text: str, few: int) -> str:
     Of a list every item.
     """
     head, *items = (part.strip() for part in _ITEM.split(text))
+    if not items and _words(head) > few and (bold := _BOLD.findall(head)):
+        return " ".join(bold)
     return "\n".join(_first(part, few) for part in [head, *items] if part)
 
 
 def _first(text: str, few: int) -> str:
-    if _words(text) <= few:
-        return text
-    if bold := _BOLD.findall(text):
-        return " ".join(bold)
     hidden = _WHOLE.sub(lambda whole: "x" * len(whole[0]), text)
     ends = [*(found.end() for found in _END.finditer(hidden)), len(text)]
     return text[: max([end for end in ends if _words(text[:end]) <= few], default=ends[0])].strip()

@@ -88,6 +88,14 @@ def test_code_is_shown_where_it_is_tagged_and_warnings_never():
     assert "transient" not in cells[1].metadata and len(cells[1].outputs) == 2  # the notebook's own stay as they were
 
 
+def test_a_prediction_is_a_question_and_then_an_answer():
+    cells = [markdown("## P\n\nLeads to it.", "slide"), code(WIDGET, source='Predict("?", 1)'), markdown("After.")]
+    assert outline(as_slides(cells)) == [
+        ["widget", "## P", "display_data", '*<span class="answer"></span>'],
+        ["words", "## P", "After."],
+    ]
+
+
 def test_questions_come_last_with_answers_for_the_lecturer_only():
     made = outline(as_slides([markdown("## A\n\nText.", "slide")], [("Why?", "So."), ("How?", "Thus.")]))
     assert made[-1] == ["words", "## Questions for the room\n\n1. Why?\n2. How?", "(**Why?** So.\n\n**How?** Thus.)"]
@@ -103,6 +111,7 @@ def test_questions_come_last_with_answers_for_the_lecturer_only():
         ("With $a. B$ and `c. D` it ends here. And goes on.", "With $a. B$ and `c. D` it ends here."),
         ("Nothing ends in all of these many words", "Nothing ends in all of these many words"),
         ("Head:\n- one. Two three four five six.\n- b", "Head:\n- one.\n- b"),
+        ("- **Bold.** One two. Three four five.\n- b", "- **Bold.** One two.\n- b"),
         ("1. one two. Three four five six.\n2. c", "1. one two.\n2. c"),
     ],
 )

@@ -24,6 +24,10 @@ function fit(slide) {
   if (narrow(slide) < READABLE) slide.classList.remove("beside"); // below it the formula has the slide's width
   narrow(slide);
   slide.style.zoom = "100%";
+  for (const table of slide.querySelectorAll("table")) {
+    table.classList.remove("wraps");
+    table.classList.toggle("wraps", table.scrollWidth > 1.25 * slide.clientWidth);
+  }
   for (const one of exhibits)
     for (let percent = one.tagName === "TABLE" ? 100 : LARGEST; percent >= SMALLEST; percent -= 5) {
       one.style.zoom = `${percent}%`;
