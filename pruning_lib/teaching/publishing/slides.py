@@ -20,11 +20,12 @@ _ITEM = re.compile(r"^(?=(?:[-*]|\d+\.) )", re.MULTILINE)
 
 
 class _Piece(NamedTuple):
-    """A part of a slide, what it is, and the text that it shortens."""
+    """A part of a slide, what it is, the text that it is from, and whether it is less than that."""
 
     kind: str  # one of _EXHIBITS, or "heading", "words", "print", "notes", "answer"
     cell: NotebookNode
     complete: str = ""
+    cut: bool = False
 
 
 def as_slides(cells: list[NotebookNode], questions: Sequence[tuple[str, str]] = ()) -> list[NotebookNode]:
@@ -66,12 +67,14 @@ def _text(source: str, slide_type: str = "-", layout: str = "") -> NotebookNode:
 
 def _laid_out(group: list[_Piece], heading: _Piece | None, begin: str) -> Iterator[NotebookNode]:
     """The cells of one slide; without a heading of its own it goes on under the last one."""
-    notes = "\n\n".join(dict.fromkeys(piece.complete for piece in group if piece.complete))
     shown = [piece for piece in group if piece.kind != "notes"]
     if heading and not _is_title(heading) and shown[:1] != [heading]:
         shown.insert(0, heading)
     layout = "title" if _is_title(group[0]) else " ".join(sorted({one.kind for one in group} & _EXHIBITS)) or "words"
-    for place, (piece, build) in enumerate(_built(shown, layout)):
+    built = list(_built(shown, layout))
+    left_out = [piece for piece in group if all(piece is not one for one, _ in built)]
+    notes = "\n\n".join(dict.fromkeys(piece.complete for piece in group if piece.cut or piece in left_out))
+    for place, (piece, build) in enumerate(built):
         cell = copy.deepcopy(piece.cell)
         cell.metadata.slideshow = {"slide_type": build if place else begin, "data": {"layout": layout}}
         yield cell
@@ -104,7 +107,10 @@ def _built(pieces: list[_Piece], layout: str) -> Iterator[tuple[_Piece, str]]:
     """What of the pieces is shown, and whether at once or later ("fragment")."""
     if any(piece.kind == "answer" for piece in pieces):  # the question says it all
         pieces = [piece for piece in pieces if piece.kind != "words"]
-    if layout not in ("words", "formula", "formula picture"):  # one line is enough
+    if layout == "formula picture":  # what the formula says, the picture shows
+        last = max(place for place, piece in enumerate(pieces) if piece.kind == "formula")
+        pieces = [piece for place, piece in enumerate(pieces) if piece.kind != "words" or place < last]
+    elif layout not in ("words", "formula"):  # one line is enough
         pieces = [
             one
             for last, one in zip([None, *pieces], pieces, strict=False)
@@ -137,8 +143,7 @@ def _of_text(cell: NotebookNode) -> Iterator[_Piece]:
         kind = next((kind for start, kind in starts.items() if block.startswith(start)), "words")
         short = shortened(block, _LEADING if follows.startswith("$$") else _FEW) if kind == "words" else block
         found.append((kind, _text(short, _type(cell)), short != block))
-    cut = any(changed or kind == "notes" for kind, _, changed in found)
-    yield from (_Piece(kind, each, cell.source if cut else "") for kind, each, _ in found)
+    yield from (_Piece(kind, each, cell.source, cut) for kind, each, cut in found)
 
 
 def _of_code(cell: NotebookNode) -> Iterator[_Piece]:

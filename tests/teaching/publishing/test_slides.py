@@ -44,7 +44,7 @@ def test_one_exhibit_a_slide_and_the_heading_stays():
 
 def test_a_title_stands_alone():
     assert outline(as_slides([markdown("# Title\n\nOne.\n\nTwo.", "slide"), code(PICTURE)])) == [
-        ["title", "# Title", "One."],
+        ["title", "# Title", "(# Title\n\nOne.\n\nTwo.)", "One."],
         ["picture", "display_data"],
     ]
 
@@ -52,7 +52,10 @@ def test_a_title_stands_alone():
 def test_formulas_share_a_slide_and_have_a_picture_beside_them_and_appear_one_by_one():
     text = "## F\n\nLet $a$:\n\n$$a$$\n\nso\n\n$$b$$\n\nDone."
     assert outline(as_slides([markdown(text, "slide"), code(PICTURE)])) == [
-        ["formula picture", "## F", "display_data", "Let $a$:", "$$a$$", "*so", "$$b$$", "*Done."]
+        ["formula picture", "## F", f"({text})", "display_data", "Let $a$:", "$$a$$", "*so", "$$b$$"]
+    ]
+    assert outline(as_slides([markdown(text, "slide")])) == [
+        ["formula", "## F", "Let $a$:", "$$a$$", "*so", "$$b$$", "*Done."]
     ]
     # What comes after a formula leads to a table or to code.
     assert outline(as_slides([markdown("## F\n\n$$a$$\n\nCheck:", "slide"), code(tags=("slide-code",))])) == [
@@ -91,7 +94,7 @@ def test_code_is_shown_where_it_is_tagged_and_warnings_never():
 def test_a_prediction_is_a_question_and_then_an_answer():
     cells = [markdown("## P\n\nLeads to it.", "slide"), code(WIDGET, source='Predict("?", 1)'), markdown("After.")]
     assert outline(as_slides(cells)) == [
-        ["widget", "## P", "display_data", '*<span class="answer"></span>'],
+        ["widget", "## P", "(## P\n\nLeads to it.)", "display_data", '*<span class="answer"></span>'],
         ["words", "## P", "After."],
     ]
 

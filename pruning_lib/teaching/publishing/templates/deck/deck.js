@@ -21,7 +21,8 @@ function fit(slide) {
   const tooFull = () => slide.scrollHeight > slide.clientHeight + 1 || exhibits.some((one) => right(one) > right(slide) - 20);
   const picture = slide.querySelector("img");
   slide.classList.toggle("beside", picture?.naturalWidth < 1.7 * picture?.naturalHeight);
-  if (narrow(slide) < READABLE) slide.classList.remove("beside"); // below it the formula has the slide's width
+  slide.classList.remove("wide");
+  slide.classList.toggle("wide", narrow(slide) < READABLE); // then the formula has the slide's width, above the picture
   narrow(slide);
   slide.style.zoom = "100%";
   for (const table of slide.querySelectorAll("table")) {
