@@ -292,6 +292,8 @@ def test_printed_a_slide_is_a_page(page, page_errors, tiny_deck):
     page.wait_for_function("(place) => place.textContent", arg=place.element_handle())
     expect(place).to_be_visible()
     expect(page.get_by_text("fragment")).to_be_visible()
+    heading, late = (page.get_by_text(text, exact=True).bounding_box() for text in ("Two", "fragment"))
+    assert heading["y"] + heading["height"] <= late["y"] and heading["x"] == late["x"]
     printed = page.pdf(prefer_css_page_size=True, print_background=True)
     assert len(re.findall(rb"/Type\s*/Page\b", printed)) == page.evaluate("Reveal.getTotalSlides()") == 4
     assert page_errors == []
