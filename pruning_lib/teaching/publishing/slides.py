@@ -10,6 +10,7 @@ from nbformat.v4 import new_markdown_cell
 
 _EXHIBITS = {"formula", "table", "code", "picture", "widget"}
 _FEW, _LEADING = 28, 45  # words of a paragraph on a slide; of one before a formula, whose symbols it names
+_TITLE = 5  # words in bold at the head of a paragraph; more of them are a claim
 _BLOCK = re.compile(
     r"```.*?```|<details.*?</details>|^\$\$.*?\$\$|(?:(?!^\$\$|^```|\n\s*\n).)+", re.DOTALL | re.MULTILINE
 )
@@ -185,8 +186,9 @@ def shortened(text: str, few: int) -> str:
     Of a list every item.
     """
     head, *items = (part.strip() for part in _ITEM.split(text))
-    if not items and _words(head) > few and (bold := _BOLD.findall(head)):
-        return " ".join(bold)
+    claims = [] if items else [bold for bold in _BOLD.findall(head) if _words(bold) > _TITLE]
+    if claims and _words(head) > few:
+        return " ".join(claims)
     return "\n".join(_first(part, few) for part in [head, *items] if part)
 
 

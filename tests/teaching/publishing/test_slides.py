@@ -109,7 +109,8 @@ def test_questions_come_last_with_answers_for_the_lecturer_only():
     [
         ("Few words. All stay.", "Few words. All stay."),
         ("One two three. Four five six.", "One two three."),
-        ("One two three. **Four is bold.** Five six.", "**Four is bold.**"),
+        ("One two three. **This is what counts in bold.** Five six.", "**This is what counts in bold.**"),
+        ("**A run-in title.** One two three four.", "**A run-in title.**"),
         ("See Meng et al. 2024 for this one. More of it here.", "See Meng et al. 2024 for this one."),
         ("With $a. B$ and `c. D` it ends here. And goes on.", "With $a. B$ and `c. D` it ends here."),
         ("Nothing ends in all of these many words", "Nothing ends in all of these many words"),
