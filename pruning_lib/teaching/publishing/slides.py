@@ -48,7 +48,7 @@ def as_slides(cells: list[NotebookNode], questions: Sequence[tuple[str, str]] = 
     heading = None
     for slide in filter(None, slides):
         groups = _groups([piece for cell in slide for piece in _pieces(cell)])
-        for place, group in enumerate(groups):
+        for place, group in enumerate(group for group in groups if any(one.kind != "notes" for one in group)):
             heading = group[0] if group[0].kind == "heading" else heading
             made += _laid_out(group, heading, "subslide" if place else _type(slide[0]))
     if questions:
@@ -88,7 +88,7 @@ def _is_title(piece: _Piece) -> bool:
 
 
 def _groups(pieces: list[_Piece]) -> list[list[_Piece]]:
-    """What stands on one slide together; none of the groups holds notes only, if there is more than one."""
+    """What stands on one slide together."""
     groups: list[list[_Piece]] = [[]]
     for piece in pieces:
         here = groups[-1]
@@ -112,11 +112,8 @@ def _built(pieces: list[_Piece], layout: str) -> Iterator[tuple[_Piece, str]]:
         last = max(place for place, piece in enumerate(pieces) if piece.kind == "formula")
         pieces = [piece for place, piece in enumerate(pieces) if piece.kind != "words" or place < last]
     elif layout not in ("words", "formula"):  # one line is enough
-        pieces = [
-            one
-            for last, one in zip([None, *pieces], pieces, strict=False)
-            if not (last and last.kind == one.kind == "words")
-        ]
+        kinds = [piece.kind for piece in pieces]
+        pieces = [piece for place, piece in enumerate(pieces) if kinds[max(place - 1, 0) : place + 1] != ["words"] * 2]
     if layout == "formula picture":
         pieces = sorted(pieces, key=lambda piece: piece.kind not in ("heading", "picture"))
     marks, late = "formula" if "formula" in layout else "picture", False

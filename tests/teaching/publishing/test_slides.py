@@ -42,6 +42,11 @@ def test_one_exhibit_a_slide_and_the_heading_stays():
     ]
 
 
+def test_what_shows_nothing_makes_no_slide():
+    cells = [markdown("## A\n\nB.", "slide"), code(slide="slide"), markdown("Say it.", "notes")]
+    assert outline(as_slides(cells)) == [["words", "## A", "B."]]
+
+
 def test_a_title_stands_alone():
     assert outline(as_slides([markdown("# Title\n\nOne.\n\nTwo.", "slide"), code(PICTURE)])) == [
         ["title", "# Title", "(# Title\n\nOne.\n\nTwo.)", "One."],
