@@ -45,7 +45,10 @@ STILLS = {
     "sparsity_explorer": Still("01_taxonomy", "SparsityExplorer(weights", {}),
     "sparsity_explorer_snip": Still("02_snip", "SparsityExplorer(scores", {}),
     "lambda_paths_opening": Still("03_sss_apg", "LambdaPaths(block_runs", {"gamma": 0.1, "seed": 1}),
-    "apg_stepper": Still("03_sss_apg", "APGStepper(", {"t": 12}),
+    "lasso_explorer": Still("03_sss_apg", "LassoExplorer(", {"t": 12}),
+    "lasso_explorer_diverging": Still(
+        "03_sss_apg", "LassoExplorer(", {"t": 8, "eta": 2.2, "gamma": 0.02, "method": "ista"}
+    ),
     "lambda_paths": Still("03_sss_apg", "LambdaPaths(block_runs", {"gamma": 0.05, "seed": 0}),
     "lambda_paths_channels": Still("03_sss_apg", "LambdaPaths(channel_runs", {}),
     "surgery_opening": Still("04_obs", "Surgery(", {"w1": 1.5, "w2": 1.0, "ratio": 0.25, "correlation": -0.7}),

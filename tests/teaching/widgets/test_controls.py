@@ -14,9 +14,9 @@ from widgets_used import every
 from pruning_lib.acceleration.two_four import GPUS
 from pruning_lib.files import CHECKOUT
 from pruning_lib.teaching.widgets import (
-    apg_stepper,
     decision_helper,
     lambda_paths,
+    lasso_explorer,
     perplexity_slider,
     roofline_explorer,
     sparsegpt_forms,
@@ -47,11 +47,11 @@ def a_sparsity_explorer() -> Case:
     return Case(explorer, values | {"structure": list(sparsity_explorer.STRUCTURES)})
 
 
-def an_apg_stepper() -> Case:
-    matrix, target = torch.tensor([[1.0, 0.8], [0.0, 0.3]]), torch.tensor([1.4, 0.13])
-    lasso = apg_stepper.Lasso(matrix, target, gamma=0.4, start=torch.tensor([-1.0, 2.0]), steps=8)
-    values = {"t": [0, 4, 8], "method": ["apg", "ista"]}
-    return Case(apg_stepper.APGStepper(lasso), values)
+def a_lasso_explorer() -> Case:
+    explorer, limits = lasso_explorer.LassoExplorer(), lasso_explorer.LIMITS
+    values = {name: [low, lasso_explorer.START[name], high] for name, (low, high) in limits.items()}
+    values |= {"t": [0, 12, lasso_explorer.STEPS], "method": list(lasso_explorer.METHODS), "growing": [True, False]}
+    return Case(explorer, values)
 
 
 def lambda_paths_of_a_record() -> Case:
@@ -136,7 +136,7 @@ def a_decision_helper() -> Case:
 MAKERS = {
     "DecisionHelper": a_decision_helper,
     "SparsityExplorer": a_sparsity_explorer,
-    "APGStepper": an_apg_stepper,
+    "LassoExplorer": a_lasso_explorer,
     "LambdaPaths": lambda_paths_of_a_record,
     "Surgery": a_surgery,
     "Taylor": a_taylor,
