@@ -67,7 +67,7 @@ class LassoExplorer(Drawn):
 
     def __init__(
         self,
-        center: Sequence[float] = (1.05, 0.43),
+        center: Sequence[float] = (1.058, 0.43),
         start: Sequence[float] = (-1.0, 2.0),
         **shown: float | bool | str,
     ):
