@@ -17,12 +17,14 @@ from pruning_lib.teaching.widgets import (
     decision_helper,
     lambda_paths,
     lasso_explorer,
+    layer_race,
     perplexity_slider,
     roofline_explorer,
     sparsegpt_forms,
     sparsegpt_stepper,
     sparsity_explorer,
     surgery,
+    tangent_explorer,
     taylor,
     two_four_group,
 )
@@ -52,6 +54,18 @@ def a_lasso_explorer() -> Case:
     values = {name: [low, lasso_explorer.START[name], high] for name, (low, high) in limits.items()}
     values |= {"t": [0, 12, lasso_explorer.STEPS], "method": list(lasso_explorer.METHODS), "growing": [True, False]}
     return Case(explorer, values)
+
+
+def a_layer_race() -> Case:
+    scores = {"fc1.weight": torch.arange(1.0, 7.0).view(2, 3), "fc2.weight": torch.ones(1, 2)}
+    return Case(layer_race.LayerRace({"SNIP": scores}), {"step": [0, 25, len(layer_race.SPARSITIES) - 1]})
+
+
+def a_tangent_explorer() -> Case:
+    network = {"first": torch.ones(1, 2), "second": torch.tensor([[1.0], [-1.0]])}
+    samples = {"inputs": torch.ones(3, 2), "targets": torch.tensor([0, 1, 1])}
+    values = {"connection": [0, 1, 3], "c": [[0.0] * 4, [1.0, 0.5, 0.0, 1.0], [1.0] * 4]}
+    return Case(tangent_explorer.TangentExplorer(**network, **samples), values)
 
 
 def lambda_paths_of_a_record() -> Case:
@@ -137,6 +151,8 @@ MAKERS = {
     "DecisionHelper": a_decision_helper,
     "SparsityExplorer": a_sparsity_explorer,
     "LassoExplorer": a_lasso_explorer,
+    "LayerRace": a_layer_race,
+    "TangentExplorer": a_tangent_explorer,
     "LambdaPaths": lambda_paths_of_a_record,
     "Surgery": a_surgery,
     "Taylor": a_taylor,
