@@ -102,5 +102,6 @@ def test_layer_race_without_a_signal(page, page_errors):
     from playwright.sync_api import expect
 
     show(page, LayerRace({"magnitude": {"fc.weight": torch.arange(1.0, 21.0)}}, step=20))
-    expect(page.locator("[role=status]")).to_have_text("At 95.4 % 1 of 20 weights are left. Layers emptied: magnitude 0.")
+    text = "At 95.4 % 1 of 20 weights are left. Layers emptied: magnitude 0."
+    expect(page.locator("[role=status]")).to_have_text(text)
     assert page.locator("canvas").count() == 2 and page_errors == []

@@ -10,7 +10,8 @@ def test_lasso_explorer_steps(page, page_errors):
     from playwright.sync_api import expect
 
     show(page, LassoExplorer(t=58))
-    text, output, momentum = page.locator("[role=status]"), page.locator(".t + output"), page.locator(".momentum + output")
+    text, output = page.locator("[role=status]"), page.locator(".t + output")
+    momentum = page.locator(".momentum + output")
     expect(output).to_have_text("58 of 60")
     expect(text).to_contain_text("APG, t = 58: momentum 0.949")
     expect(momentum).to_have_text("0.949")  # the slider follows the growing momentum

@@ -95,7 +95,12 @@ function drawPlane(canvas, { problem, paths }, { t, method, eta }, points) {
     c.marker(edge, palette[color], { shape, size: 7, filled: false });
     outside.push(STYLES[name].name);
   }
-  if (outside.length) write(c, `outside: ${outside.join(", ")}`, box.left + box.width - 8, box.top + 14, { align: "right" });
+  if (outside.length) {
+    const text = `outside: ${outside.join(", ")}`;
+    const wide = c.g.measureText(text).width + 12;
+    rectangle(c.g, box.left + box.width - wide - 4, box.top + 4, wide, 20, { fill: c.dark ? "#222" : "#fff", alpha: 0.9 });
+    write(c, text, box.left + box.width - 10, box.top + 14, { align: "right" });
+  }
   c.marker(problem.optimum, palette.good, { shape: "diamond", size: 7, filled: false });
   if (!t) return;
   const { lookAhead, z, point } = paths[method][t];

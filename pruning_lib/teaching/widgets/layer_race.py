@@ -33,7 +33,7 @@ class LayerRace(Drawn):
     step = traitlets.Int(0).tag(sync=True)
     sparsities = traitlets.List(list(SPARSITIES), read_only=True).tag(sync=True)
     layers = traitlets.Dict(read_only=True).tag(sync=True)  # name → number of weights
-    kept = traitlets.Dict(read_only=True).tag(sync=True)  # kind of scores → for each sparsity the weights kept per layer
+    kept = traitlets.Dict(read_only=True).tag(sync=True)  # kind of scores → for each sparsity the counts of all layers
     signal = traitlets.Dict(read_only=True).tag(sync=True)
 
     def __init__(

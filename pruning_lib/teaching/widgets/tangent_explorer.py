@@ -38,9 +38,7 @@ class TangentExplorer(Drawn):
     c = traitlets.List(traitlets.Float()).tag(sync=True)
     network = traitlets.Dict(read_only=True).tag(sync=True)
 
-    def __init__(
-        self, first: Tensor, second: Tensor, inputs: Tensor, targets: Tensor, **shown: int | Sequence[float]
-    ):
+    def __init__(self, first: Tensor, second: Tensor, inputs: Tensor, targets: Tensor, **shown: int | Sequence[float]):
         self._count = _check(first, second, inputs, targets)
         tensors = {"first": first, "second": second, "inputs": inputs}
         network = {name: tensor.detach().double().tolist() for name, tensor in tensors.items()}

@@ -1,4 +1,4 @@
-"""The lasso explorer: its JavaScript walks as the library does, its minimum is one, its parabola lies where it should."""
+"""The lasso explorer: its JavaScript walks as the library does, its minimum is one, its parabola is a bound."""
 
 import itertools
 import math
