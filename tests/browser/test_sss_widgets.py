@@ -62,6 +62,9 @@ def test_lasso_explorer_can_be_broken_and_says_why(page, page_errors):
     page.locator(".gamma").focus()
     page.keyboard.press("Home")
     expect(text).to_contain_text("lands higher on the other side each time. APG diverges; ISTA diverges")
+    preset.select_option("a round bowl: one step is enough")
+    preset.select_option("")  # back to the own values
+    expect(page.locator(".eta + output")).to_have_text("2.5/L")
     preset.select_option("momentum needs smaller steps: only APG diverges")
     expect(text).to_contain_text("with μ = 0.9 its largest step is 1.36/L, ISTA's is 2/L. APG diverges; ISTA is still")
     page.locator(".momentum").focus()

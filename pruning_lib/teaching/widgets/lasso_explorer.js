@@ -162,25 +162,25 @@ function drawOverTime(canvas, lines, t, yTitle) {
   }
 }
 
+const diverges = (gaps) => gaps[gaps.length - 1] > Math.max(gaps[0], REACHED);
+
 /** How a path ends, in words. */
 function fate(name, gaps) {
   const last = gaps.length - 1;
   const arrived = gaps.findLastIndex((gap) => !(gap < REACHED)) + 1;
-  if (gaps[last] > gaps[0]) return `${name} diverges`;
+  if (diverges(gaps)) return `${name} diverges`;
   return arrived > last ? `${name} is still ${short(gaps[last])} above it at t = ${last}` : `${name} is within 10⁻⁶ of the minimum from t = ${arrived}`;
 }
 
 /** What the step size means here: whether the parabola bounds F, and what breaks if a path diverges. */
 function lesson({ method, eta, growing, momentum, condition, gamma }, gaps, { promised, came }) {
-  const last = (own) => own[own.length - 1];
-  const diverges = (name) => last(gaps[name]) > gaps[name][0];
   const said = [];
   if (method === "subgradient" && gamma) said.push("No prox: the parabola knows the slope of γ|λ| but not its kink, so steps cross zero and come back, and no coordinate rests there.");
   else if (eta <= 1) said.push(`η = ${short(eta)}/L: the parabola is nowhere below F, so no step of ISTA goes up.`);
   else said.push(`η = ${short(eta)}/L is above 1/L: the parabola can dip below F. This step promised F = ${short(promised)} and got ${short(came)}.`);
-  if (diverges("ista")) said.push("Above 2/L, ISTA jumps across the valley and lands higher on the other side each time.");
-  else if (eta > 2 && !(last(gaps.ista) < REACHED)) said.push("Above 2/L, ISTA jumps across the valley each time; only the penalty holds it back, and it has not settled.");
-  else if (diverges("apg")) said.push(`Momentum carries APG across the valley: with μ ${growing ? "near 1" : `= ${short(momentum)}`} its largest step is ${largestStep(growing ? 1 : momentum).toFixed(2)}/L, ISTA's is 2/L.`);
+  if (diverges(gaps.ista)) said.push("Above 2/L, ISTA jumps across the valley and lands higher on the other side each time.");
+  else if (eta > 2 && !(gaps.ista[gaps.ista.length - 1] < REACHED)) said.push("Above 2/L, ISTA jumps across the valley each time; only the penalty holds it back, and it has not settled.");
+  else if (diverges(gaps.apg)) said.push(`Momentum carries APG across the valley: with μ ${growing ? "near 1" : `= ${short(momentum)}`} its largest step is ${largestStep(growing ? 1 : momentum).toFixed(2)}/L, ISTA's is 2/L.`);
   else {
     const factor = (curvature) => short(Number((1 - eta * curvature).toPrecision(3)));
     said.push(`A gradient step multiplies the error along v₁ by 1 − ηL = ${factor(1)}, along v₂ by 1 − ηL/κ = ${factor(1 / condition)}.`);
@@ -200,8 +200,11 @@ function render({ model, el }) {
   for (const [name, text] of Object.entries(methods)) find(".method").add(new Option(text, name));
   for (const name of Object.keys(presets)) find(".preset").add(new Option(name, name));
 
+  let ownValues = {}; // the last values that are no example, for the way back to them
+
   function draw(values) {
-    const { t, method } = values;
+    const { t, ...rest } = values;
+    const { method } = rest;
     const all = computedOf(values, { center, start, steps });
     const { problem, paths } = all;
     const gaps = Object.fromEntries(Object.entries(paths).map(([name, states]) => [name, states.map(({ objective }) => objective - problem.minimum)]));
@@ -214,7 +217,9 @@ function render({ model, el }) {
     }
     find(".growing").checked = values.growing;
     find(".method").value = method;
-    find(".preset").value = Object.keys(presets).find((key) => Object.entries(presets[key]).every(([name, value]) => values[name] === value)) ?? "";
+    const example = Object.keys(presets).find((key) => Object.entries(presets[key]).every(([name, value]) => values[name] === value));
+    find(".preset").value = example ?? "";
+    if (!example) ownValues = rest;
 
     drawPlane(find(".plane canvas"), all, values, [start, center]);
     const came = drawParabola(find(".parabola canvas"), all, values);
@@ -223,8 +228,8 @@ function render({ model, el }) {
     drawOverTime(find(".gaps canvas"), Object.entries(gaps).map(([name, own]) => ({ values: own, ...styled(name), mark: { shape: STYLES[name].shape } })), t, "F(λ) − minimum");
     const along = paths[method].map(({ point }) => errors(problem, point));
     const alone = problem.curvatures.map((h, k) => ({ values: along.map((_, n) => along[0][k] * Math.abs(1 - values.eta * h) ** n), color: "muted", dash: [2, 3] }));
-    const own = [{ shape: "circle" }, { shape: "diamond", filled: false, size: 5 }].map((mark, k) => ({ values: along.map((row) => row[k]), ...styled(method), dash: [], mark }));
-    drawOverTime(find(".errors canvas"), [...alone, ...own], t, "|vᵀ(λ − λ*)|");
+    const found = [{ shape: "circle" }, { shape: "diamond", filled: false, size: 5 }].map((mark, k) => ({ values: along.map((row) => row[k]), ...styled(method), dash: [], mark }));
+    drawOverTime(find(".errors canvas"), [...alone, ...found], t, "|vᵀ(λ − λ*)|");
 
     const state = paths[method][t];
     const { name } = STYLES[method];
@@ -247,7 +252,7 @@ function render({ model, el }) {
   const film = stepper(root, find(".t"), { at: () => model.get("t"), last: () => steps, go: (t) => set({ t }), word: "iteration", pause: 250 });
   find(".momentum").addEventListener("input", ({ target }) => set({ momentum: Number(target.value), growing: false }));
   find(".growing").addEventListener("input", ({ target }) => set({ growing: target.checked }));
-  find(".preset").addEventListener("input", () => find(".preset").value && set(presets[find(".preset").value]));
+  find(".preset").addEventListener("input", ({ target }) => set(presets[target.value] ?? ownValues));
   return () => {
     film.stop();
     end();
