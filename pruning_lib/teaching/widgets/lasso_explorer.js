@@ -14,8 +14,8 @@ const CONTROLS =
   '<label><input class="growing" type="checkbox"> μ grows, (t−2)/(t+1)</label>' +
   STEP_BUTTONS + slider("t", "t");
 const PANELS = {
-  "plane tall": `<i class="first"></i> APG, <i class="second"></i> ISTA, <i class="hollow"></i> parts of this step,
-    <i class="target"></i> minimum, <i class="band"></i> |z| ≤ ηγ: set to zero`,
+  "plane tall": `<i class="first"></i> APG, <i class="second"></i> ISTA, <b style="color:var(--violet)">▲</b> subgradient,
+    <i class="hollow"></i> parts of this step, <i class="target"></i> minimum, <i class="band"></i> |z| ≤ ηγ: set to zero`,
   parabola: '<i class="line"></i> F along this step, <i class="line closes"></i> the parabola that the step minimizes',
   threshold: "Soft threshold: ● coordinate 1, ■ coordinate 2",
   gaps: "Distance of F from its minimum",
@@ -169,7 +169,7 @@ function fate(name, gaps) {
   const last = gaps.length - 1;
   const arrived = gaps.findLastIndex((gap) => !(gap < REACHED)) + 1;
   if (diverges(gaps)) return `${name} diverges`;
-  return arrived > last ? `${name} is still ${short(gaps[last])} above it at t = ${last}` : `${name} is within 10⁻⁶ of the minimum from t = ${arrived}`;
+  return arrived > last ? `${name} is still ${short(gaps[last])} above the minimum at t = ${last}` : `${name} is within 10⁻⁶ of the minimum from t = ${arrived}`;
 }
 
 /** What the step size means here: whether the parabola bounds F, and what breaks if a path diverges. */
