@@ -19,6 +19,7 @@ from pruning_lib.checks import check_choice
 from pruning_lib.files import CHECKOUT, written_whole
 from pruning_lib.teaching.needed_cells import needed
 from pruning_lib.teaching.publishing.live import STARTER, place
+from pruning_lib.teaching.widgets.two_four_group import ROW
 
 FOLDER = CHECKOUT / "figures" / "widgets"
 WIDTH = 860  # CSS pixels: enough for every widget's wide layout
@@ -57,7 +58,7 @@ STILLS = {
     "sparsegpt_stepper_exact": Still("05_sparsegpt", "SparseGPTStepper(", {"form": "exact"}),
     "sparsegpt_stepper_cholesky": Still("05_sparsegpt", "SparseGPTStepper(", {"form": "cholesky", "step": 8}),
     "perplexity_slider_two_four": Still("05_sparsegpt", "PerplexitySlider(", {"pattern": "2:4"}),
-    "two_four_group": Still("06_two_four", "TwoFourGroup(", {"weights": [1.0, -9.0, 2.0, 0.5]}),
+    "two_four_group": Still("06_two_four", "TwoFourGroup(", {"weights": [1.0, -9.0, 2.0, 0.5, *ROW[4:]]}),
     "roofline_explorer": Still("06_two_four", "RooflineExplorer(", {"tokens": 16}),
     "roofline_explorer_prefill": Still("06_two_four", "RooflineExplorer(", {"tokens": 2048}),
     "decision_helper": Still("07_comparison", "DecisionHelper(", {}),

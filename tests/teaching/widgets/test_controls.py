@@ -96,14 +96,15 @@ def a_perplexity_slider() -> Case:
 
 
 def a_group() -> Case:
-    ends = [[-two_four_group.LIMIT] * 4, list(two_four_group.START), [two_four_group.LIMIT] * 4]
-    return Case(two_four_group.TwoFourGroup(), {"weights": ends, "operands": ends})
+    ends = (-two_four_group.LIMIT, two_four_group.LIMIT)
+    values = {"weights": [[end] * 32 for end in ends], "operands": [[end] * 4 for end in ends]}
+    return Case(two_four_group.TwoFourGroup(), values | {"group": [0, 4, 7], "row": [0, 3, 31]})
 
 
 def a_roofline_explorer() -> Case:
     start, limits = roofline_explorer.START, roofline_explorer.LIMITS
     values = {name: [low, start[name], high] for name, (low, high) in limits.items()}
-    values |= {"gpu": list(GPUS), "dtype": list(roofline_explorer.DTYPES)}
+    values |= {"gpu": list(GPUS), "dtype": list(roofline_explorer.DTYPES), "share": [0.0, 0.5, 1.0]}
     return Case(roofline_explorer.RooflineExplorer(), values)
 
 
