@@ -42,6 +42,8 @@ class Still(NamedTuple):
     state: dict[str, Any]
 
 
+_STEPPER = "SparseGPTStepper(weight, small_hessian, "
+_CORRELATED = [[1.0 if i == j else 0.95 for j in range(8)] for i in range(8)]
 STILLS = {
     "sparsity_explorer": Still("01_taxonomy", "SparsityExplorer(weights", {}),
     "sparsity_explorer_snip": Still("02_snip", "SparsityExplorer(scores", {}),
@@ -54,9 +56,11 @@ STILLS = {
     "taylor": Still("04_obs", "Taylor(", {"point": "at the minimum", "index": 32}),
     "surgery": Still("04_obs", "Surgery(", {}),
     "perplexity_slider": Still("05_sparsegpt", "PerplexitySlider(", {"pattern": "50 %"}),
-    "sparsegpt_stepper": Still("05_sparsegpt", "SparseGPTStepper(", {}),
-    "sparsegpt_stepper_exact": Still("05_sparsegpt", "SparseGPTStepper(", {"form": "exact"}),
-    "sparsegpt_stepper_cholesky": Still("05_sparsegpt", "SparseGPTStepper(", {"form": "cholesky", "step": 8}),
+    "sparsegpt_stepper": Still("05_sparsegpt", _STEPPER + "sparsity", {}),
+    "sparsegpt_stepper_exact": Still("05_sparsegpt", _STEPPER + "sparsity", {"form": "exact"}),
+    "sparsegpt_stepper_cholesky": Still("05_sparsegpt", _STEPPER + "sparsity", {"form": "cholesky", "step": 8}),
+    "sparsegpt_stepper_layer": Still("05_sparsegpt", _STEPPER + 'view="layer"', {"hessian": _CORRELATED}),
+    "sparsegpt_stepper_blocks": Still("05_sparsegpt", _STEPPER + 'view="blocks"', {}),
     "perplexity_slider_two_four": Still("05_sparsegpt", "PerplexitySlider(", {"pattern": "2:4"}),
     "two_four_group": Still("06_two_four", "TwoFourGroup(", {"weights": [1.0, -9.0, 2.0, 0.5, *ROW[4:]]}),
     "roofline_explorer": Still("06_two_four", "RooflineExplorer(", {"tokens": 16}),
