@@ -6,8 +6,8 @@ import { follow } from "./redraw.js";
 
 const CONTROLS = list("gpu", "GPU") + list("dtype", "numbers") + slider("width", "width") + slider("tokens", "tokens") + slider("share", "time in matrix products");
 const PANELS = {
-  roofs: `<i class="second"></i>&nbsp;dense, <i class="first"></i>&nbsp;2:4; left of the bend memory is the limit, right of it computing`,
-  gain: `Speed-up of 2:4 at most: <i class="line"></i>&nbsp;this layer, <i class="model"></i>&nbsp;the whole model; <b style="color:var(--accent)">◆</b>&nbsp;here`,
+  roofs: `<span class="key"><i class="second"></i> dense</span>, <span class="key"><i class="first"></i> 2:4</span>; left of the bend memory is the limit, right of it computing`,
+  gain: `Speed-up of 2:4 at most: <span class="key"><i class="line"></i> this layer</span>, <span class="key"><i class="model"></i> the whole model</span>; <span class="key"><b style="color:var(--accent)">◆</b> here</span>`,
 };
 
 /** Least time of W X, W (rows, columns), X (columns, tokens): see `roofline` in acceleration/roofline.py. */

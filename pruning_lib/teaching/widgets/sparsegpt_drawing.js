@@ -45,7 +45,7 @@ function bracket(c, left, right, y, turn, texts, color, bold) {
 export const digits = (g, value, room) => [fixed(value), value.toFixed(1).replace("-", "−")].find((text) => g.measureText(text).width <= room) ?? "";
 
 /** Font of numbers in cells of a width, and the room that they have there. */
-export const cellFont = (wide) => ({ size: Math.max(12, Math.min(15, wide / 3.9)), small: 12, room: wide - 4 });
+const cellFont = (wide) => ({ size: Math.max(12, Math.min(15, wide / 3.9)), small: 12, room: wide - 4 });
 
 /**
  * W after a step, beside what it was before it. `over` says what is written over the columns: of each bracket its first
@@ -98,7 +98,7 @@ export function drawWeights(canvas, before, state, scale, maskBlock, over, curre
         label(c, text, middle, y + high * 0.33, { size });
         setFont(g, small);
         const change = signed(value - old);
-        const wideEnough = g.measureText(change).width + 12 <= room;
+        const wideEnough = wide >= 62; // for a dot beside it
         label(c, change, middle + (wideEnough ? 5 : 0), y + high * 0.74, { size: small });
         if (wideEnough) {
           g.beginPath();

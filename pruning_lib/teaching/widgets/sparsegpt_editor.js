@@ -6,9 +6,9 @@ import { digits, fillTable, fixed, gone, label, largest, thinLine, x } from "./s
 import { correlated, correlation, losses } from "./sparsegpt_layer.js";
 
 export const LAYER_PANELS = {
-  before: `<b>W</b> as given, and what SparseGPT makes of it: <i class="kept"></i>&nbsp;stays and may move, <i class="now"></i>&nbsp;pruned. Drag a number sideways, or type it above.`,
+  before: `<b>W</b> as given, and what SparseGPT makes of it: <span class="key"><i class="kept"></i> stays and may move</span>, <span class="key"><i class="now"></i> pruned</span>. Drag a number sideways, or type it above.`,
   hessian: "<b>H = XXᵀ</b>, how alike the inputs are. Drag a number sideways; its mirror image follows.",
-  curve: `Share of the output's square ‖WX‖² that is lost: <i class="dashed"></i>&nbsp;only set to zero, <i class="second"></i>&nbsp;SparseGPT, <i class="first"></i>&nbsp;exact per row. Lines: all inputs equally correlated; marks: this layer.`,
+  curve: `Share of the output's square ‖WX‖² that is lost: <span class="key"><i class="dashed"></i> only set to zero</span>, <span class="key"><i class="second"></i> SparseGPT</span>, <span class="key"><i class="first"></i> exact per row</span>. Lines: all inputs equally correlated; marks: this layer.`,
   lost: "The layer as it is now",
 };
 const WAYS = { alone: ["muted", "diamond", [6, 4]], shared: ["updated", "square", []], exact: ["kept", "circle", []] };
@@ -78,8 +78,7 @@ export function drawLayer({ find, describe, inputs }, { weight, hessian, setting
   const equal = JSON.stringify(correlated(hessian, mean).map((row) => row.map(fixed))) === JSON.stringify(hessian.map((row) => row.map(fixed)));
   const count = end.marks.flat().filter(gone).length;
   setSlider(inputs.rho, mean, `${equal ? "" : "mean "}${fixed(mean)}`, `${fixed(mean)}${equal ? "" : " on average, each pair its own"}`);
-  find("p").innerHTML = "";
-  find("p").append(refused || layerStory(mean, equal, now, count));
+  find("p").textContent = refused || layerStory(mean, equal, now, count);
   find("p").classList.toggle("refused", Boolean(refused));
 
   const [wScale, hScale] = [largest(weight), largest(hessian)];

@@ -2,14 +2,14 @@
 
 import { roundHalfEven } from "./sparsity_choice.js";
 
-export const SAFE = 1e-3; // a Cholesky pivot below this share of its diagonal entry: inputs that nearly depend on one another
+const SAFE = 1e-3; // a Cholesky pivot below this share of its diagonal entry: inputs that nearly depend on one another
 const NUMBER_BYTES = 4; // of a float32 weight
 
 const copy = (matrix) => matrix.map((row) => [...row]);
 const filled = (rows, columns, value) => Array.from({ length: rows }, () => Array(columns).fill(value));
 
 /** Lower L with LLᵀ = `H`, the pivots L_jj², and the first place where a pivot is below `SAFE` of H_jj; −1: nowhere. */
-export function cholesky(H) {
+function cholesky(H) {
   const n = H.length;
   const L = filled(n, n, 0);
   const pivots = [];
@@ -27,7 +27,7 @@ export function cholesky(H) {
 }
 
 /** H⁻¹ = L⁻ᵀL⁻¹. */
-export function inverse(H) {
+function inverse(H) {
   const { L } = cholesky(H);
   const n = L.length;
   const R = filled(n, n, 0); // L⁻¹
@@ -49,7 +49,7 @@ const upper = (B) => {
 };
 
 /** tr(ΔHΔᵀ) of Δ = W − Ŵ. */
-export function errorOf(W, pruned, H) {
+function errorOf(W, pruned, H) {
   let error = 0;
   for (let i = 0; i < W.length; i++)
     for (let a = 0; a < H.length; a++) {

@@ -1,6 +1,6 @@
 // SparseGPT stepper: three views of one small layer. All is computed here, so that nothing waits for a kernel.
 
-import { list, setSlider, slider, stage } from "./charts.js";
+import { list, slider, stage } from "./charts.js";
 import { follow } from "./redraw.js";
 import { blockStates, correlated, formStates, refusal } from "./sparsegpt_layer.js";
 import { BLOCK_PANELS, drawBlocks } from "./sparsegpt_blocks.js";
@@ -55,6 +55,7 @@ function render({ model, el }) {
   function compute(weight, hessian) {
     if (layer?.weight === weight && layer.hessian === hessian) return;
     layer = { weight, hessian };
+    refused = "";
     [forms, blocks] = [formStates(weight, hessian, settings), blockStates(weight, hessian, settings)];
   }
 
@@ -68,6 +69,7 @@ function render({ model, el }) {
     }
     bar.querySelector(`[name=view][value=${view}]`).checked = true;
     if (view === "layer") {
+      steps.stop();
       for (const name of ["matrix", "row", "column"]) inputs[name].value = cell[name];
       inputs.value.value = numbered(values[cell.matrix][cell.row][cell.column]);
       drawLayer({ find, describe, inputs }, { ...values, settings, forms, cell, refused, memory });
@@ -84,11 +86,13 @@ function render({ model, el }) {
 
   const { set, draw: again, end } = follow(model, { view: null, form: null, step: null, weight: null, hessian: null }, root, draw);
   const steps = stepper(parted, slide, { at, last: () => last, go: (step) => set({ step }), word: "step", pause: 1000 });
-  for (const part of bar.querySelectorAll("form"))
+  for (const part of parts.filter(({ tagName }) => tagName === "FORM")) {
+    part.addEventListener("submit", (event) => event.preventDefault()); // Enter would leave the page
     part.addEventListener("input", ({ target }) => {
       steps.stop();
       set({ [target.name]: target.value });
     });
+  }
 
   /** Take another layer, or say why not and leave everything as it was. */
   function change(changes) {
@@ -116,7 +120,7 @@ function render({ model, el }) {
     Object.assign(cell, place);
     refused = "";
     if (cell.matrix === "weight" && cell.row >= rows) cell.row = 0;
-    options();
+    if (place.matrix) options();
     again();
   }
   function options() {

@@ -5,8 +5,8 @@ import { below, drawErrors, drawPerRow, drawShared, drawWeights, fillTable, fixe
 
 export const NAMES = { exact: "exact OBS per row", synchronized: "synchronized", cholesky: "Cholesky" };
 export const STEP_PANELS = {
-  weights: `<b>W</b>: <i class="kept"></i>&nbsp;kept, <i class="frozen"></i>&nbsp;frozen, <i class="moved"></i>&nbsp;compensates,
-    <i class="now"></i>&nbsp;pruned now, <i class="planned"></i>&nbsp;goes later, <i class="pruned"></i>&nbsp;pruned`,
+  weights: `<b>W</b>: <span class="key"><i class="kept"></i> kept</span>, <span class="key"><i class="frozen"></i> frozen</span>, <span class="key"><i class="moved"></i> compensates</span>,
+    <span class="key"><i class="now"></i> pruned now</span>, <span class="key"><i class="planned"></i> goes later</span>, <span class="key"><i class="pruned"></i> pruned</span>`,
   inverse: "",
   errors: "",
   cost: "Updates so far; before them H⁻¹ once, and its factor U once",

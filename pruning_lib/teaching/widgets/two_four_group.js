@@ -12,10 +12,10 @@ const CONTROLS =
   NAMES.map((name, i) => slider(`w${i}`, `w${name}`)).join("") +
   slider("row", "row of the matrix");
 const PANELS = {
-  whole: `A row of 32 weights: <i class="kept"></i>&nbsp;stays, <i class="pruned"></i>&nbsp;becomes zero; below, the two values stored of each group and its nibble. Choose a group with the slider or a click.`,
-  group: `The group chosen: <i class="kept"></i>&nbsp;stays, <i class="pruned"></i>&nbsp;becomes zero`,
+  whole: `A row of 32 weights: <span class="key"><i class="kept"></i> stays</span>, <span class="key"><i class="pruned"></i> becomes zero</span>; below, the two values stored of each group and its nibble. Choose a group with the slider or a click.`,
+  group: `The group chosen: <span class="key"><i class="kept"></i> stays</span>, <span class="key"><i class="pruned"></i> becomes zero</span>`,
   multiplexer: "Its two indices: each opens one way for an operand",
-  loads: `The metadata of 32 rows in memory, in the order in which threads load it, 32 bits at a time: word 0 or 1 of row r, then of row r + 8. <i class="second"></i>&nbsp;this row`,
+  loads: `The metadata of 32 rows in memory, in the order in which threads load it, 32 bits at a time: word 0 or 1 of row r, then of row r + 8. <span class="key"><i class="second"></i> this row</span>`,
 };
 
 /** The two places stored for four weights of which at most two are not zero; fewer are filled up as CUTLASS does. */
