@@ -60,7 +60,8 @@ function lesson({ method, eta, growing, momentum, condition, gamma }, gaps, { pr
 }
 
 function render({ model, el }) {
-  const [center, start, steps, methods, limits, presets] = ["center", "start", "steps", "methods", "limits", "presets"].map((name) => model.get(name));
+  const [center, start, steps, methods, limits] = ["center", "start", "steps", "methods", "limits"].map((name) => model.get(name));
+  const presets = new Map(model.get("presets"));
   const { root, find, describe } = stage(el, "lasso-explorer", CONTROLS, PANELS);
   const grid = { eta: 0.05, gamma: 0.01, momentum: 0.01, condition: 0.5, angle: 1 };
   const toSlider = (name, value) => (name === "condition" ? Math.log2(value) : value); // equal steps are equal factors
@@ -69,7 +70,7 @@ function render({ model, el }) {
     Object.assign(find(`.${name}`), { min, max, step: grid[name] });
   }
   for (const [name, text] of Object.entries(methods)) find(".method").add(new Option(text, name));
-  for (const name of Object.keys(presets)) find(".preset").add(new Option(name, name));
+  for (const name of presets.keys()) find(".preset").add(new Option(name, name));
 
   let ownValues = {}; // the last values that are no example, for the way back to them
 
@@ -88,7 +89,7 @@ function render({ model, el }) {
     }
     find(".growing").checked = values.growing;
     find(".method").value = method;
-    const example = Object.keys(presets).find((key) => Object.entries(presets[key]).every(([name, value]) => values[name] === value));
+    const [example] = [...presets].find(([, preset]) => Object.entries(preset).every(([name, value]) => values[name] === value)) ?? [];
     find(".preset").value = example ?? "";
     if (!example) ownValues = rest;
 
@@ -123,7 +124,7 @@ function render({ model, el }) {
   const film = stepper(root, find(".t"), { at: () => model.get("t"), last: () => steps, go: (t) => set({ t }), word: "iteration", pause: 250 });
   find(".momentum").addEventListener("input", ({ target }) => set({ momentum: Number(target.value), growing: false }));
   find(".growing").addEventListener("input", ({ target }) => set({ growing: target.checked }));
-  find(".preset").addEventListener("input", ({ target }) => set(presets[target.value] ?? ownValues));
+  find(".preset").addEventListener("input", ({ target }) => set(presets.get(target.value) ?? ownValues));
   return () => {
     film.stop();
     end();

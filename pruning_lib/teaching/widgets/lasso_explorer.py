@@ -63,7 +63,7 @@ class LassoExplorer(Drawn):
     steps = traitlets.Int(STEPS, read_only=True).tag(sync=True)
     methods = traitlets.Dict(METHODS, read_only=True).tag(sync=True)
     limits = traitlets.Dict(LIMITS, read_only=True).tag(sync=True)
-    presets = traitlets.Dict(PRESETS, read_only=True).tag(sync=True)
+    presets = traitlets.List(list(PRESETS.items()), read_only=True).tag(sync=True)  # a saved dict would be sorted
 
     def __init__(
         self,

@@ -26,14 +26,13 @@ export function deaths(kept) {
 /** A sparsity with as many digits as what is left needs: 98.87 % rather than 98.9 %. */
 const exactly = (sparsity) => `${(100 * sparsity).toFixed(sparsity < 0.98 ? 1 : sparsity < 0.998 ? 2 : 3)} %`;
 
-function drawLanes(canvas, layers, races, all, step) {
-  const names = Object.keys(layers);
+function drawLanes(canvas, names, weights, races, all, step) {
   const lane = names.length > 12 ? 21 : 30;
   const paper = sheet(canvas, lane * names.length + 66);
   const { g, ink, width } = paper;
   const left = Math.max(...names.map((name) => g.measureText(name).width)) + 10;
   const box = { left, top: 22, width: width - left - 92, height: lane * names.length };
-  const far = place(1 / Math.max(10, ...Object.values(layers))) + 0.1; // a single weight of the largest layer
+  const far = place(1 / Math.max(10, ...weights)) + 0.1; // a single weight of the largest layer
   const X = (share) => box.left + (box.width * place(share)) / far;
   const finish = box.left + box.width + 14;
   write(paper, "empty at", finish + 30, 10);
@@ -52,7 +51,7 @@ function drawLanes(canvas, layers, races, all, step) {
       const dead = died[layer] !== null && died[layer] <= step;
       const count = kept[step][layer];
       if (dead && (!first || died[layer] < first.died)) first = { died: died[layer], look };
-      const x = dead ? finish : X(count / Object.values(layers)[layer]);
+      const x = dead ? finish : X(count / weights[layer]);
       if (dead) for (const turn of [-1, 1]) stroke(g, [[x - 3.5, at - 3.5 * turn], [x + 3.5, at + 3.5 * turn]], palette[look.color], { width: 2 });
       else racer(g, x, at, look);
     });
@@ -83,14 +82,15 @@ function drawOver(canvas, lines, all, step, options) {
 }
 
 function render({ model, el }) {
-  const [all, layers, kept, signal] = ["sparsities", "layers", "kept", "signal"].map((name) => model.get(name));
-  const races = Object.entries(kept).map(([name, own], k) => ({ name, kept: own, died: deaths(own), look: LOOKS[k] }));
+  const all = model.get("sparsities");
+  const [names, weights] = [0, 1].map((part) => model.get("layers").map((layer) => layer[part]));
+  const races = model.get("races").map((race, k) => ({ ...race, died: deaths(race.kept), look: LOOKS[k] }));
+  const signals = races[0].signal !== null;
   const legend = races.map(({ name, look }) => `<b style="color:var(--${look.color})">${look.sign}</b> ${name}`).join(", ");
-  const panels = { "lanes tall": `${legend}; ✕ empty`, emptied: `Layers emptied of ${Object.keys(layers).length}` };
-  if (Object.keys(signal).length) panels.signal = "Signal at the outputs, dense = 1; at the bottom: none";
+  const panels = { "lanes tall": `${legend}; ✕ empty`, emptied: `Layers emptied of ${names.length}` };
+  if (signals) panels.signal = "Signal at the outputs, dense = 1; at the bottom: none";
   const { root, find, describe } = stage(el, "layer-race", CONTROLS, panels);
-  const names = Object.keys(layers);
-  const total = Object.values(layers).reduce((sum, count) => sum + count, 0);
+  const total = weights.reduce((sum, count) => sum + count, 0);
   const gone = ({ died }, step) => died.filter((at) => at !== null && at <= step).length;
   const most = Math.max(1, ...races.map((race) => gone(race, all.length - 1)));
 
@@ -104,21 +104,21 @@ function render({ model, el }) {
       const whose = last < 0 ? "" : ` (last at ${exactly(all[last])}: ${names.filter((_, k) => race.died[k] === last).join(", ")})`;
       return `${race.name} ${count}${whose}`;
     });
-    const arrives = (name) => (signal[name][step] < FLOOR ? "nothing" : percent(signal[name][step]));
-    const signals = signal[races[0].name] ? ` Of the dense network's signal arrives: ${races.map(({ name }) => `${name} ${arrives(name)}`).join(", ")}.` : "";
-    find("p").textContent = `At ${text} ${number(left)} of ${number(total)} weights are left. Layers emptied: ${said.join(", ")}.${signals}`;
+    const arrives = ({ name, signal }) => `${name} ${signal[step] < FLOOR ? "nothing" : percent(signal[step])}`;
+    const heard = signals ? ` Of the dense network's signal arrives: ${races.map(arrives).join(", ")}.` : "";
+    find("p").textContent = `At ${text} ${number(left)} of ${number(total)} weights are left. Layers emptied: ${said.join(", ")}.${heard}`;
 
-    drawLanes(find(".lanes canvas"), layers, races, all, step);
+    drawLanes(find(".lanes canvas"), names, weights, races, all, step);
     const emptied = races.map((race) => ({ values: all.map((_, k) => gone(race, k)), look: race.look }));
     drawOver(find(".emptied canvas"), emptied, all, step, { y: [-0.05 * most, 1.1 * most], yTitle: "layers" });
     const spoken = races.map((race) => `${race.name} ${gone(race, step)}`).join(", ");
     describe(".lanes", `Weights left in each of ${names.length} layers at ${text}; emptied: ${said.join(", ")}`);
     describe(".emptied", `Layers emptied over the sparsity; at ${text}: ${spoken}`);
     if (!signals) return;
-    const arriving = races.map(({ name, look }) => ({ values: signal[name].map((value) => Math.max(value, FLOOR)), look }));
-    const top = 10 ** Math.ceil(Math.log10(1.2 * Math.max(1, ...Object.values(signal).flat())));
+    const arriving = races.map(({ signal, look }) => ({ values: signal.map((value) => Math.max(value, FLOOR)), look }));
+    const top = 10 ** Math.ceil(Math.log10(1.2 * Math.max(1, ...races.flatMap(({ signal }) => signal))));
     drawOver(find(".signal canvas"), arriving, all, step, { y: [FLOOR / 1.5, top], log: true, yTitle: "signal" });
-    describe(".signal", `Signal at the outputs over the sparsity, of the dense network's; at ${text}: ${races.map(({ name }) => `${name} ${short(signal[name][step])}`).join(", ")}`);
+    describe(".signal", `Signal at the outputs over the sparsity, of the dense network's; at ${text}: ${races.map(({ name, signal }) => `${name} ${short(signal[step])}`).join(", ")}`);
   }
 
   const { set, end } = follow(model, { step: null }, root, draw);

@@ -32,9 +32,8 @@ class LayerRace(Drawn):
 
     step = traitlets.Int(0).tag(sync=True)
     sparsities = traitlets.List(list(SPARSITIES), read_only=True).tag(sync=True)
-    layers = traitlets.Dict(read_only=True).tag(sync=True)  # name → number of weights
-    kept = traitlets.Dict(read_only=True).tag(sync=True)  # kind of scores → for each sparsity the counts of all layers
-    signal = traitlets.Dict(read_only=True).tag(sync=True)
+    layers = traitlets.List(read_only=True).tag(sync=True)  # name and number of weights; a saved dict would be sorted
+    races = traitlets.List(read_only=True).tag(sync=True)  # name, counts `kept` by sparsity and layer, signal or None
 
     def __init__(
         self,
@@ -47,9 +46,13 @@ class LayerRace(Drawn):
         first, *others = ({name: score.shape for name, score in layers.items()} for layers in scores.values())
         if any(shapes != first for shapes in others):
             raise ValueError("the kinds of scores differ in their layers or shapes, must be of one network")
-        self.set_trait("kept", {name: [_kept(dict(layers), s) for s in SPARSITIES] for name, layers in scores.items()})
-        self.set_trait("layers", {name.removesuffix(".weight"): shape.numel() for name, shape in first.items()})
-        self.set_trait("signal", {} if signal is None else _check_signal(signal, scores))
+        arrives = dict.fromkeys(scores) if signal is None else _check_signal(signal, scores)
+        races = [
+            {"name": name, "kept": [_kept(dict(layers), share) for share in SPARSITIES], "signal": arrives[name]}
+            for name, layers in scores.items()
+        ]
+        self.set_trait("layers", [[name.removesuffix(".weight"), shape.numel()] for name, shape in first.items()])
+        self.set_trait("races", races)
         super().__init__(**shown)
 
     @traitlets.validate("step")

@@ -1,9 +1,11 @@
 """The layer race: its counts are `keep_largest`'s, deaths are found, and what does not fit is refused."""
 
+import json
 import math
 
 import pytest
 import torch
+from ipywidgets import Widget
 from node import computed
 
 from pruning_lib.structure import keep_largest
@@ -19,13 +21,13 @@ def scores(seed: int = 0, **shapes: tuple[int, ...]) -> dict[str, torch.Tensor]:
 def test_counts_are_those_of_a_global_choice():
     kinds = {"SNIP": scores(0), "random": scores(1)}
     race = LayerRace(kinds)
-    assert race.layers == {"conv": 108, "fc": 40}
-    for kind, layers in kinds.items():
-        for sparsity, counts in zip(SPARSITIES, race.kept[kind], strict=True):
+    assert race.layers == [["conv", 108], ["fc", 40]] and [one["name"] for one in race.races] == list(kinds)
+    for one, layers in zip(race.races, kinds.values(), strict=True):
+        for sparsity, counts in zip(SPARSITIES, one["kept"], strict=True):
             masks = keep_largest(layers, sparsity)
             assert counts == [int(mask.sum()) for _, mask in masks.items()]
             assert sum(counts) == round(148 * (1 - sparsity))
-    assert SPARSITIES[0] == 0 and race.kept["SNIP"][0] == [108, 40]
+    assert SPARSITIES[0] == 0 and race.races[0]["kept"][0] == [108, 40]
     assert 0.999 < SPARSITIES[-1] < 1 and list(SPARSITIES) == sorted(SPARSITIES)
 
 
@@ -33,7 +35,7 @@ def test_deaths(tmp_path):
     race = LayerRace({"magnitude": {"large": torch.full((100,), 2.0), "small": torch.ones(100)}})
     dead = next(step for step, sparsity in enumerate(SPARSITIES) if round(200 * (1 - sparsity)) <= 100)
     expression = "given.map(deaths)"
-    kept = race.kept["magnitude"]
+    kept = race.races[0]["kept"]
     assert computed(tmp_path, "layer_race", "deaths", expression, [kept, kept[:3]]) == [
         [next(step for step, (large, _) in enumerate(kept) if not large), dead],
         [None, None],
@@ -43,8 +45,16 @@ def test_deaths(tmp_path):
 def test_the_signal_is_kept_in_the_order_of_the_scores():
     signal = {"b": [0.0] * len(SPARSITIES), "a": torch.linspace(1, 0, len(SPARSITIES))}
     race = LayerRace({"a": scores(), "b": scores()}, signal, step=7)
-    assert list(race.signal) == ["a", "b"] and race.signal["a"][0] == 1.0 and race.step == 7
-    assert LayerRace({"a": scores()}).signal == {}
+    assert [one["signal"][0] for one in race.races] == [1.0, 0.0] and race.step == 7
+    assert LayerRace({"a": scores()}).races[0]["signal"] is None
+
+
+def test_layers_keep_their_order_where_a_notebook_is_saved():
+    race = LayerRace({"z": scores(stage=(9,), conv=(4,), fc=(3,)), "a": scores(stage=(9,), conv=(4,), fc=(3,))})
+    saved = json.loads(json.dumps(Widget.get_manager_state(widgets=[race])["state"], sort_keys=True))
+    state = saved[race.model_id]["state"]
+    assert state["layers"] == [["stage", 9], ["conv", 4], ["fc", 3]]
+    assert [one["name"] for one in state["races"]] == ["z", "a"]
 
 
 @pytest.mark.parametrize(
