@@ -398,7 +398,8 @@ def test_release_autograde_and_feedback(tmp_path):
     assert "SOLUTION" not in handed_out
     assert "Rubric" not in handed_out
     assert "YOUR ANSWER HERE" in handed_out
-    assert not any(json.dumps(line)[1:-1] in handed_out for each in exercises for line in each.body.split("\n"))
+    lines = [line for each in exercises for line in each.body.split("\n") if line]
+    assert not any(json.dumps(line)[1:-1] in handed_out for line in lines)
 
     right = {each.name: each.body for each in exercises}
     right["keep_k_largest"] = "    import warnings\n    warnings.warn('no mistake')\n" + right["keep_k_largest"]
