@@ -93,6 +93,7 @@ def broken_rules():
         lambda network, *_: {n: torch.ones(s) > 0 for n, s in MASKS.items()},
         "4736 weights stay, at most",
     )
+    yield "masks_only", lambda network, *_: {n: torch.ones(s) for n, s in MASKS.items()}, "A mask is boolean"
     yield "ten_of_24", lambda loss, k: torch.full((24,), 0.5), "each 0 or 1"
     yield "ten_of_24", lambda loss, k: torch.ones(24), "24 connections stay, it must be 10"
     yield "ten_of_24", lambda loss, k: [loss(torch.ones(24)) for _ in range(1001)], "asked more than 1000 times"

@@ -100,10 +100,10 @@ def _accuracy_as_cut(masks: Scores, network: nn.Module, images: Tensor, sparsity
     weights = prunable(network)
     if not isinstance(masks, dict) or set(masks) != set(weights):
         raise RuleBroken(f"Return a mask for each of {', '.join(weights)}.")
-    kept, most = (
-        sum(int(mask.sum()) for mask in masks.values()),
-        sum(w.numel() for w in weights.values()) * (1 - sparsity),
-    )
+    if any(mask.dtype != torch.bool for mask in masks.values()):
+        raise RuleBroken("A mask is boolean, True where a weight stays.")
+    kept = sum(int(mask.sum()) for mask in masks.values())
+    most = sum(w.numel() for w in weights.values()) * (1 - sparsity)
     if kept > most + 1:
         raise RuleBroken(f"{kept} weights stay, at most {round(most)} may.")
     pruned = copy.deepcopy(network)
