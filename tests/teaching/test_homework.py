@@ -121,7 +121,7 @@ def test_assignment_runs_alone_and_is_short(path, capsys):
     data = [cell.metadata.nbgrader for cell in result.cells if cell.cell_type == "code"]
     assert [each.locked for each in data] == [True, *[False, True] * len(exercises)]
     assert [each.points for each in data if each.grade] == [
-        {"core": 1, "stretch": 2}[each.difficulty] for each in exercises
+        {"core": 4, "stretch": 8}[each.difficulty] for each in exercises
     ]
     for each, cell in zip(in_words, result.cells[-2 * len(in_words) + 1 :: 2], strict=True):
         assert cell.source == each.answer
@@ -240,7 +240,7 @@ def with_words(text=WORDS, answer=ANSWER):
 def test_a_question_in_words_and_its_answer():
     notebook = with_words()
     (question,) = questions(notebook, "small")
-    assert (question.number, question.points, question.answer) == ("1.2", 1, "Because.\n\n**Rubric.** 1 point.")
+    assert (question.number, question.points, question.answer) == ("1.2", 4, "Because.\n\n**Rubric.** 1 point.")
     assert len(written(notebook, "small")) == 1
     assert "Because" not in text_of(student(notebook, written(notebook, "small")))
 
@@ -416,7 +416,7 @@ def test_release_autograde_and_feedback(tmp_path):
     scores = {who: re.search(r"Score: ([\d.]+) / ([\d.]+)", page).groups() for who, page in pages.items()}
     assert scores == {
         "right": (f"{total}.0", f"{most}.0"),
-        "wrong": (f"{total - 1}.0", f"{most}.0"),
+        "wrong": (f"{total - 4}.0", f"{most}.0"),
         "empty": ("0.0", f"{most}.0"),
     }
     assert html.escape(KEEPS_THE_SMALLEST.hint, quote=False) in pages["wrong"]

@@ -16,7 +16,7 @@ from pruning_lib.checks import check_choice
 from pruning_lib.reproduction.parameters import one_of, read_notebook
 from pruning_lib.teaching.exercises import EXERCISES
 
-_POINTS = {"core": 1, "stretch": 2}
+_POINTS = {"core": 4, "stretch": 8}  # a rubric divides four
 _HEADER = re.compile(
     r"^\*\*(?P<number>\d+\.\d+) (?P<title>.+?)\*\* "
     r"\((?P<difficulty>\w+), (?P<minutes>\d+) minutes(?P<words>, in words)?\)\.",

@@ -94,7 +94,7 @@ def assignment(notebook: Any, exercises: list[Written], name: str) -> Any:
 
 def _text_cell(notebook: Any, each: Written | Question, name: str) -> Any:
     """Return the text of an exercise, its points, and the equations that it names."""
-    text = f"{each.text} **{each.points} point{'s' if each.points > 1 else ''}**."
+    text = f"{each.text} **{each.points} points**."
     return nbformat.v4.new_markdown_cell("\n\n".join([text, *_equations(notebook, each.text)]), id=f"text_{name}")
 
 
