@@ -14,8 +14,8 @@ EXERCISES: dict[str, Exercise | Experiment] = {}
 
 
 def _row(generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    keep = torch.randperm(6, generator=generator) < 3
-    return draw(generator, 6), torch.linalg.inv(random_inverse(generator, 6)), keep
+    keep = torch.randperm(5, generator=generator) < 2
+    return draw(generator, 5), torch.linalg.inv(random_inverse(generator, 5)), keep
 
 
 def _fit(w: Tensor, H: Tensor, keep: Tensor) -> Tensor:
