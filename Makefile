@@ -100,7 +100,7 @@ handouts slides site: run
 	$(BIN)/python -m pruning_lib publish $@ --runs runs --out build
 
 homework: $(READY) $(HOMEWORK_READY)
-	$(BIN)/python -m pruning_lib homework --out build/homework $(if $(ANSWERS),--answers $(ANSWERS))
+	$(BIN)/python -m pruning_lib homework --out build/homework $(if $(ANSWERS),--answers "$(ANSWERS)")
 
 notebooks: $(READY)
 	$(ONE_THREAD) $(BIN)/python -m pruning_lib notebooks
