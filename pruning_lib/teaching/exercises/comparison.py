@@ -170,7 +170,7 @@ EXERCISES["twelve_epochs"] = Experiment(
     "All epochs came before the cut, none is left to recover from it.",
     _one_shot,
     "Half before the cut, half after it. How far does the network fall at the cut, and must it be one?",
-    lambda network, train: _gradually(network, train, lr=0.05, cuts=7),
+    lambda network, train: _gradually(network, train, lr=0.05),
     "Cut by cut: better than one shot. The learning rate was chosen for a dense network; is it right for a sparse one?",
     higher=True,
 )
