@@ -38,6 +38,7 @@ help:
 	@echo "make bench-gpu  measure 2:4 products on the GPU there is"
 	@echo "make check      ruff, and the direction of imports"
 	@echo
+	@echo "with ANSWERS=FILE        homework: the exam's answers, too, from a file outside the repository"
 	@echo "with TORCH=cpu           PyTorch without CUDA: about 2 GB in place of 7"
 	@echo "with PYTHON=python3.12   another Python, 3.11 to 3.13"
 
@@ -99,7 +100,7 @@ handouts slides site: run
 	$(BIN)/python -m pruning_lib publish $@ --runs runs --out build
 
 homework: $(READY) $(HOMEWORK_READY)
-	$(BIN)/python -m pruning_lib homework --out build/homework
+	$(BIN)/python -m pruning_lib homework --out build/homework $(if $(ANSWERS),--answers "$(ANSWERS)")
 
 notebooks: $(READY)
 	$(ONE_THREAD) $(BIN)/python -m pruning_lib notebooks
