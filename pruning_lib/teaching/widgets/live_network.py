@@ -80,28 +80,32 @@ class LiveNetwork(Drawn, ShownImages):
         return check_choice(name, value, self.structures if name == "structure" else ("global", "layer"))
 
     def masks(self) -> Masks:
-        """What the page keeps; True = stays. With a neuron goes the column that reads it."""
-        weights = prunable(self._network)
-        if self.structure != "neurons":
-            return choose_masks(weights, self.sparsity, self.structure, self.scope)
-        keep = {name: torch.ones_like(weight, dtype=torch.bool) for name, weight in weights.items()}
-        masks, dropped = list(keep.values()), self._dropped()
-        for name, own, reads in zip(keep, masks, masks[1:], strict=False):
-            own[dropped.get(name.removesuffix(".weight"), [])] = False
-            reads[:, dropped.get(name.removesuffix(".weight"), [])] = False
-        return Masks(keep)
+        """What the page keeps; True = stays."""
+        return prune(self._network, self.sparsity, self.structure, self.scope)[1]
 
     def pruned(self) -> nn.Sequential:
         """The network that the page runs: in float16 (kept as float32), and pruned."""
-        network = copy.deepcopy(self._network)
-        self.masks().zero_(network)
-        if self.structure == "neurons":
-            zero_units(network, self._dropped())
-        return network
+        return prune(self._network, self.sparsity, self.structure, self.scope)[0]
 
-    def _dropped(self) -> dict[str, Tensor]:
-        # In float64 the sums are exact, in any order.
-        network = copy.deepcopy(self._network).double()
-        pixels = next(iter(prunable(network).values())).shape[1]
-        scores = score_units(network, "neuron", example_inputs=torch.zeros(1, pixels, dtype=torch.float64))
-        return choose_units(scores, self.sparsity, self.scope)
+
+def prune(network: nn.Sequential, sparsity: float, structure: str, scope: str) -> tuple[nn.Sequential, Masks]:
+    """A pruned copy of linear layers, and its masks. With a neuron go its bias and the column that reads it.
+
+    ValueError for a sparsity outside [0, 1], an unknown scope, and a structure that no layer can have.
+    """
+    weights = prunable(network := copy.deepcopy(network))
+    if structure != "neurons":
+        masks = choose_masks(weights, sparsity, structure, scope)
+        masks.zero_(network)
+        return network, masks
+    pixels = torch.zeros(1, next(iter(weights.values())).shape[1], dtype=torch.float64)
+    scores = score_units(copy.deepcopy(network).double(), "neuron", example_inputs=pixels)  # sums exact in any order
+    units = choose_units(scores, sparsity, scope)
+    keep = {name: torch.ones_like(weight, dtype=torch.bool) for name, weight in weights.items()}
+    for (name, own), reads in zip(keep.items(), list(keep.values())[1:], strict=False):
+        gone = units.get(name.removesuffix(".weight"), [])
+        own[gone], reads[:, gone] = False, False
+    masks = Masks(keep)
+    masks.zero_(network)
+    zero_units(network, units)
+    return network, masks

@@ -13,10 +13,13 @@ from widgets_used import every
 
 from pruning_lib.acceleration.two_four import GPUS
 from pruning_lib.files import CHECKOUT
+from pruning_lib.teaching import recorded_lenet
 from pruning_lib.teaching.widgets import (
     apg_stepper,
+    at_initialization,
     decision_helper,
     lambda_paths,
+    live_network,
     perplexity_slider,
     roofline_explorer,
     sparsegpt_forms,
@@ -45,6 +48,20 @@ def a_sparsity_explorer() -> Case:
     values = {"sparsity": [0.0, 0.5, 1.0], "scope": ["global", "layer"], "layer": ["conv", "fc"]}
     explorer = sparsity_explorer.SparsityExplorer(weights)
     return Case(explorer, values | {"structure": list(sparsity_explorer.STRUCTURES)})
+
+
+def a_live_network() -> Case:
+    layers = [torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2)]
+    values = {"sparsity": [0.0, 0.5, 1.0], "scope": ["global", "layer"], "image": [0, 1, 2]}
+    network = live_network.LiveNetwork(torch.nn.Sequential(*layers), (torch.zeros(3, 1, 2, 2), torch.tensor([0, 1, 1])))
+    return Case(network, values | {"structure": list(live_network.STRUCTURES)})
+
+
+def masks_at_initialization() -> Case:
+    recorded = recorded_lenet.load()
+    values = {"sparsity": recorded.sparsities, "score": list(recorded.ranks), "image": [0, 1, 2]}
+    network = at_initialization.AtInitialization(recorded, (torch.zeros(3, 1, 8, 8), torch.tensor([0, 1, 1])))
+    return Case(network, values | {"stage": list(at_initialization.STAGES)})
 
 
 def an_apg_stepper() -> Case:
@@ -137,7 +154,9 @@ MAKERS = {
     "DecisionHelper": a_decision_helper,
     "SparsityExplorer": a_sparsity_explorer,
     "APGStepper": an_apg_stepper,
+    "AtInitialization": masks_at_initialization,
     "LambdaPaths": lambda_paths_of_a_record,
+    "LiveNetwork": a_live_network,
     "Surgery": a_surgery,
     "Taylor": a_taylor,
     "SparseGPTStepper": a_sparsegpt_stepper,
