@@ -42,9 +42,9 @@ class Still(NamedTuple):
 
 
 STILLS = {
-    "live_network": Still("01_taxonomy", "LiveNetwork(network", {}),
+    "live_network": Still("01_taxonomy", "LiveNetwork(lenet", {}),
     "sparsity_explorer": Still("01_taxonomy", "SparsityExplorer(weights", {}),
-    "at_initialization": Still("02_snip", "AtInitialization(recorded", {}),
+    "at_initialization": Still("02_snip", "AtInitialization(lenets", {}),
     "sparsity_explorer_snip": Still("02_snip", "SparsityExplorer(scores", {}),
     "lambda_paths_opening": Still("03_sss_apg", "LambdaPaths(block_runs", {"gamma": 0.1, "seed": 1}),
     "apg_stepper": Still("03_sss_apg", "APGStepper(", {"t": 12}),

@@ -87,9 +87,7 @@ def test_another_image_by_slider_button_and_click(page, page_errors, recorded, d
         expect(caption).to_have_text(re.compile(r"Logits of a (\d):\s+dense, read as \d;\s+pruned, read as (?!\1)\d"))
         seen.add(image.input_value())
     assert len(seen) == 360 - 331
-    page.locator(".wall canvas").click(
-        position={"x": 20 + 18 * 4 + 5, "y": 2 + 18 * 2 + 5}
-    )  # two rows a digit: the fifth 1
+    page.locator(".wall canvas").click(position={"x": 20 + 18 * 4 + 5, "y": 2 + 18 * 2 + 5})
     expect(image).to_have_attribute("aria-valuetext", "40, a 1")
     page.locator(".wall canvas").click(position={"x": 5, "y": 5})  # a name, no image
     expect(image).to_have_attribute("aria-valuetext", "40, a 1")
