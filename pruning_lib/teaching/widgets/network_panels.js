@@ -6,7 +6,7 @@ import { inputsOf } from "./network.js";
 
 export const IMAGE_CONTROLS = `${slider("image", "Image")}<button class="misread">next misread</button>`;
 export const NETWORK_PANELS = { curve: "", logits: "", wall: "" };
-const HEIGHT = 232; // of curve and logits, CSS pixels
+const HEIGHT = 212; // of curve and logits, CSS pixels
 
 /** The points seen so far of each curve, and the present one. */
 function drawCurves(canvas, axis, curves, current, dense) {
