@@ -30,7 +30,7 @@ class LiveNetwork(Drawn, ShownImages):
     ----------
     network : nn.Sequential of Linear layers with ReLU between them, after an nn.Flatten or not; its parameters are
         rounded to float16
-    test : images (n, 1, height, width) of at most 256 different values, and their classes
+    test : a few hundred images (n, 1, height, width) of at most 256 different values, and their classes
     sparsity : share of the weights (of the neurons, of the inputs) that go, in [0, 1]
     structure : one of `STRUCTURES`; neurons by the L1 norm of their rows
     scope : "global" or "layer", for single weights and neurons

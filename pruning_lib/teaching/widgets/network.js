@@ -2,7 +2,9 @@
 
 import { chooser, roundHalfEven } from "./sparsity_choice.js";
 
-/** float16, little-endian, as float64; two networks of float16 weights differ in nothing but the order of sums. */
+const BLOCK = 8; // so many images go through a row side by side; so many numbers may be read and written beyond the last
+
+/** Little-endian float16 as float64. */
 export function fromHalves(bytes) {
   return Float64Array.from({ length: bytes.byteLength / 2 }, (_, i) => {
     const bits = bytes.getUint16(2 * i, true);
@@ -25,17 +27,15 @@ export function layersOf(shapes, vector) {
 /** The images as the first layer reads them: pixel by pixel, of each all images. `grays` are the values that a byte stands for. */
 export function inputsOf(pixels, grays, count) {
   const size = pixels.byteLength / count;
-  const inputs = new Float64Array(pixels.byteLength);
+  const inputs = new Float64Array(pixels.byteLength + BLOCK);
   for (let image = 0, at = 0; image < count; image++)
     for (let pixel = 0; pixel < size; pixel++, at++) inputs[pixel * count + image] = grays[pixels.getUint8(at)];
   return inputs;
 }
 
-const BLOCK = 8; // images side by side; the first layer's inputs and all between are padded to whole blocks
-
 /** Logits (class, image) of the weights that stay, image by image within a class. The zeros are skipped. */
 export function logitsOf(layers, keeps, inputs, count) {
-  let [before, width] = [inputs, count];
+  let before = inputs;
   layers.forEach((layer, l) => {
     const last = l === layers.length - 1;
     const after = new Float64Array(layer.rows * count + BLOCK);
@@ -44,7 +44,7 @@ export function logitsOf(layers, keeps, inputs, count) {
       let kept = 0;
       for (let col = 0, i = row * layer.cols; col < layer.cols; col++, i++)
         if (keeps[l][i]) {
-          places[kept] = col * width;
+          places[kept] = col * count;
           weights[kept++] = layer.values[i];
         }
       sumsOf(places, weights, kept, layer.biases[row], before, after, row * count, count, last ? -Infinity : 0);
@@ -54,7 +54,7 @@ export function logitsOf(layers, keeps, inputs, count) {
   return before.subarray(0, layers.at(-1).rows * count);
 }
 
-/** One row for all images, a block at a time in registers: max(least, bias + Σ weight · input). What is beyond `count` is overwritten by the next row. */
+/** One row for all images, a block at a time in registers: max(least, bias + Σ weight · input). What is written beyond `count` the next row overwrites. */
 function sumsOf(places, weights, kept, bias, before, after, start, count, least) {
   for (let image = 0; image < count; image += BLOCK) {
     let [a, b, c, d, e, f, g, h] = [bias, bias, bias, bias, bias, bias, bias, bias];

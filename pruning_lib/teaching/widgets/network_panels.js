@@ -64,17 +64,18 @@ function drawLogits(canvas, { shape, shades, labels }, image, before, after) {
 function drawWall(canvas, { shape, shades, labels }, image, before, after) {
   const [left, top] = [20, 2];
   const [height, width] = shape;
-  const starts = [];
-  labels.forEach((label, i) => (starts[label] ??= i));
-  const most = Math.max(...starts.map((start, label) => labels.lastIndexOf(label) - start + 1));
+  const counts = new Array(Math.max(...labels) + 1).fill(0);
+  for (const label of labels) counts[label]++;
+  const starts = counts.map((_, label) => labels.findIndex((other) => other >= label));
   // Whole device pixels for each pixel of an image; as few rows a class as leave an image 15 CSS pixels wide.
   const ratio = window.devicePixelRatio || 1;
   const room = (canvas.parentElement.clientWidth - left) * ratio;
   let [rows, across, scale] = [0, 0, 0];
   do {
-    across = Math.ceil(most / ++rows);
-    scale = Math.max(1, Math.floor(Math.min(room / ((width + 1) * across), (24 * ratio) / (width + 1))));
-  } while ((scale * width) / ratio < 15 && across > 4);
+    across = Math.ceil(Math.max(...counts) / ++rows);
+    scale = Math.floor(Math.min(room / ((width + 1) * across), Math.max(1, (24 * ratio) / (width + 1))));
+  } while (across > 1 && (!scale || ((scale * width) / ratio < 15 && across > 4)));
+  scale ||= 1;
   const [wide, high] = [width + 1, height + 1].map((side) => (side * scale) / ratio);
   const place = (i) => {
     const within = i - starts[labels[i]];
@@ -129,6 +130,7 @@ export function networkPanels(model, { find, describe }) {
 
   function show({ axis, curves, current, layers, kept, before, after, image }) {
     const wrong = (network) => labels.reduce((found, label, i) => (network.read[i] === label ? found : [...found, i]), []);
+    const constant = (network) => network.read.every((one) => one === network.read[0]);
     const misread = wrong(after);
     const old = misread.filter((i) => before.read[i] !== labels[i]).length;
     const [read, label, count] = [after.read[image], labels[image], labels.length];
@@ -147,7 +149,7 @@ export function networkPanels(model, { find, describe }) {
     find(".shares").innerHTML =
       "<span>pruned of</span>" +
       layers.map(({ name, total }, l) => `<span>${name} <i style="--share:${100 - (100 * kept[l]) / total}%"></i> ${percent(1 - kept[l] / total)}</span>`).join("") +
-      `<span class="network-note">${after.read.every((one) => one === read) ? `Broken: every image is read as a ${read}.` : ""}</span>`;
+      `<span class="network-note">${constant(after) && !constant(before) ? `Broken: every image is read as a ${read}.` : ""}</span>`;
     find(".curve figcaption").innerHTML =
       curves.map(({ color, sign, name }) => `<span><b style="color:var(--${color})">${sign}</b> ${name}</span>`).join(" ") +
       ` <span><i class="dashed"></i> dense</span>`;
