@@ -19,6 +19,7 @@ from pruning_lib.checks import check_choice
 from pruning_lib.files import CHECKOUT, written_whole
 from pruning_lib.teaching.needed_cells import needed
 from pruning_lib.teaching.publishing.live import STARTER, place
+from pruning_lib.teaching.widgets.two_four_group import ROW
 
 FOLDER = CHECKOUT / "figures" / "widgets"
 WIDTH = 860  # CSS pixels: enough for every widget's wide layout
@@ -41,6 +42,8 @@ class Still(NamedTuple):
     state: dict[str, Any]
 
 
+_STEPPER = "SparseGPTStepper(weight, small_hessian, "
+_CORRELATED = [[1.0 if i == j else 0.95 for j in range(8)] for i in range(8)]
 STILLS = {
     "live_network": Still("01_taxonomy", "LiveNetwork(lenet", {}),
     "sparsity_explorer": Still("01_taxonomy", "SparsityExplorer(weights", {}),
@@ -55,11 +58,13 @@ STILLS = {
     "taylor": Still("04_obs", "Taylor(", {"point": "at the minimum", "index": 32}),
     "surgery": Still("04_obs", "Surgery(", {}),
     "perplexity_slider": Still("05_sparsegpt", "PerplexitySlider(", {"pattern": "50 %"}),
-    "sparsegpt_stepper": Still("05_sparsegpt", "SparseGPTStepper(", {}),
-    "sparsegpt_stepper_exact": Still("05_sparsegpt", "SparseGPTStepper(", {"form": "exact"}),
-    "sparsegpt_stepper_cholesky": Still("05_sparsegpt", "SparseGPTStepper(", {"form": "cholesky", "step": 8}),
+    "sparsegpt_stepper": Still("05_sparsegpt", _STEPPER + "sparsity", {}),
+    "sparsegpt_stepper_exact": Still("05_sparsegpt", _STEPPER + "sparsity", {"form": "exact"}),
+    "sparsegpt_stepper_cholesky": Still("05_sparsegpt", _STEPPER + "sparsity", {"form": "cholesky", "step": 8}),
+    "sparsegpt_stepper_layer": Still("05_sparsegpt", _STEPPER + 'view="layer"', {"hessian": _CORRELATED}),
+    "sparsegpt_stepper_blocks": Still("05_sparsegpt", _STEPPER + 'view="blocks"', {}),
     "perplexity_slider_two_four": Still("05_sparsegpt", "PerplexitySlider(", {"pattern": "2:4"}),
-    "two_four_group": Still("06_two_four", "TwoFourGroup(", {"weights": [1.0, -9.0, 2.0, 0.5]}),
+    "two_four_group": Still("06_two_four", "TwoFourGroup(", {"weights": [1.0, -9.0, 2.0, 0.5, *ROW[4:]]}),
     "roofline_explorer": Still("06_two_four", "RooflineExplorer(", {"tokens": 16}),
     "roofline_explorer_prefill": Still("06_two_four", "RooflineExplorer(", {"tokens": 2048}),
     "decision_helper": Still("07_comparison", "DecisionHelper(", {}),

@@ -86,11 +86,3 @@ def test_minutes_are_the_notebooks(path):
 @pages
 def test_exercises_are_the_notebooks(path):
     assert {row[0]: int(row[1]) for row in rows(section(path, "Exercises"))} == exercises_of(path)
-
-
-@pytest.mark.parametrize("path", [*PAGES, FOLDER / "README.md"], ids=lambda path: path.stem)
-def test_links_lead_somewhere(path):
-    links = re.findall(r"\]\(([^)#]+)\)", path.read_text(encoding="utf-8"))
-    assert links
-    for link in links:
-        assert (path.parent / link).exists(), link

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,7 +17,9 @@ from pruning_lib.reproduction.parameters import chosen_notebooks, notebook_paths
 from pruning_lib.teaching.homework.source import read_exercises
 from pruning_lib.teaching.homework.versions import assignment, solutions, student
 
-NBGRADER = Path(f"{sys.prefix}-homework") / "bin" / "nbgrader"  # beside the environment that it grades in
+# In the environment beside the one that it grades in.
+_SCRIPTS = Path(f"{sys.prefix}-homework", Path(sysconfig.get_path("scripts")).name)
+NBGRADER = _SCRIPTS / ("nbgrader.exe" if os.name == "nt" else "nbgrader")
 _CONFIG = """# Made once by make homework, then yours to change.
 import warnings
 from pathlib import Path

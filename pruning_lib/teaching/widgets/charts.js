@@ -51,16 +51,20 @@ export function chart(canvas, height, { x, y, xTitle, yTitle, names, log = false
     inside(() => strokes(g, placed, color, { ...look, join: "round" }));
   }
   const line = (points, ...look) => lines([points], ...look);
-  /** A marker: "circle", "square", "diamond" or "triangle", filled or empty. */
+  /** A marker: "circle", "square", "diamond", "triangle", "down" (a triangle on its tip) or "plus", filled or empty. */
   function marker([px, py], color, { shape = "circle", size = 4, filled = true, alpha = 1 } = {}) {
     g.save();
     Object.assign(g, { strokeStyle: color, fillStyle: color, lineWidth: 2, globalAlpha: alpha });
     g.translate(X(px), Y(py));
     g.beginPath();
     if (shape === "circle") g.arc(0, 0, size, 0, 2 * Math.PI);
-    else if (shape === "triangle") {
-      for (const turn of [-90, 30, 150]) g.lineTo(1.2 * size * Math.cos((turn * Math.PI) / 180), 1.2 * size * Math.sin((turn * Math.PI) / 180));
+    else if (shape === "triangle" || shape === "down") {
+      const up = shape === "down" ? -1.2 * size : 1.2 * size;
+      for (const turn of [-90, 30, 150]) g.lineTo(1.2 * size * Math.cos((turn * Math.PI) / 180), up * Math.sin((turn * Math.PI) / 180));
       g.closePath();
+    } else if (shape === "plus") {
+      g.rect(-size * 1.2, -size * 0.35, size * 2.4, size * 0.7);
+      g.rect(-size * 0.35, -size * 1.2, size * 0.7, size * 2.4);
     } else {
       if (shape === "diamond") g.rotate(Math.PI / 4);
       g.rect(-size * 0.9, -size * 0.9, size * 1.8, size * 1.8);

@@ -98,7 +98,9 @@ def a_taylor() -> Case:
 
 def a_sparsegpt_stepper() -> Case:
     layer = sparsegpt_forms.example()
-    values = {"step": [0, 3, 8], "form": list(sparsegpt_forms.FORMS)}
+    values = {"step": [0, 3, 11], "form": list(sparsegpt_forms.FORMS), "view": list(sparsegpt_forms.VIEWS)}
+    values["weight"] = [(-layer[0]).tolist(), [[-9.0] * 8] * 6]
+    values["hessian"] = [sparsegpt_forms.correlated(layer[1], rho).tolist() for rho in (0.0, 0.5, 0.99)]
     stepper = sparsegpt_stepper.SparseGPTStepper(*layer)
     return Case(stepper, values)
 
@@ -111,14 +113,15 @@ def a_perplexity_slider() -> Case:
 
 
 def a_group() -> Case:
-    ends = [[-two_four_group.LIMIT] * 4, list(two_four_group.START), [two_four_group.LIMIT] * 4]
-    return Case(two_four_group.TwoFourGroup(), {"weights": ends, "operands": ends})
+    ends = (-two_four_group.LIMIT, two_four_group.LIMIT)
+    values = {"weights": [[end] * 32 for end in ends], "operands": [[end] * 4 for end in ends]}
+    return Case(two_four_group.TwoFourGroup(), values | {"group": [0, 4, 7], "row": [0, 3, 31]})
 
 
 def a_roofline_explorer() -> Case:
     start, limits = roofline_explorer.START, roofline_explorer.LIMITS
     values = {name: [low, start[name], high] for name, (low, high) in limits.items()}
-    values |= {"gpu": list(GPUS), "dtype": list(roofline_explorer.DTYPES)}
+    values |= {"gpu": list(GPUS), "dtype": list(roofline_explorer.DTYPES), "share": [0.0, 0.5, 1.0]}
     return Case(roofline_explorer.RooflineExplorer(), values)
 
 
@@ -174,13 +177,11 @@ def test_every_value_that_the_page_may_send(name):
     assert controls == values.keys()
     usual = {trait: getattr(widget, trait) for trait in controls}
     seen = []
-    widget.observe(lambda change: seen.append((change["name"], change["new"])), sorted(controls))
+    widget.observe(lambda change: seen.append((change["name"], json.dumps(change["new"]))), sorted(controls))
     for trait, sent in values.items():
         for value in sent:
             widget.set_state({trait: value})  # what a message from the page calls
             assert getattr(widget, trait) == value
         widget.set_state({trait: usual[trait]})
-        assert {new if not isinstance(new, list) else tuple(new) for what, new in seen if what == trait} >= {
-            value if not isinstance(value, list) else tuple(value) for value in sent if value != usual[trait]
-        }
+        assert {new for what, new in seen if what == trait} >= {json.dumps(v) for v in sent if v != usual[trait]}
     assert {trait: getattr(widget, trait) for trait in controls} == usual
