@@ -151,14 +151,14 @@ export function networkPanels(model, { find, describe }) {
       layers.map(({ name, total }, l) => `<span>${name} <i style="--share:${100 - (100 * kept[l]) / total}%"></i> ${percent(1 - kept[l] / total)}</span>`).join("") +
       `<span class="network-note">${constant(after) && !constant(before) ? `Broken: every image is read as a ${read}.` : ""}</span>`;
     find(".curve figcaption").innerHTML =
-      curves.map(({ color, sign, name }) => `<span><b style="color:var(--${color})">${sign}</b> ${name}</span>`).join(" ") +
-      ` <span><i class="dashed"></i> dense</span>`;
+      curves.map(({ color, sign, name }) => `<span class="key"><b style="color:var(--${color})">${sign}</b> ${name}</span>`).join(" ") +
+      ` <span class="key"><i class="dashed"></i> dense</span>`;
     find(".logits figcaption").innerHTML =
-      `Logits of a ${label}: <i class="outline"></i> dense, read as ${before.read[image]}; ` +
-      `<i class="${read === label ? "kept" : "wrong"}"></i> pruned, read as <b>${read}</b>`;
+      `Logits of a ${label}: <span class="key"><i class="outline"></i> dense, read as ${before.read[image]};</span> ` +
+      `<span class="key"><i class="${read === label ? "kept" : "wrong"}"></i> pruned, read as <b>${read}</b></span>`;
     find(".wall figcaption").innerHTML =
-      `All ${count} test images by digit: <i class="wrong"></i> ${misread.length - old} misread because of pruning, ` +
-      `<i class="before"></i> ${old} misread before, too. Click one to see its logits.`;
+      `All ${count} test images by digit: <span class="key"><i class="wrong"></i> ${misread.length - old} misread because of pruning,</span> ` +
+      `<span class="key"><i class="before"></i> ${old} misread before, too.</span> Click one to see its logits.`;
     const seen = curves.map(({ name, points }) => `${name}: ${points.map((point) => percent(point.accuracy)).join(", ")}`);
     describe(".curve", `Test accuracy over the share of weights pruned, as seen so far. ${seen.join("; ")}; dense: ${percent(before.accuracy)}`);
     describe(".logits", `Logits of image ${image}, a ${label}: read as ${before.read[image]} before and as ${read} after pruning`);
