@@ -13,11 +13,14 @@ from widgets_used import every
 
 from pruning_lib.acceleration.two_four import GPUS
 from pruning_lib.files import CHECKOUT
+from pruning_lib.teaching import recorded_lenet
 from pruning_lib.teaching.widgets import (
+    at_initialization,
     decision_helper,
     lambda_paths,
     lasso_explorer,
     layer_race,
+    live_network,
     perplexity_slider,
     roofline_explorer,
     sparsegpt_forms,
@@ -66,6 +69,20 @@ def a_tangent_explorer() -> Case:
     samples = {"inputs": torch.ones(3, 2), "targets": torch.tensor([0, 1, 1])}
     values = {"connection": [0, 1, 3], "c": [[0.0] * 4, [1.0, 0.5, 0.0, 1.0], [1.0] * 4]}
     return Case(tangent_explorer.TangentExplorer(**network, **samples), values)
+
+
+def a_live_network() -> Case:
+    layers = [torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2)]
+    values = {"sparsity": [0.0, 0.5, 1.0], "scope": ["global", "layer"], "image": [0, 1, 2]}
+    network = live_network.LiveNetwork(torch.nn.Sequential(*layers), (torch.zeros(3, 1, 2, 2), torch.tensor([0, 1, 1])))
+    return Case(network, values | {"structure": list(live_network.STRUCTURES)})
+
+
+def masks_at_initialization() -> Case:
+    recorded = recorded_lenet.load()
+    values = {"sparsity": recorded.sparsities, "score": list(recorded.ranks), "image": [0, 1, 2]}
+    network = at_initialization.AtInitialization(recorded, (torch.zeros(3, 1, 8, 8), torch.tensor([0, 1, 1])))
+    return Case(network, values | {"stage": list(at_initialization.STAGES)})
 
 
 def lambda_paths_of_a_record() -> Case:
@@ -156,7 +173,9 @@ MAKERS = {
     "LassoExplorer": a_lasso_explorer,
     "LayerRace": a_layer_race,
     "TangentExplorer": a_tangent_explorer,
+    "AtInitialization": masks_at_initialization,
     "LambdaPaths": lambda_paths_of_a_record,
+    "LiveNetwork": a_live_network,
     "Surgery": a_surgery,
     "Taylor": a_taylor,
     "SparseGPTStepper": a_sparsegpt_stepper,
