@@ -132,7 +132,7 @@ def test_networks_and_records_that_do_not_fit_are_refused():
     ):
         PruneByHand({"MONK2": one}, [])
     with pytest.raises(ValueError, match=r"have \[58\] sizes, must have 39"):
-        PruneByHand({"MONK1": one}, RECORD)
+        PruneByHand({"MONK2": one}, [run | {"problem": 2} for run in RECORD if run["problem"] == 1])
     with pytest.raises(ValueError, match="alpha of MONK2 is 0, must be above 0"):
         PruneByHand({"MONK2": one._replace(alpha=0)}, RECORD)
     with pytest.raises(ValueError, match="network of MONK2 must have 17 inputs and one output"):
