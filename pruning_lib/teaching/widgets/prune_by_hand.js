@@ -19,12 +19,12 @@ const CONTROLS =
   list("choice", "Next to go") +
   `<span role="group" aria-label="Delete">${Object.entries(BUTTONS).map(([name, text]) => `<button class="${name}">${text}</button>`).join(" ")}</span>`;
 const PANELS = {
-  "network tall": `Click a connection to delete it. Thickness: |w|, dashed: negative;
+  "network tall": `Click a connection to delete it; gray: marked. Thickness: |w|, dashed: negative;
     <b style="color:var(--updated)">□</b> magnitude, <b style="color:var(--accent)">△</b> OBD, <b style="color:var(--kept)">●</b> OBS would delete this;
     <b style="color:var(--updated)">orange</b>: how the others follow`,
   accuracy: `Test accuracy: <b>you</b>, and recorded <b style="color:var(--kept)">OBS</b>, <b style="color:var(--accent)">OBD</b>,
     <b style="color:var(--updated)">magnitude</b>: means; band: range of ten sets for the choice shown; dashed: <span class="other"></span>`,
-  loss: "Loss E after the next deletion, by who chooses; dashed: now",
+  loss: "Loss E after the next deletion, and test accuracy: of the one marked, and as each method chooses; dashed: now",
 };
 
 /** A function (problem, others, deleted) -> the state after each deletion, with all weights first; what was computed is remembered. */
@@ -154,7 +154,7 @@ function render({ model, el }) {
     const results = Object.fromEntries(Object.entries(places).map(([name, place]) => [name, play.outcome(now, problem, place, values.others)]));
     const bars = Object.keys(results);
     const top = 1.45 * Math.max(now.error, ...bars.map((name) => results[name].error)) || 1;
-    const titles = ["shown", ...METHODS];
+    const titles = ["marked", ...METHODS];
     const c = chart(find(".loss canvas"), 200, { x: [-0.6, 3.6], y: [0, top], names: titles, xTitle: "", yTitle: "E" });
     bars.forEach((name, k) => {
       const { error, test } = results[name];
