@@ -41,7 +41,8 @@ export function player({ problems, cases, names }) {
     const chosen = choices(local, H, H_inv);
     const { error, right } = judge(net, w, seen, targets);
     const test = judge(net, w, cases, test_targets).right;
-    return { net, w, alive, local, H, H_inv, chosen, error, train: right / train.length, test: test / cases.length };
+    const shares = { train: right / train.length, test: test / cases.length };
+    return { net, w, alive, seen, local, H_inv, chosen, error, ...shares, outcomes: new Map() };
   }
   /** The weights after the deletion of the weight at the place `index` of all. */
   function without({ w, alive, local, H_inv }, index, others) {
@@ -52,9 +53,13 @@ export function player({ problems, cases, names }) {
   }
   /** Loss and test accuracy if the weight at `index` went now. */
   function outcome(now, problem, index, others) {
-    const { next } = without(now, index, others);
-    const { error } = judge(now.net, next, problem.train.map((place) => cases[place]), problem.targets);
-    return { error, test: judge(now.net, next, cases, problem.test_targets).right / cases.length };
+    const key = `${others} ${index}`;
+    if (!now.outcomes.has(key)) {
+      const { next } = without(now, index, others);
+      const { error } = judge(now.net, next, now.seen, problem.targets);
+      now.outcomes.set(key, { error, test: judge(now.net, next, cases, problem.test_targets).right / cases.length });
+    }
+    return now.outcomes.get(key);
   }
   function path(name, others, deleted) {
     const problem = problems[name];

@@ -12,29 +12,41 @@ export function connections(inputs, hidden) {
   return list;
 }
 
-/** The output for one case, and the hidden ones. */
-function forward({ inputs, hidden }, w, ones) {
+/** The output for one case; those of the hidden units go into `h`. */
+function forward({ inputs, hidden }, w, ones, h) {
   const bias = inputs * hidden;
-  const h = Array.from({ length: hidden }, (_, j) => Math.tanh(ones.reduce((sum, i) => sum + w[j * inputs + i], w[bias + j])));
-  const o = Math.tanh(h.reduce((sum, value, j) => sum + value * w[bias + hidden + j], w[bias + 2 * hidden]));
-  return { h, o };
+  let sum = w[bias + 2 * hidden];
+  for (let j = 0; j < hidden; j++) {
+    let inner = w[bias + j];
+    for (const i of ones) inner += w[j * inputs + i];
+    h[j] = Math.tanh(inner);
+    sum += h[j] * w[bias + hidden + j];
+  }
+  return Math.tanh(sum);
 }
 
-export const outputs = (net, w, cases) => cases.map((ones) => forward(net, w, ones).o);
+export function outputs(net, w, cases) {
+  const h = new Float64Array(net.hidden);
+  return cases.map((ones) => forward(net, w, ones, h));
+}
 
 /** E = 1/(2P) Σ (t − o)² (OBS-6), and how many of the cases are on the right side of 0. */
 export function judge(net, w, cases, targets) {
-  const found = outputs(net, w, cases);
-  const error = found.reduce((sum, o, k) => sum + (targets[k] - o) ** 2, 0) / (2 * cases.length);
-  return { error, right: found.filter((o, k) => o * targets[k] > 0).length };
+  let [error, right] = [0, 0];
+  outputs(net, w, cases).forEach((o, k) => {
+    error += (targets[k] - o) ** 2;
+    if (o * targets[k] > 0) right++;
+  });
+  return { error: error / (2 * cases.length), right };
 }
 
 /** ∂o/∂w of every case, for the weights `alive` only. */
 export function jacobian(net, w, cases, alive) {
   const { inputs, hidden } = net;
   const bias = inputs * hidden;
+  const h = new Float64Array(hidden);
   return cases.map((ones) => {
-    const { h, o } = forward(net, w, ones);
+    const o = forward(net, w, ones, h);
     const outer = 1 - o * o;
     const row = new Float64Array(bias + 2 * hidden + 1);
     h.forEach((value, j) => {
