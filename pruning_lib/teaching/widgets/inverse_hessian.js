@@ -41,7 +41,7 @@ function drawMatrix(canvas, matrix, lit, move) {
   const n = matrix.length;
   const columns = n + (move ? 1.4 : 0);
   const width = canvas.parentElement.clientWidth;
-  const side = Math.floor(Math.min(38, (width - 34) / (n + 1.4))); // room for δw in both: squares of one size
+  const side = Math.floor(Math.min(34, (width - 34) / (n + 1.4))); // room for δw in both: squares of one size
   const paper = sheet(canvas, n * side + 30);
   const { g } = paper;
   const [left, top] = [30, 24];
@@ -56,7 +56,7 @@ function drawMatrix(canvas, matrix, lit, move) {
   const exponent = Math.floor(Math.log10(largest));
   const text = (value) => (value / 10 ** exponent).toFixed(1).replace("-0.0", "0.0");
   matrix.forEach((row, a) => row.forEach((value, b) => square(left + b * side, top + a * side, value, largest, text(value))));
-  write(paper, `×10${superscript(exponent)}`, 0, top - 10, { align: "left" });
+  if (exponent) write(paper, `×10${superscript(exponent)}`, 0, top - 10, { align: "left" });
   for (let k = 0; k < n; k++) {
     write(paper, `w${sub(k + 1)}`, left + (k + 0.5) * side, top - 10);
     write(paper, `w${sub(k + 1)}`, left - 4, top + (k + 0.5) * side, { align: "right" });
@@ -93,7 +93,7 @@ function drawNetwork(canvas, learned, names, q, { follow }) {
 function drawOutputs(canvas, { cases, targets, names }, trained, { stay, follow }) {
   const last = cases.length - 1;
   const titles = cases.map((ones) => names.map((_, i) => Number(ones.includes(i))).join(" "));
-  const c = chart(canvas, 250, { x: [-0.5, last + 0.5], y: [-1.3, 1.3], names: titles, xTitle: `inputs ${names.join(" ")}`, yTitle: "output" });
+  const c = chart(canvas, 215, { x: [-0.5, last + 0.5], y: [-1.3, 1.3], names: titles, xTitle: `inputs ${names.join(" ")}`, yTitle: "output" });
   c.line([[-0.5, 0], [last + 0.5, 0]], palette.muted, { width: 1, dash: [4, 4] });
   targets.forEach((target, k) => {
     c.line([[k - 0.35, target], [k + 0.35, target]], palette.good, { width: 1 });

@@ -16,7 +16,7 @@ export function drawNodes(canvas, inputs, hidden) {
   const gap = (i) => i > 0 && inputs[i].includes("=") && inputs[i].split("=")[0] !== inputs[i - 1].split("=")[0];
   const steps = inputs.map((_, i) => (gap(i) ? 1.35 : 1)).concat(1.5); // the last is the bias
   const total = steps.reduce((a, b) => a + b, 0);
-  const height = Math.max(230, Math.min(460, 24 * total + 30));
+  const height = Math.max(205, Math.min(460, 24 * total + 30));
   const paper = sheet(canvas, height);
   const { g, width, ink } = paper;
   const page = getComputedStyle(canvas.closest(".charts")).backgroundColor;

@@ -22,7 +22,7 @@ const PANELS = {
   "network tall": `Click a connection to delete it; gray: marked. Thickness: |w|, dashed: negative;
     <b style="color:var(--updated)">□</b> magnitude, <b style="color:var(--accent)">△</b> OBD, <b style="color:var(--kept)">●</b> OBS would delete this;
     <b style="color:var(--updated)">orange</b>: how the others follow`,
-  accuracy: `Test accuracy: <b>you</b>, and recorded <b style="color:var(--kept)">OBS</b>, <b style="color:var(--accent)">OBD</b>,
+  accuracy: `Test accuracy: <b>you</b>, <i class="target"></i> the paper, and recorded <b style="color:var(--kept)">OBS</b>, <b style="color:var(--accent)">OBD</b>,
     <b style="color:var(--updated)">magnitude</b>: means; band: range of ten sets for the choice shown; dashed: <span class="other"></span>`,
   loss: "Loss E after the next deletion, and test accuracy: of the one marked, and as each method chooses; dashed: now",
 };
@@ -148,10 +148,10 @@ function render({ model, el }) {
       c.line(points(problem.curves[other][method].mean), color, { width: 1.2, dash: [4, 3], alpha: 0.7 });
       c.line(points(mean), color, { width: 2 });
     }
-    c.marker(problem.paper, palette.good, { shape: "diamond", size: 5, filled: false });
     c.line(states.map((state) => [state.alive.length, 100 * state.test]), c.ink, { width: 3 });
     const now = states.at(-1);
-    c.marker([now.alive.length, 100 * now.test], c.ink, { size: 5 });
+    c.marker([now.alive.length, 100 * now.test], c.ink, { size: 4 });
+    c.marker(problem.paper, palette.good, { shape: "diamond", size: 6, filled: false });
   }
 
   function drawLoss(values, problem, now, target) {
