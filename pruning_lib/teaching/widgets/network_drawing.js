@@ -3,7 +3,7 @@
 import { sheet, write } from "./canvas.js";
 import { connections } from "./tiny_network.js";
 
-const near = 12; // pixels from a line within which it is meant
+const NEAR = 12; // pixels from a line within which it is meant
 
 /** Names of all weights, in the order of `connections`. */
 export function weightNames(inputs, hidden) {
@@ -60,7 +60,7 @@ export function halo(paper, text, x, y, page) {
 /** The line of `alive` weights that is nearest to a point; null if none is near. */
 export function lineAt(lines, alive, x, y) {
   let best = null;
-  let least = near;
+  let least = NEAR;
   for (const index of alive) {
     const [[x0, y0], [x1, y1]] = lines[index];
     const t = Math.max(0, Math.min(1, ((x - x0) * (x1 - x0) + (y - y0) * (y1 - y0)) / ((x1 - x0) ** 2 + (y1 - y0) ** 2)));

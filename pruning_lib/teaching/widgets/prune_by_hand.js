@@ -23,7 +23,7 @@ const PANELS = {
     <b style="color:var(--updated)">□</b> magnitude, <b style="color:var(--accent)">△</b> OBD, <b style="color:var(--kept)">●</b> OBS would delete this;
     <b style="color:var(--updated)">orange</b>: how the others follow`,
   accuracy: `Test accuracy: <b>you</b>, <i class="target"></i> the paper, and recorded <b style="color:var(--kept)">OBS</b>, <b style="color:var(--accent)">OBD</b>,
-    <b style="color:var(--updated)">magnitude</b>: means; band: range of ten sets for the choice shown; dashed: <span class="other"></span>`,
+    <b style="color:var(--updated)">magnitude</b>: means; band: range of all sets, for the choice shown; dashed: <span class="other"></span>`,
   loss: "Loss E after the next deletion, and test accuracy: of the one marked, and as each method chooses; dashed: now",
 };
 
@@ -65,7 +65,7 @@ export function player({ problems, cases, names }) {
     const problem = problems[name];
     const all = problem.weights.map((_, index) => index);
     const once = (key, make) => remembered.get(key) ?? remembered.set(key, make()).get(key);
-    const states = [once(`${name}`, () => state(problem, problem.weights, all))];
+    const states = [once(name, () => state(problem, problem.weights, all))];
     deleted.forEach((index, k) =>
       states.push(
         once(`${name} ${others} ${deleted.slice(0, k + 1)}`, () => {
