@@ -111,7 +111,7 @@ def page_of(browser: Any, models: dict[str, dict[str, Any]]) -> Iterator[Any]:
     page = context.new_page()
     # Each begins at a whole pixel, whatever the heights of those above: else they would change its last row.
     places = "".join(
-        f"<div id='{name}' style='position: absolute; top: {3000 * index}px; width: {WIDTH}px'>{place(name, model)}</div>"
+        f"<div id='{name}' style='position: absolute; top: {3000 * index}px; width: 100%'>{place(name, model)}</div>"
         for index, (name, model) in enumerate(models.items())
     )
     page.set_content(f"<!doctype html><style>{_style()} body {{ margin: 0; }}</style>{places}")
