@@ -62,6 +62,9 @@ STILLS = {
     "taylor_early": Still("04_obs", "Taylor(", {"point": "after 10 steps", "index": 32}),
     "taylor": Still("04_obs", "Taylor(", {"point": "at the minimum", "index": 32}),
     "surgery": Still("04_obs", "Surgery(", {}),
+    "inverse_hessian": Still("04_obs", "InverseHessian(", {}),
+    "prune_by_hand": Still("04_obs", "PruneByHand(", {}),
+    "prune_by_hand_stay": Still("04_obs", "PruneByHand(", {"others": "stay"}),
     "perplexity_slider": Still("05_sparsegpt", "PerplexitySlider(", {"pattern": "50 %"}),
     "sparsegpt_stepper": Still("05_sparsegpt", _STEPPER + "sparsity", {}),
     "sparsegpt_stepper_exact": Still("05_sparsegpt", _STEPPER + "sparsity", {"form": "exact"}),
@@ -118,7 +121,11 @@ def page_of(browser: Any, models: dict[str, dict[str, Any]]) -> Iterator[Any]:
     context = browser.new_context(viewport={"width": WIDTH, "height": 900}, device_scale_factor=SCALE, offline=True)
     context.set_default_timeout(300_000)  # a busy machine is no failure
     page = context.new_page()
-    places = "".join(f"<div id='{name}'>{place(name, model)}</div>" for name, model in models.items())
+    # Each begins at a whole pixel, whatever the heights of those above: else they would change its last row.
+    places = "".join(
+        f"<div id='{name}' style='position: absolute; top: {3000 * index}px; width: 100%'>{place(name, model)}</div>"
+        for index, (name, model) in enumerate(models.items())
+    )
     page.set_content(f"<!doctype html><style>{_style()} body {{ margin: 0; }}</style>{places}")
     page.evaluate("Promise.all(['', 'bold '].map((weight) => document.fonts.load(`${weight}12px Still`)))")
     page.add_script_tag(content=STARTER, type="module")

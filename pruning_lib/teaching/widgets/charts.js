@@ -6,7 +6,7 @@ export const short = (x) => (x !== 0 && Math.abs(x) < 1e-3 ? x.toExponential(1) 
 
 const power = (exponent) => `10${[...String(exponent)].map((c) => (c === "-" ? "⁻" : "⁰¹²³⁴⁵⁶⁷⁸⁹"[c])).join("")}`;
 
-/** A canvas with axes and what to draw between them. `x` and `y` are [low, high]; a list `names` puts names at 0, 1, … of x; `log` takes log10 of y, `logX` of x. */
+/** A canvas with axes and what to draw between them. `x` and `y` are [low, high], x also [high, low]; a list `names` puts names at 0, 1, … of x; `log` takes log10 of y, `logX` of x. */
 export function chart(canvas, height, { x, y, xTitle, yTitle, names, log = false, logX = false }) {
   const paper = sheet(canvas, height);
   const { g, ink } = paper;
@@ -21,7 +21,7 @@ export function chart(canvas, height, { x, y, xTitle, yTitle, names, log = false
   g.strokeStyle = ink;
   g.strokeRect(box.left, box.top, box.width, box.height);
   g.globalAlpha = 1;
-  const below = names ? names.map((_, i) => i) : ticks(scaledX[0], scaledX[1], Math.max(2, box.width / 70));
+  const below = names ? names.map((_, i) => i) : ticks(Math.min(...scaledX), Math.max(...scaledX), Math.max(2, box.width / 70));
   const name = names ? (at) => names[at] : logX ? power : short;
   const wide = () => names && Math.max(...names.map((name) => g.measureText(name).width)) + 3 > X(1) - X(0);
   const { font } = g;

@@ -17,11 +17,13 @@ from pruning_lib.teaching import recorded_lenet
 from pruning_lib.teaching.widgets import (
     at_initialization,
     decision_helper,
+    inverse_hessian,
     lambda_paths,
     lasso_explorer,
     layer_race,
     live_network,
     perplexity_slider,
+    prune_by_hand,
     roofline_explorer,
     sparsegpt_forms,
     sparsegpt_stepper,
@@ -31,6 +33,7 @@ from pruning_lib.teaching.widgets import (
     taylor,
     two_four_group,
 )
+from pruning_lib.workbench import monks
 
 
 class Case(NamedTuple):
@@ -99,6 +102,23 @@ def lambda_paths_of_a_record() -> Case:
 def a_surgery() -> Case:
     values = {name: [low, surgery.Surgery().trait_values()[name], high] for name, (low, high) in surgery.LIMITS.items()}
     return Case(surgery.Surgery(), values)
+
+
+def an_inverse_hessian() -> Case:
+    task = monks.xor()
+    values = {"weight": [0, 4, 8], "alpha": [1e-6, 1e-3, 1.0]}
+    return Case(inverse_hessian.InverseHessian(task, monks.network(task)), values)
+
+
+def monks_by_hand() -> Case:
+    learned = {}
+    for problem in (2, 3):
+        task = monks.load(problem)
+        learned[task.name] = prune_by_hand.Learned(task, monks.network(task), 0.01, (15, 100.0))
+    widget = prune_by_hand.PruneByHand(learned, recorded("04_monks.json"))
+    values = {"problem": ["MONK2", "MONK3"], "others": ["follow", "stay"]}
+    values |= {"choice": ["OBS", "magnitude", "bias → out"], "deleted": [[], [0], [38, 3]]}
+    return Case(widget, values)
 
 
 def a_taylor() -> Case:
@@ -177,6 +197,8 @@ MAKERS = {
     "LambdaPaths": lambda_paths_of_a_record,
     "LiveNetwork": a_live_network,
     "Surgery": a_surgery,
+    "InverseHessian": an_inverse_hessian,
+    "PruneByHand": monks_by_hand,
     "Taylor": a_taylor,
     "SparseGPTStepper": a_sparsegpt_stepper,
     "PerplexitySlider": a_perplexity_slider,
