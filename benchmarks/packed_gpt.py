@@ -5,7 +5,7 @@
 The dense model's blocks are rounded to a grid of 2^4 values a row, jointly as in GPTQ (SparseGPT that prunes nothing);
 its embeddings to 255 values. Magnitude then prunes this model. SparseGPT, and SparseGPT with refit, prune the float32
 model, as in benchmarks/sparsegpt_language.py; what stays is rounded to the same grid, which goes on beyond its ends.
-Each perplexity, before and after rounding, is kept in the file. Minutes on one thread; nothing is written before the end.
+Each perplexity, before and after rounding, is kept in the file. Minutes on one thread; it writes at the end.
 """
 
 import argparse

@@ -66,15 +66,33 @@ function matrix(codes, scales, columns, mayBeSparse) {
 }
 const SPARSE = 0.5; // of the weights: with more, looking up their columns costs more than it saves
 
-/** scale · (codes x) + bias, in float64. */
+/** scale · (codes x) + bias, in float64. Four sums at a time: each would wait for its own last addition. */
 function product({ rows, columns, scales, values, places, ends }, x, bias) {
   const y = new Float64Array(rows);
   let at = 0;
   for (let i = 0; i < rows; i++) {
-    let sum = 0;
-    if (places) for (const end = ends[i]; at < end; at++) sum += values[at] * x[places[at]];
-    else for (let j = 0; j < columns; j++) sum += values[at++] * x[j];
-    y[i] = scales[i] * sum + (bias ? bias[i] : 0);
+    const end = places ? ends[i] : at + columns;
+    const offset = at;
+    let a = 0, b = 0, c = 0, d = 0; // prettier-ignore
+    if (places) {
+      for (; at + 3 < end; at += 4) {
+        a += values[at] * x[places[at]];
+        b += values[at + 1] * x[places[at + 1]];
+        c += values[at + 2] * x[places[at + 2]];
+        d += values[at + 3] * x[places[at + 3]];
+      }
+      for (; at < end; at++) a += values[at] * x[places[at]];
+    } else {
+      for (; at + 3 < end; at += 4) {
+        const j = at - offset;
+        a += values[at] * x[j];
+        b += values[at + 1] * x[j + 1];
+        c += values[at + 2] * x[j + 2];
+        d += values[at + 3] * x[j + 3];
+      }
+      for (; at < end; at++) a += values[at] * x[at - offset];
+    }
+    y[i] = scales[i] * (a + b + c + d) + (bias ? bias[i] : 0);
   }
   return y;
 }
@@ -96,7 +114,7 @@ function gelu(x) {
 
 export function softmax(values, temperature = 1) {
   const most = values.reduce((one, other) => Math.max(one, other));
-  const powers = Float64Array.from(values, (value) => Math.exp((value - most) / temperature));
+  const powers = values.map((value) => Math.exp((value - most) / temperature));
   const sum = powers.reduce((one, other) => one + other);
   return powers.map((power) => power / sum);
 }
@@ -133,7 +151,7 @@ export function reader({ config: { width, depth, heads, context }, floats, matri
     const row = (name, i) => matrices[name].values.subarray(i * width, (i + 1) * width);
     const [token, position] = [row("token.weight", byte), row("position.weight", length)];
     const [one, other] = [floats["token.weight"][byte], floats["position.weight"][length]];
-    const x = Float64Array.from(token, (code, i) => code * one + position[i] * other);
+    const x = new Float64Array(token).map((code, i) => code * one + position[i] * other);
     const add = (change) => change.forEach((value, i) => (x[i] += value));
     for (let k = 0; k < depth; k++) {
       const name = `blocks.${k}`;

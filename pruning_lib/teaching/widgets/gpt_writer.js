@@ -92,7 +92,8 @@ export function growing(prompt, speaker, critic, temperature, seed) {
 
 
 const decoder = new TextDecoder(); // what is no UTF-8 becomes �
-const text = (bytes) => decoder.decode(Uint8Array.from(bytes)).replaceAll("\n", "↵");
+const plain = (bytes) => decoder.decode(Uint8Array.from(bytes)).replaceAll("\n", "↵");
+const text = (bytes) => plain(bytes).replace(/ {2,}/g, (run) => "·".repeat(run.length)); // else a table's empty cells fill the page unseen
 const NAMES = { 10: "↵", 32: "space" };
 const named = (byte) => NAMES[byte] ?? (byte > 32 && byte < 127 ? String.fromCharCode(byte) : `0x${byte.toString(16).padStart(2, "0")}`);
 
@@ -201,16 +202,15 @@ function render({ model, el }) {
     const [own, other] = pair.map(({ bytes }) => bytes.slice(0, length));
     const differs = own.findIndex((byte, i) => byte !== other[i]);
     const parting = differs < 0 ? length : differs;
-    const cost = pair.map(({ surprise }) => (written ? `${(surprise[written] / written).toFixed(2)} bits per byte` : ""));
     [first, variant].forEach((one, k) => {
       const side = ["dense", "pruned"][k];
-      const { tops, bytes } = pair[k];
-      const name = k ? `${one.method} at ${Math.round(100 * one.sparsity)} %` : "Dense";
-      const surprise = written ? `; ${k ? "its text surprises the dense model" : "its own text surprises it"} by ${cost[k]}` : "";
-      const mark = k ? '<i class="second"></i>' : '<i class="kept"></i>';
-      const outlined = k ? '. Bars: the next byte; <i class="outlined"></i> what the dense model expects in this text' : ". Bars: the next byte";
-      find(`.${side} figcaption`).innerHTML = `${mark} <b></b>${outlined}`;
-      find(`.${side} b`).textContent = `${name}, perplexity ${one.perplexity.toFixed(2)}${surprise}`;
+      const { tops, bytes, surprise } = pair[k];
+      const name = k ? `${one.method}, ${Math.round(100 * one.sparsity)} %` : "dense";
+      const cost = written ? `${(surprise[written] / written).toFixed(2)} bits per byte` : "none yet";
+      find(`.${side} figcaption`).innerHTML = k
+        ? `<i class="second"></i> <b></b><br>The dense model's surprise in this text: ${cost}; <i class="outlined"></i> its bars`
+        : `<i class="kept"></i> <b></b><br>Its surprise in its own text: ${cost}`;
+      find(`.${side} b`).textContent = `${name}: perplexity ${one.perplexity.toFixed(2)} on held-out text`;
       showText(find(`.${side} .text`), [own, other][k], prompt.length, parting);
       drawBars(find(`.${side} canvas`), tops[written], bytes[length], k ? palette.updated : palette.kept, k);
       describe(`.${side}`, `${name}, next byte: ${tops[written].map(([byte, share]) => `${named(byte)} ${percent(share)}`).join(", ")}`);
@@ -243,7 +243,7 @@ function render({ model, el }) {
   typed(
     "prompt",
     ({ value }) => value && { prompt: value, written: 0 },
-    () => `The prompt is empty, must have at least one byte. Below is still what “${text(prompt)}” led to.`
+    () => `The prompt is empty, must have at least one byte. Below is still what “${plain(prompt)}” led to.`
   );
   typed(
     "seed",
