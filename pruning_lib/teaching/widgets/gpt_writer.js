@@ -206,21 +206,21 @@ function render({ model, el }) {
       const side = ["dense", "pruned"][k];
       const { tops, bytes, surprise } = pair[k];
       const name = k ? `${one.method}, ${Math.round(100 * one.sparsity)} %` : "dense";
-      const cost = written ? `${(surprise[written] / written).toFixed(2)} bits per byte` : "none yet";
+      const cost = written ? `${(surprise[written] / written).toFixed(2)} bits a byte` : "none yet";
       find(`.${side} figcaption`).innerHTML = k
-        ? `<i class="second"></i> <b></b><br>The dense model's surprise in this text: ${cost}; <i class="outlined"></i> its bars`
+        ? `<i class="second"></i> <b></b><br>The dense model's surprise: ${cost}; <i class="outlined"></i> its bars`
         : `<i class="kept"></i> <b></b><br>Its surprise in its own text: ${cost}`;
-      find(`.${side} b`).textContent = `${name}: perplexity ${one.perplexity.toFixed(2)} on held-out text`;
+      find(`.${side} b`).textContent = `${name}: perplexity ${one.perplexity.toFixed(2)}`;
       showText(find(`.${side} .text`), [own, other][k], prompt.length, parting);
       drawBars(find(`.${side} canvas`), tops[written], bytes[length], k ? palette.updated : palette.kept, k);
       describe(`.${side}`, `${name}, next byte: ${tops[written].map(([byte, share]) => `${named(byte)} ${percent(share)}`).join(", ")}`);
     });
     const playing = find(".play").getAttribute("aria-pressed") === "true";
     const agree = parting - prompt.length;
-    const parted = `then the dense one writes “${named(own[parting])}” where the pruned one writes “${named(other[parting])}”.`;
+    const parted = () => `then the dense one writes “${named(own[parting])}” where the pruned one writes “${named(other[parting])}”.`;
     const told = !written
       ? "Nothing is written yet: the bars show what each expects after the prompt."
-      : `The two texts agree for ${agree} of ${written} bytes${differs < 0 ? "." : `, ${parted}`}`;
+      : `The two texts agree for ${agree} of ${written} bytes${differs < 0 ? "." : `, ${parted()}`}`;
     const cut = total > prompt.length ? ` Of the prompt's ${total} bytes the last ${prompt.length} are read: the model sees ${context} at a time.` : "";
     const full = written === last() ? ` Its ${context} bytes are full: it can't write on.` : "";
     find("p").textContent = complaint || (playing || !done ? "Writing …" : "") || told + cut + full;

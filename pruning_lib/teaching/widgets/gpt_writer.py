@@ -11,6 +11,7 @@ from pruning_lib.workbench.packed_gpt import PackedGPT
 PROMPT = "The import statement "
 HOTTEST = 1.5
 LAST_SEED = 9999
+WRITTEN = 120
 
 
 class GPTWriter(Drawn):
@@ -33,8 +34,8 @@ class GPTWriter(Drawn):
     method = traitlets.Unicode().tag(sync=True)
     sparsity = traitlets.Float().tag(sync=True)
     temperature = traitlets.Float(0.5).tag(sync=True)
-    seed = traitlets.Int(0).tag(sync=True)
-    written = traitlets.Int(120).tag(sync=True)
+    seed = traitlets.Int(2).tag(sync=True)
+    written = traitlets.Int(WRITTEN).tag(sync=True)
     variants = traitlets.List(read_only=True).tag(sync=True)
     index = traitlets.Dict(read_only=True).tag(sync=True)
     content = traitlets.Bytes(read_only=True).tag(sync=True)
@@ -45,7 +46,8 @@ class GPTWriter(Drawn):
         self.set_trait("variants", variants)
         self.set_trait("index", packed.index)
         self.set_trait("content", packed.content)
-        super().__init__(**{key: values[0] for key, values in self._allowed.items()} | shown)
+        usual = {key: values[0] for key, values in self._allowed.items()}
+        super().__init__(**usual | {"written": min(WRITTEN, packed.config.context - 1)} | shown)
 
     @traitlets.validate("method", "sparsity")
     def _check_variant(self, proposal: dict):

@@ -16,6 +16,7 @@ from pruning_lib.files import CHECKOUT
 from pruning_lib.teaching.widgets import (
     apg_stepper,
     decision_helper,
+    gpt_writer,
     lambda_paths,
     perplexity_slider,
     roofline_explorer,
@@ -26,6 +27,7 @@ from pruning_lib.teaching.widgets import (
     taylor,
     two_four_group,
 )
+from pruning_lib.workbench.packed_gpt import PackedGPT
 
 
 class Case(NamedTuple):
@@ -93,6 +95,15 @@ def a_perplexity_slider() -> Case:
     return Case(slider, values)
 
 
+def a_gpt_writer() -> Case:
+    writer = gpt_writer.GPTWriter(packed := PackedGPT.load())
+    _, *pruned = packed.about["variants"]
+    values = {name: sorted({one[name] for one in pruned}) for name in ("method", "sparsity")}
+    values |= {"prompt": ["x", writer.prompt, "ö" * 300], "written": [0, writer.written, packed.config.context - 1]}
+    values |= {"temperature": [0.0, 0.5, gpt_writer.HOTTEST], "seed": [0, 2, gpt_writer.LAST_SEED]}
+    return Case(writer, values)
+
+
 def a_group() -> Case:
     ends = [[-two_four_group.LIMIT] * 4, list(two_four_group.START), [two_four_group.LIMIT] * 4]
     return Case(two_four_group.TwoFourGroup(), {"weights": ends, "operands": ends})
@@ -142,6 +153,7 @@ MAKERS = {
     "Taylor": a_taylor,
     "SparseGPTStepper": a_sparsegpt_stepper,
     "PerplexitySlider": a_perplexity_slider,
+    "GPTWriter": a_gpt_writer,
     "TwoFourGroup": a_group,
     "RooflineExplorer": a_roofline_explorer,
 }

@@ -13,7 +13,7 @@ from pruning_lib.teaching.widgets.gpt_writer import GPTWriter
 from pruning_lib.workbench import language, text
 from pruning_lib.workbench.packed_gpt import PackedGPT
 
-# Each variant reads a prompt byte by byte, then goes on with the likeliest bytes: the bytes, and all logits but the last.
+# Each variant reads a prompt byte by byte, then goes on with the likeliest bytes: the bytes and the logits before each.
 GREEDY = """await (async () => {
   const get = networks(Buffer.from(given.content, "base64"), given.index);
   const read = {};
@@ -59,8 +59,8 @@ def test_the_trained_gpt_and_all_that_ship_with_it_compute_and_write_what_pytorc
         expected = logits(model, read["bytes"][:-1])
         assert (torch.tensor(read["logits"]) - expected).abs().max() < 1e-3, name
         assert expected[len(prompt) - 1 :].argmax(1).tolist() == read["bytes"][len(prompt) :], name
-        written = language.generate(model, "Größe: ", 40 - len(prompt), temperature=0)
-        assert bytes(read["bytes"]).decode(errors="replace") == written
+    written = language.generate(model, "Größe: ", 40 - len(prompt), temperature=0)
+    assert bytes(read["bytes"]).decode(errors="replace") == written  # the last one's
 
 
 def test_logits_of_small_models_up_to_the_end_of_their_context(tmp_path):
@@ -124,7 +124,7 @@ def test_what_is_read_of_a_prompt(tmp_path):
 
 def test_state_holds_the_models_and_the_first_pruned_one_is_shown():
     writer = GPTWriter(packed(), prompt="Größe", sparsity=0.5, written=79)
-    assert (writer.method, writer.sparsity, writer.temperature, writer.seed) == ("a", 0.5, 0.5, 0)
+    assert (writer.method, writer.sparsity, writer.temperature, writer.seed) == ("a", 0.5, 0.5, 2)
     assert (writer.content, writer.index, writer.variants) == (packed().content, packed().index, VARIANTS)
     writer.method = "b"
     assert writer.method == "b"
