@@ -75,8 +75,12 @@ CONTROL = """(control) => {
 }"""
 FOCUS = "(element) => ['outlineStyle', 'boxShadow'].map((name) => getComputedStyle(element)[name])"
 KEYS = {"range": ("ArrowRight", "ArrowLeft"), "select": ("ArrowDown", "ArrowUp"), "radio": ("ArrowRight", "ArrowLeft")}
-KEYS |= {"number": ("ArrowUp", "ArrowDown"), "checkbox": ("Space", "Space"), "button": ("Enter", "Enter")}
-KEYS |= {"text": ("x", "Backspace")}
+KEYS |= {
+    "number": ("ArrowUp", "ArrowDown"),
+    "text": ("ArrowUp", "ArrowDown"),
+    "checkbox": ("Space", "Space"),
+    "button": ("Enter", "Enter"),
+}
 
 
 @dataclass
@@ -166,8 +170,6 @@ def move(page, root, control: Control, presses: int, measured: bool) -> dict | N
     if control.fixed():
         return None
     control.element.focus()
-    if control.kind == "text":
-        page.keyboard.press("End")
     forward, back = control.keys()
     before = root.evaluate(DRAWING)
     parts = ["pictures"] if control.kind == "range" and before["pictures"] else ["pictures", "rest"]
@@ -202,8 +204,7 @@ def move_all(page, root, presses: int, measured: bool) -> list[dict]:
     """`move` every control of a widget, and those that were locked once others have moved; none may stay locked."""
     moved = {}
     page.evaluate(WATCH, root)
-    # A button may go far, and a text begin anew.
-    for kinds in (("range", "number"), ("radio", "select", "checkbox"), ("button",), ("text",)):
+    for kinds in (("range", "number", "text"), ("radio", "select", "checkbox"), ("button",)):  # a button may go far
         for _ in range(3):
             for place, control in enumerate(controls(root)):
                 if control.kind in kinds and place not in moved and control.element.is_enabled():

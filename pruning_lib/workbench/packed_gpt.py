@@ -176,4 +176,6 @@ def _prunable(codes: _Codes) -> list[str]:
 
 
 def _deflated(raw: bytes) -> bytes:
-    return zlib.compress(raw, 9)
+    """Deflated, with runs of one byte but no other repetition sought: codes have none, and chance ones cost more."""
+    deflating = zlib.compressobj(9, strategy=zlib.Z_RLE)
+    return deflating.compress(raw) + deflating.flush()

@@ -7,7 +7,7 @@ import { follow } from "./redraw.js";
 import { STEP_BUTTONS, stepper } from "./stepper.js";
 
 const CONTROLS =
-  '<label class="wide">Prompt <input class="prompt" type="text" spellcheck="false" autocomplete="off"></label>' +
+  '<label class="wide">Prompt <input class="prompt" type="text" spellcheck="false" autocomplete="off"><small>↑ ↓ others</small></label>' +
   list("method", "Pruned by") +
   slider("sparsity", "Sparsity") +
   slider("temperature", "Temperature") +
@@ -15,9 +15,11 @@ const CONTROLS =
   STEP_BUTTONS +
   slider("written", "Bytes written");
 const PANELS = { dense: "", pruned: "" };
+const EXAMPLES = ["The import statement ", "A class is ", "If an exception ", "The value of the "]; // by the arrow keys
 const SHOWN = 7; // bytes with a bar
 const ROOM = 64; // bytes that a long prompt leaves to be written
 const BUSY = 10; // ms of computing, then the browser has its turn
+const KEPT = 100; // texts, so that a control moved back finds them
 const PAUSE = 35; // ms from one written byte to the next
 const HOTTEST = 1.5;
 const LAST_SEED = 9999;
@@ -151,9 +153,9 @@ function render({ model, el }) {
   }
 
   let prompt = []; // bytes of the last one that was not empty
-  const texts = new Map(); // that grew from it, by variant, temperature and seed
+  const texts = new Map(); // by what they grew from
   function textOf(variant, { temperature, seed }) {
-    const id = [variant, temperature, seed].join();
+    const id = [variant, temperature, seed, ...prompt].join();
     if (!texts.has(id)) {
       const [speaker, critic] = [readerOf(variant), readerOf(first.name, variant === first.name ? variant : "critic")];
       if (!speaker || !critic) return null;
@@ -175,8 +177,8 @@ function render({ model, el }) {
   function paint(values) {
     clearTimeout(later);
     const { bytes, total } = usedBytes(values.prompt, context);
-    if (bytes.join() !== prompt.join()) texts.clear();
     prompt = bytes;
+    if (texts.size > KEPT) texts.clear();
     const written = Math.min(values.written, last());
     const variant = others.find((one) => one.method === values.method && one.sparsity === values.sparsity);
     const pair = [first, variant].map(({ name }) => textOf(name, values));
@@ -209,7 +211,7 @@ function render({ model, el }) {
       const cost = written ? `${(surprise[written] / written).toFixed(2)} bits a byte` : "none yet";
       find(`.${side} figcaption`).innerHTML = k
         ? `<i class="second"></i> <b></b><br>The dense model's surprise: ${cost}; <i class="outlined"></i> its bars`
-        : `<i class="kept"></i> <b></b><br>Its surprise in its own text: ${cost}`;
+        : `<i class="kept"></i> <b></b><br>Its surprise: ${cost}; bars: the next byte`;
       find(`.${side} b`).textContent = `${name}: perplexity ${one.perplexity.toFixed(2)}`;
       showText(find(`.${side} .text`), [own, other][k], prompt.length, parting);
       drawBars(find(`.${side} canvas`), tops[written], bytes[length], k ? palette.updated : palette.kept, k);
@@ -217,13 +219,13 @@ function render({ model, el }) {
     });
     const playing = find(".play").getAttribute("aria-pressed") === "true";
     const agree = parting - prompt.length;
-    const parted = () => `then the dense one writes “${named(own[parting])}” where the pruned one writes “${named(other[parting])}”.`;
-    const told = !written
-      ? "Nothing is written yet: the bars show what each expects after the prompt."
-      : `The two texts agree for ${agree} of ${written} bytes${differs < 0 ? "." : `, ${parted()}`}`;
+    const parted = differs < 0 ? "" : `the dense one writes “${named(own[parting])}” where the pruned one writes “${named(other[parting])}”`;
+    let told = `The two texts agree for ${agree} of ${written} bytes${parted && `, then ${parted}`}`;
+    if (written && !agree) told = `The two texts part at once: ${parted}`;
+    if (!written) told = "Nothing is written yet: the bars show what each expects after the prompt";
     const cut = total > prompt.length ? ` Of the prompt's ${total} bytes the last ${prompt.length} are read: the model sees ${context} at a time.` : "";
     const full = written === last() ? ` Its ${context} bytes are full: it can't write on.` : "";
-    find("p").textContent = complaint || (playing || !done ? "Writing …" : "") || told + cut + full;
+    find("p").textContent = complaint || (playing || !done ? "Writing …" : "") || `${told}.${cut}${full}`;
   }
 
   const sparsity = (at) => sparsities[at];
@@ -245,6 +247,14 @@ function render({ model, el }) {
     ({ value }) => value && { prompt: value, written: 0 },
     () => `The prompt is empty, must have at least one byte. Below is still what “${plain(prompt)}” led to.`
   );
+  find(".prompt").addEventListener("keydown", (event) => {
+    const by = { ArrowUp: 1, ArrowDown: EXAMPLES.length - 1 }[event.key];
+    if (!by) return;
+    event.preventDefault();
+    complaint = "";
+    event.target.value = EXAMPLES[(Math.max(0, EXAMPLES.indexOf(model.get("prompt"))) + by) % EXAMPLES.length];
+    set({ prompt: event.target.value });
+  });
   typed(
     "seed",
     ({ valueAsNumber }) => Number.isInteger(valueAsNumber) && valueAsNumber >= 0 && valueAsNumber <= LAST_SEED && { seed: valueAsNumber },
