@@ -15,7 +15,7 @@ from pruning_lib.teaching.publishing.live import live
 _HERE = Path(__file__).parent
 VENDOR, _TEMPLATES = _HERE / "vendor", _HERE / "templates"
 _SHOWN = ("slide", "subslide", "fragment")
-_LARGE = 1_000_000  # characters; a script of more goes into pages deflated, base64 and all less than half of it
+_LARGE = 1_000_000  # characters; a longer script goes into pages deflated, which takes less than half of the room
 _UNPACK = """(async () => {
   const bytes = Uint8Array.from(atob("%s"), (character) => character.charCodeAt(0));
   const text = new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"))).text();
