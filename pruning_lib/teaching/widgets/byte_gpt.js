@@ -51,8 +51,8 @@ async function pruned(part, names, first, base) {
 function matrix(codes, scales, columns, mayBeSparse) {
   const rows = scales.length;
   const filled = codes.reduce((count, code) => count + (code !== 0), 0);
-  if (!mayBeSparse || filled > SPARSE * codes.length) return { rows, columns, scales, values: Float32Array.from(codes) };
-  const [values, places, ends] = [new Float32Array(filled), new Uint16Array(filled), new Uint32Array(rows)];
+  if (!mayBeSparse || filled > SPARSE * codes.length) return { rows, columns, scales, values: codes };
+  const [values, places, ends] = [new Int8Array(filled), new Uint16Array(filled), new Uint32Array(rows)];
   let at = 0;
   for (let i = 0; i < rows; i++) {
     for (let j = 0; j < columns; j++) {
@@ -71,10 +71,9 @@ function product({ rows, columns, scales, values, places, ends }, x, bias) {
   const y = new Float64Array(rows);
   let at = 0;
   for (let i = 0; i < rows; i++) {
-    const end = places ? ends[i] : at + columns;
-    const offset = at;
     let a = 0, b = 0, c = 0, d = 0; // prettier-ignore
     if (places) {
+      const end = ends[i];
       for (; at + 3 < end; at += 4) {
         a += values[at] * x[places[at]];
         b += values[at + 1] * x[places[at + 1]];
@@ -83,14 +82,15 @@ function product({ rows, columns, scales, values, places, ends }, x, bias) {
       }
       for (; at < end; at++) a += values[at] * x[places[at]];
     } else {
-      for (; at + 3 < end; at += 4) {
-        const j = at - offset;
-        a += values[at] * x[j];
-        b += values[at + 1] * x[j + 1];
-        c += values[at + 2] * x[j + 2];
-        d += values[at + 3] * x[j + 3];
+      let j = 0;
+      for (; j + 3 < columns; j += 4) {
+        a += values[at + j] * x[j];
+        b += values[at + j + 1] * x[j + 1];
+        c += values[at + j + 2] * x[j + 2];
+        d += values[at + j + 3] * x[j + 3];
       }
-      for (; at < end; at++) a += values[at] * x[at - offset];
+      for (; j < columns; j++) a += values[at + j] * x[j];
+      at += columns;
     }
     y[i] = scales[i] * (a + b + c + d) + (bias ? bias[i] : 0);
   }
@@ -122,7 +122,7 @@ export function softmax(values, temperature = 1) {
 /** Reads bytes one by one: `feed` gives the logits of the byte that comes next, `rewind` forgets all but the first ones. */
 export function reader({ config: { width, depth, heads, context }, floats, matrices }) {
   const size = width / heads;
-  const caches = Array.from({ length: depth }, () => [new Float64Array(context * width), new Float64Array(context * width)]);
+  const caches = Array.from({ length: depth }, () => [new Float32Array(context * width), new Float32Array(context * width)]);
   let length = 0;
 
   const layer = (name, x) => product(matrices[`${name}.weight`], x, floats[`${name}.bias`]);
@@ -135,13 +135,16 @@ export function reader({ config: { width, depth, heads, context }, floats, matri
     const mixed = new Float64Array(width);
     for (let from = 0; from < width; from += size) {
       const scores = new Float64Array(length + 1);
-      for (let t = 0; t <= length; t++) {
-        for (let i = from; i < from + size; i++) scores[t] += query[i] * keys[t * width + i];
-        scores[t] /= Math.sqrt(size);
+      for (let t = 0, at = from; t <= length; t++, at += width) {
+        let sum = 0;
+        for (let i = 0; i < size; i++) sum += query[from + i] * keys[at + i];
+        scores[t] = sum / Math.sqrt(size);
       }
-      softmax(scores).forEach((share, t) => {
-        for (let i = from; i < from + size; i++) mixed[i] += share * values[t * width + i];
-      });
+      const shares = softmax(scores);
+      for (let t = 0, at = from; t <= length; t++, at += width) {
+        const share = shares[t];
+        for (let i = 0; i < size; i++) mixed[from + i] += share * values[at + i];
+      }
     }
     return layer(`${name}.output`, mixed);
   }
