@@ -20,7 +20,7 @@ const SHOWN = 7; // bytes with a bar
 const ROOM = 64; // bytes that a long prompt leaves to be written
 const BUSY = 10; // ms of computing, then the browser has its turn
 const KEPT = 100; // texts, so that a control moved back finds them
-const PAUSE = 35; // ms from one written byte to the next
+const PAUSE = 25; // ms from one written byte to the next
 const HOTTEST = 1.5;
 const LAST_SEED = 9999;
 
