@@ -71,7 +71,7 @@ def test_what_is_typed(page, page_errors):
     expect(status).to_contain_text("Of the prompt's 100 bytes the last 16 are read: the model sees 80 at a time.")
     page.locator("input.written").press("End")
     wait_until_written(page)
-    expect(status).to_contain_text("Its 80 bytes are full: it can't write on.")
+    expect(status).to_contain_text("The model's 80 bytes are full: it can't write on.")
     prompt.press("ArrowUp")
     wait_until_written(page)
     assert prompt.input_value() == "A class is " and page.evaluate(TEXTS)[0].startswith("A class is ")

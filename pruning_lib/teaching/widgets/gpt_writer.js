@@ -92,7 +92,6 @@ export function growing(prompt, speaker, critic, temperature, seed) {
   return { bytes, tops, surprise, grow };
 }
 
-
 const decoder = new TextDecoder(); // what is no UTF-8 becomes �
 const plain = (bytes) => decoder.decode(Uint8Array.from(bytes)).replaceAll("\n", "↵");
 const text = (bytes) => plain(bytes).replace(/ {2,}/g, (run) => "·".repeat(run.length)); // else a table's empty cells fill the page unseen
@@ -224,7 +223,7 @@ function render({ model, el }) {
     if (written && !agree) told = `The two texts part at once: ${parted}`;
     if (!written) told = "Nothing is written yet: the bars show what each expects after the prompt";
     const cut = total > prompt.length ? ` Of the prompt's ${total} bytes the last ${prompt.length} are read: the model sees ${context} at a time.` : "";
-    const full = written === last() ? ` Its ${context} bytes are full: it can't write on.` : "";
+    const full = written === last() ? ` The model's ${context} bytes are full: it can't write on.` : "";
     find("p").textContent = complaint || (playing || !done ? "Writing …" : "") || `${told}.${cut}${full}`;
   }
 
