@@ -1,6 +1,7 @@
 // The GPT over bytes, run in the page: unpacked from whole numbers, fed byte by byte, with a key-value cache.
 
 const EPSILON = 1e-5; // of a layer norm
+const SPARSE = 0.5; // share of the weights: with more, looking up their columns costs more than it saves
 
 /** The content of a part that `packed_gpt.py` deflated. */
 async function inflated(part) {
@@ -64,14 +65,13 @@ function matrix(codes, scales, columns, mayBeSparse) {
   }
   return { rows, columns, scales, values, places, ends };
 }
-const SPARSE = 0.5; // of the weights: with more, looking up their columns costs more than it saves
 
 /** scale · (codes x) + bias, in float64. Four sums at a time: each would wait for its own last addition. */
 function product({ rows, columns, scales, values, places, ends }, x, bias) {
   const y = new Float64Array(rows);
   let at = 0;
   for (let i = 0; i < rows; i++) {
-    let a = 0, b = 0, c = 0, d = 0; // prettier-ignore
+    let a = 0, b = 0, c = 0, d = 0;
     if (places) {
       const end = ends[i];
       for (; at + 3 < end; at += 4) {
