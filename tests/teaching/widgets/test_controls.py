@@ -17,6 +17,7 @@ from pruning_lib.teaching import recorded_lenet
 from pruning_lib.teaching.widgets import (
     at_initialization,
     decision_helper,
+    gpt_writer,
     inverse_hessian,
     lambda_paths,
     lasso_explorer,
@@ -34,6 +35,7 @@ from pruning_lib.teaching.widgets import (
     two_four_group,
 )
 from pruning_lib.workbench import monks
+from pruning_lib.workbench.packed_gpt import PackedGPT
 
 
 class Case(NamedTuple):
@@ -146,6 +148,15 @@ def a_perplexity_slider() -> Case:
     return Case(slider, values)
 
 
+def a_gpt_writer() -> Case:
+    writer = gpt_writer.GPTWriter(packed := PackedGPT.load())
+    _, *pruned = packed.about["variants"]
+    values = {name: sorted({one[name] for one in pruned}) for name in ("method", "sparsity")}
+    values |= {"prompt": ["x", writer.prompt, "ö" * 300], "written": [0, writer.written, packed.config.context - 1]}
+    values |= {"temperature": [0.0, 0.5, gpt_writer.HOTTEST], "seed": [0, 2, gpt_writer.LAST_SEED]}
+    return Case(writer, values)
+
+
 def a_group() -> Case:
     ends = (-two_four_group.LIMIT, two_four_group.LIMIT)
     values = {"weights": [[end] * 32 for end in ends], "operands": [[end] * 4 for end in ends]}
@@ -202,6 +213,7 @@ MAKERS = {
     "Taylor": a_taylor,
     "SparseGPTStepper": a_sparsegpt_stepper,
     "PerplexitySlider": a_perplexity_slider,
+    "GPTWriter": a_gpt_writer,
     "TwoFourGroup": a_group,
     "RooflineExplorer": a_roofline_explorer,
 }
