@@ -73,6 +73,10 @@ CONTROL = """(control) => {
   const options = [...(control.options ?? [])].filter((option) => !option.disabled).length;
   return { kind, name, numbers, options, text: control.getAttribute("aria-valuetext"), disabled: control.disabled };
 }"""
+STANDS_FOR_GROUP = """(radio) => {
+  const group = [...radio.getRootNode().querySelectorAll("input")].filter(({ name }) => name === radio.name);
+  return radio === (group.find(({ checked }) => checked) ?? group[0]);
+}"""
 FOCUS = "(element) => ['outlineStyle', 'boxShadow'].map((name) => getComputedStyle(element)[name])"
 KEYS = {"range": ("ArrowRight", "ArrowLeft"), "select": ("ArrowDown", "ArrowUp"), "radio": ("ArrowRight", "ArrowLeft")}
 KEYS |= {
@@ -111,11 +115,11 @@ class Control:
 
 
 def controls(root) -> list[Control]:
-    """All controls of a widget in the page's order; of radio buttons that belong together the one that is chosen."""
+    """All controls of a widget in the page's order; of a group of radio buttons the chosen one, or else the first."""
     found = []
     for element in root.query_selector_all("input, select, button"):
         details = element.evaluate(CONTROL)
-        if details["kind"] != "radio" or element.is_checked():
+        if details["kind"] != "radio" or element.evaluate(STANDS_FOR_GROUP):
             found.append(Control(element, details["kind"], details["name"], details))
     return found
 

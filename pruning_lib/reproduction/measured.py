@@ -47,6 +47,12 @@ def read_record(name: str, folder: Path = FOLDER) -> dict[str, Any]:
     return json.loads((folder / name).read_text(encoding="utf-8"))
 
 
+def value(record: str, quantity: str, folder: Path = FOLDER) -> float:
+    """Return the headline value `quantity` of the recorded run `record`, ``NOTEBOOK.PROFILE``."""
+    values = {entry["name"]: entry["value"] for entry in results.read_results(folder / f"{record}.json")["headline"]}
+    return values[one_of(quantity, values, "quantity")]
+
+
 def origin(record: dict[str, Any]) -> str:
     """Return in one line when, with what and on what `record` was made."""
     took = f", {record['seconds']:.0f} s" if record.get("seconds") is not None else ""

@@ -9,8 +9,10 @@ from pathlib import Path
 import nbformat
 import pytest
 import widgets_used
+from ipywidgets import Widget
 from live_notebooks import STATE, anywidget, markdown, notebook, view
 from nbclient import NotebookClient
+from nbformat.v4 import new_code_cell, new_output
 from widget_page import LIMIT
 
 from pruning_lib.reproduction import NOTEBOOKS
@@ -18,6 +20,7 @@ from pruning_lib.reproduction.execution import SameInterpreter
 from pruning_lib.reproduction.parameters import notebook_paths, read_notebook
 from pruning_lib.teaching.publishing.gather import gather
 from pruning_lib.teaching.publishing.pages import deck, handout
+from pruning_lib.teaching.widgets.predict import Predict
 
 NAMES = list(notebook_paths(NOTEBOOKS))
 every_notebook = pytest.mark.parametrize("name", NAMES)
@@ -92,8 +95,8 @@ def widgets_of(runs: Path, name: str) -> list[str]:
 
 
 def move(page, place) -> None:
-    """Move each slider of a widget by one step and see that the drawing follows."""
-    sliders = place.locator("input[type=range]:not(:disabled)")
+    """Move each slider of a widget, or radio button, by one step and see that the drawing follows."""
+    sliders = place.locator("input:is([type=range], [type=radio]):not(:disabled)")
     assert sliders.count() >= 1
     for slider in sliders.all():
         before = place.evaluate(DRAWING)
@@ -231,13 +234,10 @@ def test_a_widget_that_fails_says_so_and_leaves_the_others_alone(page, page_erro
 
 @pytest.fixture
 def tiny_deck(tmp_path) -> Path:
-    cells = [
-        view("a"),
-        markdown("Say $y$ aloud.", "notes"),
-        markdown("fragment", "fragment"),
-        markdown("# Two", "slide"),
-    ]
-    executed = notebook(*cells, markdown("\n\n".join(["A line."] * 60), "slide"), a=anywidget())
+    """A title, a widget with a note, a slide that is built, one that is too full."""
+    cells = [view("a", "slide"), markdown("Say $y$ aloud.", "notes"), markdown("## Two", "slide")]
+    cells += [markdown("fragment", "fragment"), markdown("\n\n".join(["A line."] * 60), "slide")]
+    executed = notebook(*cells, a=anywidget())
     return write(tmp_path / "deck.html", deck(executed))
 
 
@@ -246,24 +246,24 @@ def test_slider_and_slides_share_the_keyboard(page, page_errors, tiny_deck):
 
     show(page, tiny_deck)
     slider, output = page.locator(".live-widget input"), page.locator(".live-widget output")
-    where = "JSON.stringify(Reveal.getIndices())"
-    start = page.evaluate(where)
+    page.keyboard.press("Space")
     slider.focus()
     for key in ("ArrowRight", "ArrowUp", "PageDown", "Space"):
         page.keyboard.press(key)
     assert output.inner_text() != "3 × 0.5"
     slider.press("End")
     expect(output).to_have_text("10 × 0.5")
-    assert page.evaluate(where) == start
+    assert page.evaluate("Reveal.getIndices().h") == 1
     page.keyboard.press("Escape")
     assert page.evaluate("document.activeElement === document.body && !Reveal.isOverview()")
     page.keyboard.press("ArrowRight")
-    assert page.locator(".fragment.visible").count() == 1
+    assert page.evaluate("Reveal.getIndices().h") == 2
+    page.keyboard.press("ArrowLeft")
     # Whoever changes slides with the mouse has the keys at once, though the slider had them.
     slider.focus()
     page.evaluate("Reveal.next()")
     page.keyboard.press("ArrowRight")
-    assert page.evaluate("Reveal.getIndices().h") == 2
+    assert page.locator(".fragment.visible").count() == 1 and page.evaluate("Reveal.getIndices().h") == 2
     expect(output).to_have_text("10 × 0.5")
     page.keyboard.press("Escape")
     assert page.evaluate("Reveal.isOverview()")
@@ -272,10 +272,10 @@ def test_slider_and_slides_share_the_keyboard(page, page_errors, tiny_deck):
 
 def test_what_does_not_fit_is_made_smaller_then_scrolls(page, page_errors, tiny_deck):
     show(page, tiny_deck)
-    zoom = "Reveal.getCurrentSlide().style.zoom"
-    assert page.evaluate(zoom) == "100%"
-    page.evaluate("Reveal.slide(2)")
-    assert page.evaluate(zoom) == "70%"
+    zoom = "Number(getComputedStyle(Reveal.getCurrentSlide()).zoom)"
+    assert page.evaluate(zoom) == 1
+    page.evaluate("Reveal.slide(3)")
+    assert page.evaluate(zoom) == pytest.approx(0.6)
     slide = page.locator("section.present > section.present")
     assert slide.evaluate("(slide) => slide.getBoundingClientRect().bottom") <= 720
     slide.evaluate("(slide) => slide.scrollTo(0, 1e6)")
@@ -283,10 +283,68 @@ def test_what_does_not_fit_is_made_smaller_then_scrolls(page, page_errors, tiny_
     assert page_errors == []
 
 
+def test_printed_a_slide_is_a_page(page, page_errors, tiny_deck):
+    from playwright.sync_api import expect
+
+    page.goto(f"{tiny_deck.as_uri()}?print-pdf", wait_until="commit")
+    page.wait_for_function(SETTLED)
+    page.wait_for_selector(".pdf-page")
+    place = page.locator(".live-widget output")
+    page.wait_for_function("(place) => place.textContent", arg=place.element_handle())
+    expect(place).to_be_visible()
+    expect(page.get_by_text("fragment")).to_be_visible()
+    heading, late = (page.get_by_text(text, exact=True).bounding_box() for text in ("Two", "fragment"))
+    assert heading["y"] + heading["height"] <= late["y"] and heading["x"] == late["x"]
+    printed = page.pdf(prefer_css_page_size=True, print_background=True)
+    assert len(re.findall(rb"/Type\s*/Page\b", printed)) == page.evaluate("Reveal.getTotalSlides()") == 4
+    assert page_errors == []
+
+
+PLOT = """iVBORw0KGgoAAAANSUhEUgAAAAMAAAACCAIAAAASFvFNAAAAEklEQVR4nGP8//8/AwwwMSABADkJAwHw2ZQIAAAAAElFTkSuQmCC"""
+
+
+def test_layouts(page, page_errors, tmp_path):
+    """A picture fills its slide; a formula has its picture beside it, and its lines appear one by one."""
+    lines = "\n\n$$\\begin{aligned} a &= b \\\\ &= c \\end{aligned} \\tag{T-1}$$"
+    picture = new_code_cell("draw()", outputs=[new_output("display_data", {"image/png": PLOT})])
+    cells = [markdown("## Alone\n\nOne line.", "slide"), picture]
+    cells += [markdown(f"## Beside\n\nLet $a$ be.{lines}", "slide"), picture]
+    show(page, write(tmp_path / "deck.html", deck(notebook(*cells), [("Why?", "Because.")])))
+    page.evaluate("Reveal.next()")
+    box = page.locator("section.present > section.present img").bounding_box()
+    assert box["width"] > 1100 and box["height"] > 450
+    page.evaluate("Reveal.next()")
+    beside = page.locator("section.present > section.present")
+    image, formula = beside.locator("img").bounding_box(), beside.locator("mjx-container[display]").bounding_box()
+    assert image["x"] > formula["x"] + formula["width"] - 2 and image["width"] > 500
+    assert (beside.locator(".fragment").count(), beside.locator(".fragment.visible").count()) == (1, 0)
+    page.keyboard.press("Space")
+    assert beside.locator("g.fragment.visible").count() == 1
+    page.keyboard.press("Space")
+    assert page.locator("section.present > section.present").inner_text().split("\n")[0] == "Questions for the room"
+    assert page.evaluate("Reveal.isLastSlide()") and page_errors == []
+
+
+def test_a_question_is_asked_before_its_answer_is_shown(page, page_errors, tmp_path):
+    from playwright.sync_api import expect
+
+    saved = Widget.get_manager_state(widgets=[asked := Predict("How many?", 92.0)])["state"][asked.model_id]
+    cell = view("a", "slide")
+    cell.source = 'Predict("How many?", 92.0)'
+    show(page, write(tmp_path / "deck.html", deck(notebook(cell, a=saved))))
+    page.evaluate("Reveal.next()")
+    text = page.locator(".live-widget [role=status]")
+    expect(text).to_have_text("Guess first.")
+    page.keyboard.press("Space")
+    expect(text).to_contain_text("Measured: 92 %.")
+    assert page.evaluate("Reveal.isLastSlide()") and page_errors == []
+
+
 def test_speaker_notes(page, page_errors, tiny_deck):
     from playwright.sync_api import expect
 
     show(page, tiny_deck)
+    page.keyboard.press("Space")
     with page.expect_popup() as opened:
         page.keyboard.press("s")
     notes = opened.value.locator(".speaker-controls-notes .value")

@@ -48,3 +48,9 @@ def test_origin():
     record = {"date": "2026-11-22T18:36:15+00:00", "versions": {"torch": "2.14.1"}, "device": "cpu"}
     assert measured.origin(record) == "recorded 2026-11-22, torch 2.14.1, cpu"
     assert measured.origin(record | {"seconds": 93.9}) == "recorded 2026-11-22, torch 2.14.1, cpu, 94 s"
+
+
+def test_one_value_of_a_recorded_run():
+    assert measured.value("06_two_four.paper", "file, dense") == 1.0
+    with pytest.raises(ValueError, match="quantity is 'files', must be one of speed, masked 50 %, "):
+        measured.value("06_two_four.paper", "files")

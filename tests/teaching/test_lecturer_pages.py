@@ -6,6 +6,7 @@ import pytest
 
 from pruning_lib.files import CHECKOUT
 from pruning_lib.reproduction.parameters import read_notebook
+from pruning_lib.teaching.publishing.gather import room_questions
 
 FOLDER = CHECKOUT / "docs" / "lecturer"
 PAGES = sorted(FOLDER.glob("0*.md"))
@@ -59,6 +60,13 @@ def test_a_page_for_every_notebook():
 @pages
 def test_sections(path):
     assert re.findall(r"^## (.+)$", path.read_text(encoding="utf-8"), flags=re.MULTILINE) == SECTIONS
+
+
+@pages
+def test_three_questions_for_the_end_of_the_deck(path):
+    asked = room_questions(CHECKOUT / "notebooks", path.stem)
+    assert len(asked) == 3 and all(question.endswith("?") or "? " in question for question, _ in asked)
+    assert all(answer in path.read_text(encoding="utf-8") for _, answer in asked)
 
 
 @pages

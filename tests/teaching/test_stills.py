@@ -26,7 +26,7 @@ def test_every_widget_of_a_notebook_has_a_still_that_the_notebook_shows(path):
     shown = [name for _, _, name, _ in cells(path.stem)]
     assert sorted(shown) == sorted(name for name, one in STILLS.items() if one.notebook == path.stem)
     calls = {one.call for one in STILLS.values() if one.notebook == path.stem}
-    assert {call.split("(")[0] for call in calls} == used(path)
+    assert {call.split("(")[0] for call in calls} == used(path) - {"Predict"}  # which is words, and its code says them
     code = [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
     assert all(sum(call in source for source in code) == 1 for call in calls)  # so that it is found
 

@@ -1,21 +1,23 @@
 """Hand-outs and slides of all notebooks, from the copies that running them left, into one folder."""
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-
-from nbformat import NotebookNode
 
 from pruning_lib.files import make_writable, written_whole
 from pruning_lib.reproduction import NOTEBOOKS
 from pruning_lib.reproduction.parameters import chosen_notebooks, notebook_paths, read_notebook
 from pruning_lib.teaching.publishing.pages import deck, handout, index, title
 
-_KINDS: dict[str, tuple[Callable[[NotebookNode], str], str, str]] = {
+_SECTION = re.compile(r"^## Questions and answers\n(.*?)(?=^## |\Z)", re.DOTALL | re.MULTILINE)
+_QUESTION = re.compile(r"^\*\*(.+?)\*\*\s(.+?)(?=\n\n|\Z)", re.DOTALL | re.MULTILINE)
+_KINDS: dict[str, tuple[Callable[..., str], str, str]] = {
     "handouts": (handout, "Hand-outs", "Each file opens by itself, with no network; its sliders work."),
     "slides": (
         deck,
         "Slides",
-        "S opens the speaker's notes, Esc the overview; in a widget, Esc leaves it. F is full screen.",
+        "S opens the speaker's notes, Esc the overview; in a widget, Esc leaves it. F is full screen. To print a "
+        "page for each slide, add ?print-pdf to the address.",
     ),
 }
 
@@ -60,7 +62,8 @@ def gather(
     for path in copies:
         notebook, file = read_notebook(path), f"{path.stem}.html"
         try:
-            texts[file], titles[file] = make(notebook), title(notebook)
+            asked = [room_questions(Path(notebooks), path.stem)] if kind == "slides" else []
+            texts[file], titles[file] = make(notebook, *asked), title(notebook)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
     texts["index.html"] = index(heading, titles, note)
@@ -68,6 +71,13 @@ def gather(
         with written_whole(folder / file) as temporary:
             temporary.write_text(text, encoding="utf-8")
     return [folder / file for file in texts]
+
+
+def room_questions(notebooks: Path, name: str) -> list[tuple[str, str]]:
+    """The first three questions of the lecturer's page, with their answers; none where there is no such page."""
+    page = notebooks.parent / "docs" / "lecturer" / f"{name}.md"
+    section = _SECTION.search(page.read_text(encoding="utf-8")) if page.is_file() else None
+    return [(" ".join(q.split()), a.strip()) for q, a in _QUESTION.findall(section[1])[:3]] if section else []
 
 
 def executed(runs: str | Path, name: str, profile: str = "smoke") -> Path:

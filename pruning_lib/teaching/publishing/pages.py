@@ -6,11 +6,13 @@ import html
 import logging
 import re
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 from nbformat import NotebookNode
 
 from pruning_lib.teaching.publishing.live import live
+from pruning_lib.teaching.publishing.slides import as_slides
 
 _HERE = Path(__file__).parent
 VENDOR, _TEMPLATES = _HERE / "vendor", _HERE / "templates"
@@ -37,11 +39,11 @@ def handout(notebook: NotebookNode) -> str:
     return _export(HTMLExporter, "handout", without_places(live(notebook)))
 
 
-def deck(notebook: NotebookNode) -> str:
+def deck(notebook: NotebookNode, questions: Sequence[tuple[str, str]] = ()) -> str:
     """Return the slides of the executed `notebook` as HTML for reveal.js, 1280 × 720.
 
-    What is on them follows from ``slideshow.slide_type`` of each cell; of code only what it put out is shown, and the
-    code itself where it is tagged ``slide-code``.
+    What is on them follows from ``slideshow.slide_type`` of each cell and from `slides.as_slides`; of code only what it
+    put out is shown, and the code itself where it is tagged ``slide-code``. The last slide asks `questions`.
 
     Raises
     ------
@@ -53,10 +55,10 @@ def deck(notebook: NotebookNode) -> str:
     if not any(cell.metadata.get("slideshow", {}).get("slide_type") in _SHOWN for cell in notebook.cells):
         raise ValueError(f"{title(notebook)!r} has no cell with a slide type, must have one of {', '.join(_SHOWN)}")
     notebook = live(notebook)
-    notebook.cells = [cell for cell in notebook.cells if "injected-parameters" not in cell.metadata.get("tags", [])]
-    for cell in notebook.cells:
-        if cell.cell_type == "code" and "slide-code" not in cell.metadata.get("tags", []):
-            cell.metadata.setdefault("transient", {})["remove_source"] = True
+    cells = [cell for cell in notebook.cells if "injected-parameters" not in cell.metadata.get("tags", [])]
+    notebook.cells = as_slides(cells, questions)
+    for number, cell in enumerate(notebook.cells):
+        cell.id = f"part-{number}"  # several may come from one
     return _export(SlidesExporter, "deck", notebook)
 
 

@@ -59,8 +59,8 @@ def test_a_handout_leaves_out_parameters_that_are_only_a_place():
 def test_slides_follow_the_tags(executed):
     page = deck(executed)
     slides = page[page.index('<div class="slides">') :]
-    assert slides.count("<section") == 3 + 2  # three subslides in two slides
-    assert slides.count('class="fragment"') == 1
+    assert slides.count("<section") == 4 + 2  # four subslides in two slides
+    assert slides.count('class="fragment"') == 2  # what was printed under the formula, and under the code
     assert "Not on a slide." not in slides and "/place/of" not in slides and "lr" not in slides[: slides.index("shown")]
     assert "secret" in slides and ">secret<" not in slides  # its output is there, its code is not
     assert ">shown<" in slides

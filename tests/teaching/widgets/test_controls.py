@@ -24,6 +24,7 @@ from pruning_lib.teaching.widgets import (
     layer_race,
     live_network,
     perplexity_slider,
+    predict,
     prune_by_hand,
     roofline_explorer,
     sparsegpt_forms,
@@ -198,6 +199,11 @@ def a_decision_helper() -> Case:
     return Case(helper, values)
 
 
+def a_prediction() -> Case:
+    widget = predict.Predict("How many?", 90.0, limits=(50, 99))
+    return Case(widget, {"guess": [50.0, 75.0, 99.0, None], "shown": [False, True]})
+
+
 MAKERS = {
     "DecisionHelper": a_decision_helper,
     "SparsityExplorer": a_sparsity_explorer,
@@ -214,6 +220,7 @@ MAKERS = {
     "SparseGPTStepper": a_sparsegpt_stepper,
     "PerplexitySlider": a_perplexity_slider,
     "GPTWriter": a_gpt_writer,
+    "Predict": a_prediction,
     "TwoFourGroup": a_group,
     "RooflineExplorer": a_roofline_explorer,
 }

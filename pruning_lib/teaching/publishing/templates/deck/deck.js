@@ -1,6 +1,7 @@
 // Reveal with widgets on its slides: who holds the focus holds the keyboard.
 
-const SMALLEST = 70; // percent
+const [SMALLEST, LARGEST] = [60, 200]; // percent of the usual size
+const READABLE = 20; // px of type in a formula
 const inWidget = () => document.activeElement?.closest(".live-widget, summary") != null;
 
 function leaveWidget() {
@@ -13,21 +14,52 @@ function leaveWidget() {
 const finer = 2 * window.devicePixelRatio;
 Object.defineProperty(window, "devicePixelRatio", { get: () => finer });
 
-/** Make a slide that is too full smaller, down to SMALLEST; below that it scrolls. */
+/** Widgets as large as the slide lets them be; tables, then the slide, made smaller where it is too full; then it scrolls. */
 function fit(slide) {
-  for (let percent = 100; percent >= SMALLEST; percent -= 5) {
-    slide.style.zoom = `${percent}%`;
-    if (slide.scrollHeight <= slide.clientHeight + 1) break;
+  const right = (part) => part.getBoundingClientRect().right;
+  const exhibits = [...slide.querySelectorAll(".live-widget, table")];
+  const tooFull = () => slide.scrollHeight > slide.clientHeight + 1 || exhibits.some((one) => right(one) > right(slide) - 20);
+  const picture = slide.querySelector("img");
+  slide.classList.toggle("beside", picture?.naturalWidth < 1.7 * picture?.naturalHeight);
+  slide.classList.remove("wide");
+  slide.classList.toggle("wide", narrow(slide) < READABLE); // then the formula has the slide's width, above the picture
+  narrow(slide);
+  slide.style.zoom = "100%";
+  for (const table of slide.querySelectorAll("table")) {
+    table.classList.remove("wraps");
+    table.classList.toggle("wraps", table.scrollWidth > 1.25 * slide.clientWidth);
+  }
+  for (const one of exhibits)
+    for (let percent = one.tagName === "TABLE" ? 100 : LARGEST; percent >= SMALLEST; percent -= 5) {
+      one.style.zoom = `${percent}%`;
+      if (!tooFull()) break;
+    }
+  for (let percent = 100; percent >= SMALLEST && tooFull(); percent -= 5) slide.style.zoom = `${percent}%`;
+}
+
+/** A formula, its number included, or a line of code that is wider than its place gets smaller type; the smallest, in px. */
+function narrow(slide) {
+  const sizes = [...slide.querySelectorAll('mjx-container[display="true"], .jp-InputArea-editor pre')].map((wide) => {
+    wide.style.fontSize = "";
+    let size = parseFloat(getComputedStyle(wide).fontSize);
+    while (size > 12 && wide.scrollWidth > wide.parentElement.clientWidth + 1) wide.style.fontSize = `${(size -= 1)}px`;
+    return size;
+  });
+  return Math.min(...sizes);
+}
+
+/** The lines of an aligned formula appear one after the other. */
+function build() {
+  for (const formula of document.querySelectorAll('.reveal mjx-container[display="true"]')) {
+    const table = [...formula.querySelectorAll("[data-mml-node=mtable]")].find((one) => one.children.length > 1);
+    if (!table?.closest("[data-mml-node=mrow]")) for (const line of [...(table?.children ?? [])].slice(1)) line.classList.add("fragment");
   }
 }
 
-/** A formula that is wider than the slide, its number included, gets smaller type. */
-function narrow(slide) {
-  for (const formula of slide.querySelectorAll('mjx-container[display="true"]')) {
-    formula.style.fontSize = "";
-    const share = formula.parentElement.clientWidth / formula.scrollWidth;
-    if (share < 1) formula.style.fontSize = `${Math.floor(100 * share)}%`;
-  }
+/** Show what was measured, whether the room has guessed or not. */
+function answer(slide) {
+  const button = slide.querySelector(".live-widget")?.shadowRoot?.querySelector("button");
+  Object.assign(button, { disabled: false }).click();
 }
 
 function startDeck() {
@@ -35,21 +67,28 @@ function startDeck() {
   const watch = () => {
     late.disconnect();
     for (const part of Reveal.getCurrentSlide().querySelectorAll(".live-widget, img")) late.observe(part);
-    narrow(Reveal.getCurrentSlide());
     fit(Reveal.getCurrentSlide());
   };
+  build();
   Reveal.on("ready", watch);
   Reveal.on("slidechanged", watch);
   Reveal.on("slidechanged", () => inWidget() && leaveWidget()); // a slider that is gone must not take keys
+  Reveal.on("fragmentshown", ({ fragment }) => fragment.querySelector(".answer") && answer(fragment.closest("section")));
+  Reveal.on("pdf-ready", () => {
+    for (const slide of Reveal.getSlides()) fit(slide);
+  });
   return Reveal.initialize({
     width: 1280,
     height: 720,
     margin: 0.03,
     center: false,
+    display: "flex",
     hash: true,
     controls: true,
     slideNumber: "c/t",
     transition: "none",
+    pdfMaxPagesPerSlide: 1,
+    pdfSeparateFragments: false,
     keyboardCondition: () => !inWidget(),
     plugins: [RevealNotes],
   });

@@ -1,0 +1,55 @@
+"""Predict, then see, on a page without a kernel: nothing is told before a guess was made."""
+
+import pytest
+from widget_keys import check_tab, check_words
+from widget_page import check_page, show
+
+from pruning_lib.teaching.widgets.predict import Predict
+
+NUMBER = Predict("How many < all?", 92.27, "On <b>MNIST</b>.", limits=(50, 99))
+CHOICE = Predict("Which?", "B & C", "Of five.", choices=["A", "B & C", "<i>D</i>"])
+
+
+@pytest.mark.parametrize(("widget", "answer"), [(NUMBER, "92.3"), (CHOICE, "Measured")], ids=["number", "choice"])
+def test_no_answer_before_a_guess(page, page_errors, widget, answer):
+    show(page, widget)
+    assert answer not in page.locator(".predict").evaluate("(root) => root.innerText.replace('Show what was', '')")
+    assert page.locator("button").is_disabled() and page.locator("[role=status]").inner_text() == "Guess first."
+    check_words(root := page.query_selector(".predict"))
+    check_tab(page, root)
+    assert page_errors == []
+
+
+def test_a_number(page, page_errors):
+    from playwright.sync_api import expect
+
+    show(page, NUMBER)
+    text, button = page.locator("[role=status]"), page.locator("button")
+    page.keyboard.press("Tab")
+    page.keyboard.press("End")
+    expect(text).to_have_text("You say: 99 %.")
+    assert page.locator("input").get_attribute("aria-valuetext") == "99 %"
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(text).to_have_text("You say: 99 %. Measured: 92.3 %. On <b>MNIST</b>.")
+    assert page.locator(".scale i").all_inner_texts() == ["you: 99 %", "measured: 92.3 %"]
+    assert page.locator("input").is_disabled()
+    check_page(page, page_errors)
+    button.press("Enter")
+    expect(text).to_have_text("Guess first.")
+    assert page.locator("input").is_enabled() and button.is_disabled()
+
+
+def test_a_choice(page, page_errors):
+    from playwright.sync_api import expect
+
+    show(page, CHOICE)
+    assert page.locator("label").all_inner_texts() == ["A", "B & C", "<i>D</i>"]
+    page.locator("input").first.focus()
+    page.keyboard.press("Space")
+    expect(page.locator("[role=status]")).to_have_text("You say: A.")
+    page.locator("button").press("Enter")
+    expect(page.locator("[role=status]")).to_have_text("You say: A. Measured: B & C. Of five.")
+    assert page.locator(".measured").all_inner_texts() == ["B & C"]
+    check_page(page, page_errors)
+    assert page.locator("input:checked").count() == 1
