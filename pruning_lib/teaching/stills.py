@@ -72,6 +72,7 @@ STILLS = {
     "sparsegpt_stepper_layer": Still("05_sparsegpt", _STEPPER + 'view="layer"', {"hessian": _CORRELATED}),
     "sparsegpt_stepper_blocks": Still("05_sparsegpt", _STEPPER + 'view="blocks"', {}),
     "perplexity_slider_two_four": Still("05_sparsegpt", "PerplexitySlider(", {"pattern": "2:4"}),
+    "perplexity_slider_smollm2": Still("05b_after_sparsegpt", "PerplexitySlider(", {"pattern": "50 %"}),
     "gpt_writer": Still("05_sparsegpt", "GPTWriter(", {}),
     "two_four_group": Still("06_two_four", "TwoFourGroup(", {"weights": [1.0, -9.0, 2.0, 0.5, *ROW[4:]]}),
     "roofline_explorer": Still("06_two_four", "RooflineExplorer(", {"tokens": 16}),

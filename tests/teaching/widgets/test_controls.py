@@ -143,7 +143,9 @@ def a_sparsegpt_stepper() -> Case:
 
 
 def a_perplexity_slider() -> Case:
-    slider = perplexity_slider.PerplexitySlider(runs := recorded("05_language.json"))
+    slider = perplexity_slider.PerplexitySlider(
+        runs := [run for run in recorded("05_language.json") if run["method"] != "wanda+refit"]
+    )
     patterns = perplexity_slider.patterns(runs)
     values = {"pattern": [patterns[0], patterns[len(patterns) // 2], patterns[-1]]}
     return Case(slider, values)
