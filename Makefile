@@ -5,9 +5,14 @@ TORCH ?=
 VENV := .venv$(if $(filter-out python3,$(PYTHON)),-$(notdir $(PYTHON)))$(if $(TORCH),-$(TORCH))
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+UNFINISHED := $(VENV)/.unfinished
 HOMEWORK := $(VENV)-homework
 HOMEWORK_READY := $(HOMEWORK)/.ready
-PIP := $(BIN)/uv pip install --quiet --python $(BIN)/python
+INSTALL := $(BIN)/uv pip install --python $(BIN)/python
+# Wheels only: a system for which a package has none is told so before anything is fetched, and no compiler is needed.
+WHEELS := $(INSTALL) --only-binary :all:
+# Free disk space that set-up asks for: what it takes, and a little.
+GB := $(if $(TORCH),3,7)
 # PyTorch, and what only its CUDA builds need.
 PYTORCH := ^(torch|torchvision)==
 CUDA := ^(triton|cuda-|nvidia-)
@@ -33,7 +38,8 @@ help:
 	@echo "make bench-gpu  measure 2:4 products on the GPU there is"
 	@echo "make check      ruff, and the direction of imports"
 	@echo
-	@echo "with TORCH=cpu           PyTorch without CUDA: about 1.5 GB in place of 6"
+	@echo "with ANSWERS=FILE        homework: the exam's answers, too, from a file outside the repository"
+	@echo "with TORCH=cpu           PyTorch without CUDA: about 2 GB in place of 7"
 	@echo "with PYTHON=python3.12   another Python, 3.11 to 3.13"
 
 ifneq ($(words $(PYTHON)),1)
@@ -45,18 +51,28 @@ $(error TORCH is '$(TORCH)', must be cpu or left out)
 endif
 
 $(READY): requirements.txt pyproject.toml
-	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check $$(grep '^uv==' requirements.txt)
+	@$(PYTHON) -c 'import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null || { \
+		echo "PYTHON is '$(PYTHON)', must be a Python 3.11 to 3.13 with venv (on Debian and Ubuntu python3-venv)"; exit 1; }
+# Asked before anything is fetched, and only then: what goes on where it stopped has used a part of the space already.
+	@[ -d $(VENV) ] || df -Pk . "$${UV_CACHE_DIR:-$$HOME}" 2>/dev/null | awk 'NR > 1 && $$4 < $(GB) * 1048576 { \
+		printf "The disk at %s has %.1f GB free, must have $(GB)$(if $(TORCH),, (3 with TORCH=cpu)); GB=0 skips this check\n", \
+		$$6, $$4 / 1048576; exit 1 }'
+# What was stopped while packages were put in place is made anew, from what was fetched.
+	@[ ! -e $(UNFINISHED) ] && $(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
+	@touch $(UNFINISHED)
+	@echo "Setting up $(VENV): a few minutes, the first time. Stopped half-way, the same command goes on."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $$(grep '^uv==' requirements.txt)
 ifeq ($(TORCH),cpu)
-	@$(PIP) --torch-backend cpu $$(grep -E '$(PYTORCH)' requirements.txt) 2>$(VENV)/torch.log || { echo "PyTorch's CPU builds \
-	can't be had (why: $(VENV)/torch.log). Leave out TORCH=cpu (6 GB), or put its torch and torchvision into $(VENV) \
-	by hand, in the versions of requirements.txt, and call make again."; exit 1; }
-	grep -vE '$(PYTORCH)|$(CUDA)' requirements.txt | $(PIP) -r -
+	@$(WHEELS) --torch-backend cpu $$(grep -E '$(PYTORCH)' requirements.txt) || { rm $(UNFINISHED); echo "PyTorch's CPU \
+	builds can't be had (why: above). Leave out TORCH=cpu (7 GB), or put its torch and torchvision into $(VENV) by hand, \
+	in the versions of requirements.txt, and call make again."; exit 1; }
+	grep -vE '$(PYTORCH)|$(CUDA)' requirements.txt | $(WHEELS) -r -
 else
-	$(PIP) -r requirements.txt
+	$(WHEELS) -r requirements.txt
 endif
-	$(PIP) --no-deps --editable .
-	touch $@
+	$(INSTALL) --quiet --no-deps --editable .
+	@rm $(UNFINISHED)
+	@touch $@
 
 # nbgrader has its own: small, no torch. What it grades runs in $(VENV), which its kernel "python3" is.
 $(HOMEWORK_READY): requirements-homework.txt $(READY)
@@ -70,9 +86,10 @@ $(HOMEWORK_READY): requirements-homework.txt $(READY)
 run: $(READY)
 	$(ONE_THREAD) $(BIN)/python -m pruning_lib run all --profile smoke --out runs
 
-# nbval wants its files whole per worker, which --dist loadfile sees to; tests/conftest.py puts the longest first.
+# nbval wants its files whole per worker, which --dist loadfile sees to; tests/conftest.py puts the longest first. Three
+# workers keep two cores busy: tests in the browser and in kernels wait for a third of their time.
 test: $(READY) $(HOMEWORK_READY) check
-	$(ONE_THREAD) $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 5 \
+	$(ONE_THREAD) $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --durations 5 \
 		--nbval-lax --nbval-current-env --nbval-cell-timeout=1800 --nbval-kernel-startup-timeout=600 \
 		notebooks tests
 
@@ -83,7 +100,7 @@ handouts slides site: run
 	$(BIN)/python -m pruning_lib publish $@ --runs runs --out build
 
 homework: $(READY) $(HOMEWORK_READY)
-	$(BIN)/python -m pruning_lib homework --out build/homework
+	$(BIN)/python -m pruning_lib homework --out build/homework $(if $(ANSWERS),--answers "$(ANSWERS)")
 
 notebooks: $(READY)
 	$(ONE_THREAD) $(BIN)/python -m pruning_lib notebooks
@@ -92,7 +109,7 @@ figures: $(READY)
 	$(BIN)/python -m pruning_lib figures
 
 # What takes hours, or needs a GPU or packages that are not installed.
-APART := $(patsubst %,benchmarks/%.py,two_four_gpu sparsegpt_hub sss_frontier snip_% swaps monks two_four_language)
+APART := $(patsubst %,benchmarks/%.py,two_four_gpu sparsegpt_hub sss_frontier snip_% swaps monks two_four_language packed_gpt)
 bench: $(READY)
 	for file in $(filter-out $(APART),$(wildcard benchmarks/*.py)); do \
 		echo "== $$file"; $(BIN)/python $$file || exit 1; done

@@ -1,4 +1,4 @@
-"""Perplexity of the trained GPT on held-out text: magnitude, Wanda, SparseGPT with and without refit, by sparsity.
+"""Perplexity of the trained GPT on held-out text, by method and sparsity; the methods are those of sparsegpt_hub.py.
 
     python benchmarks/sparsegpt_language.py [--out figures/measured/05_language.json] [--threads 1]
 
@@ -10,19 +10,21 @@ import argparse
 import copy
 import hashlib
 import time
+from functools import partial
 from pathlib import Path
 
 import torch
+from sparsegpt_hub import METHODS
 from torch import Tensor
 
-from pruning_lib.after_training import magnitude, sparsegpt, wanda
+from pruning_lib.after_training.calibration import prune_in_order
+from pruning_lib.after_training.reconstruction import Hessian
 from pruning_lib.files import CHECKOUT
 from pruning_lib.reproduction import records
-from pruning_lib.structure import Masks, keep_n_of_m
+from pruning_lib.structure import Masks
 from pruning_lib.workbench import language, text
 from pruning_lib.workbench.checkpoint import CHECKPOINT
 
-METHODS = ("magnitude", "wanda", "sparsegpt", "sparsegpt+refit")
 PATTERNS = {
     "50 %": {"sparsity": 0.5},
     "60 %": {"sparsity": 0.6},
@@ -38,17 +40,8 @@ AT_MOST = {"50 %": 0.3, "2:4": 0.2}
 
 def pruned(dense: language.GPT, method: str, pattern: dict, batches: list[Tensor]) -> tuple[language.GPT, Masks]:
     model = copy.deepcopy(dense)
-    if method == "magnitude":
-        if "n_m" in pattern:
-            masks = keep_n_of_m(magnitude.scores(model), *pattern["n_m"])
-        else:
-            masks = magnitude.prune(model, pattern["sparsity"], scope="layer")
-        masks.zero_(model)
-    elif method == "wanda":
-        masks = wanda.prune_model(model, batches, **pattern, progress=False)
-    else:
-        masks = sparsegpt.prune_model(model, batches, **pattern, refit=method.endswith("refit"), progress=False)
-    return model, masks
+    prune_layer = partial(METHODS[method], **pattern)
+    return model, prune_in_order(model, batches, prune_layer, Hessian, None, pattern.get("n_m", (0, 1))[1], False)
 
 
 def main() -> None:

@@ -23,10 +23,10 @@ class Refused(click.ClickException):
     exit_code = 2
 
 
-def refusing(function: Callable, *arguments: Any) -> Any:
+def refusing(function: Callable, *arguments: Any, **options: Any) -> Any:
     """Call `function`, its ValueError, which is wrong input everywhere here, shown as a refusal."""
     try:
-        return function(*arguments)
+        return function(*arguments, **options)
     except ValueError as error:
         raise Refused(str(error)) from None
 
@@ -223,12 +223,17 @@ def publish(kind: str, names: tuple[str, ...], profile: str, runs: Path, out: Pa
 @main.command()
 @click.argument("names", metavar="[NOTEBOOK]...", nargs=-1)
 @click.option("--out", default="build/homework", show_default=True, type=FOLDER, help="Folder of the nbgrader course.")
+@click.option(
+    "--answers",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="File of the exam's answers, outside the repository; left out, the exam has questions only.",
+)
 @of_notebooks
-def homework(names: tuple[str, ...], out: Path, folder: Path) -> None:
-    """Make homework of the exercises: an nbgrader course, student versions, solutions."""
+def homework(names: tuple[str, ...], out: Path, answers: Path | None, folder: Path) -> None:
+    """Make homework of the exercises: an nbgrader course, student versions, solutions, an exam."""
     from pruning_lib.teaching.homework.course import build_course, next_steps
 
-    for path in refusing(build_course, names, folder, out):
+    for path in refusing(build_course, names, folder, out, answers=answers):
         click.echo(path)
     click.echo(next_steps(out))
 

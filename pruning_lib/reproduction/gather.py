@@ -34,7 +34,8 @@ class Record:
 class Row:
     """One quantity in one setting on one device.
 
-    `mean` and `sd` are over runs with different seeds; `sd` is the sample standard deviation, None for a single run.
+    `mean` and `sd` are over seeds, each a run or one of those that a run tells apart; `sd` is the sample standard
+    deviation, None for a single value.
     """
 
     notebook: str
@@ -221,7 +222,7 @@ def rows_of(records: Sequence[Record]) -> list[Row]:
             by_seed[seed] = record.link
         parts = [headline["note"].split(", ") for headline in headlines]  # what all runs have: not their seeds
         note = ", ".join(part for part in parts[0] if all(part in other for other in parts))
-        values = [headline["value"] for headline in headlines]
+        values = [value for headline in headlines for value in headline.get("values") or [headline["value"]]]
         row = Row(*key[:6], note, members[0].parameters, values, list(members), against=key[6])
         rows.append(_compared(row) if row.against else row)
     return rows

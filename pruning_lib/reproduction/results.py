@@ -4,6 +4,7 @@ import json
 import math
 import os
 import platform
+import statistics
 import subprocess
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -36,12 +37,14 @@ class Headline:
     tolerance
         How far from the paper's number, in the same unit, still counts as reproduced. Giving it claims that the setting
         is the paper's; left out, the two numbers are shown but not compared.
+    values
+        What each seed gave, where one run has several: `value` is their mean. The table then gives spread and n.
 
     Raises
     ------
     ValueError
-        If `value`, `paper` or `tolerance` is no finite number, or a tolerance is negative or without a paper's number;
-        the message names the entry.
+        If `value`, `paper`, `tolerance` or one of `values` is no finite number, a tolerance is negative or without a
+        paper's number, or `value` is not the mean of `values`; the message names the entry.
     """
 
     name: str
@@ -50,6 +53,7 @@ class Headline:
     paper: float | None = None
     note: str = ""
     tolerance: float | None = None
+    values: Sequence[float] | None = None
 
     def __post_init__(self) -> None:
         for key in ("name", "unit", "note"):
@@ -63,6 +67,11 @@ class Headline:
         if self.tolerance is not None and (self.paper is None or self.tolerance < 0):
             allowed = "at least 0, beside a paper's number"
             raise ValueError(f"headline {self.name!r}: tolerance is {self.tolerance}, must be {allowed}")
+        if self.values is not None:
+            each = [finite_number(value, f"headline {self.name!r}: one of values") for value in self.values]
+            if not each or not math.isclose(statistics.fmean(each), self.value, rel_tol=1e-9, abs_tol=1e-12):
+                raise ValueError(f"headline {self.name!r}: value is {self.value}, must be the mean of values, {each}")
+            object.__setattr__(self, "values", each)
 
 
 def finite_number(value: Any, name: str) -> int | float:

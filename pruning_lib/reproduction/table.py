@@ -15,16 +15,16 @@ HEAD = ("notebook", "quantity", "setting", "paper", "ours", "n", "verdict", "run
 _ALIGNED = "|---|---|---|---:|---:|---:|---|---|"
 _COLUMNS = (*HEAD[:4], "mean", "sd", "n", "planned", "unit", "tolerance", "late", "verdict", "runs")
 RULE = (
-    "Ours: mean ± sample standard deviation over n runs on one device with the same parameters but for the seed (1 "
-    "of 3: two more are planned), whose commits and versions are listed below; a single run has no ±, even if it "
-    "averages over seeds itself. Verdict, where the paper gives a number: reproduced: in the paper's setting, and "
-    "our mean is no further from its number than the tolerance set for that quantity; not reached: in the paper's "
-    "setting, but further, on either side; value only: our mean is that near, but the paper's claim is a difference "
-    "to another of its numbers, and ours is not as near to that; incomplete: in the paper's setting, but runs are "
-    "missing; not claimed: in the paper's setting, but no tolerance was set for this quantity; different setting: "
-    "nobody claims that ours is the paper's, so the two numbers are not compared. Set after the runs: what is "
-    "expected was changed when runs were complete. What differs although the setting counts as the paper's is said "
-    "under setting."
+    "Ours: mean ± sample standard deviation over n runs on one device with the same parameters but for the seed (1 of "
+    "3: two more are planned), whose commits and versions are listed below, or over the seeds that one run tells "
+    "apart; a single value has no ±, even if it is an average over seeds. Verdict, where the paper gives a number: "
+    "reproduced: in the paper's setting, and our mean is no further from its number than the tolerance set for that "
+    "quantity; not reached: in the paper's setting, but further, on either side; value only: our mean is that near, "
+    "but the paper's claim is a difference to another of its numbers, and ours is not as near to that; incomplete: in "
+    "the paper's setting, but runs are missing; not claimed: in the paper's setting, but no tolerance was set for this"
+    " quantity; different setting: nobody claims that ours is the paper's, so the two numbers are not compared. Set "
+    "after the runs: what is expected was changed when runs were complete. What differs although the setting counts as"
+    " the paper's is said under setting."
 )
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>The papers' numbers beside ours</title><style>

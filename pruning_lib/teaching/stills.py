@@ -19,6 +19,7 @@ from pruning_lib.checks import check_choice
 from pruning_lib.files import CHECKOUT, written_whole
 from pruning_lib.teaching.needed_cells import needed
 from pruning_lib.teaching.publishing.live import STARTER, place
+from pruning_lib.teaching.widgets.two_four_group import ROW
 
 FOLDER = CHECKOUT / "figures" / "widgets"
 WIDTH = 860  # CSS pixels: enough for every widget's wide layout
@@ -41,23 +42,39 @@ class Still(NamedTuple):
     state: dict[str, Any]
 
 
+_STEPPER = "SparseGPTStepper(weight, small_hessian, "
+_CORRELATED = [[1.0 if i == j else 0.95 for j in range(8)] for i in range(8)]
 STILLS = {
+    "live_network": Still("01_taxonomy", "LiveNetwork(lenet", {}),
     "sparsity_explorer": Still("01_taxonomy", "SparsityExplorer(weights", {}),
+    "at_initialization": Still("02_snip", "AtInitialization(lenets", {}),
     "sparsity_explorer_snip": Still("02_snip", "SparsityExplorer(scores", {}),
+    "tangent_explorer": Still("02_snip", "TangentExplorer(", {}),
+    "layer_race": Still("02_snip", "LayerRace(", {"step": 30}),
     "lambda_paths_opening": Still("03_sss_apg", "LambdaPaths(block_runs", {"gamma": 0.1, "seed": 1}),
-    "apg_stepper": Still("03_sss_apg", "APGStepper(", {"t": 12}),
+    "lasso_explorer": Still("03_sss_apg", "LassoExplorer(", {"t": 12}),
+    "lasso_explorer_diverging": Still(
+        "03_sss_apg", "LassoExplorer(", {"t": 8, "eta": 2.2, "gamma": 0.02, "method": "ista"}
+    ),
     "lambda_paths": Still("03_sss_apg", "LambdaPaths(block_runs", {"gamma": 0.05, "seed": 0}),
     "lambda_paths_channels": Still("03_sss_apg", "LambdaPaths(channel_runs", {}),
     "surgery_opening": Still("04_obs", "Surgery(", {"w1": 1.5, "w2": 1.0, "ratio": 0.25, "correlation": -0.7}),
     "taylor_early": Still("04_obs", "Taylor(", {"point": "after 10 steps", "index": 32}),
     "taylor": Still("04_obs", "Taylor(", {"point": "at the minimum", "index": 32}),
     "surgery": Still("04_obs", "Surgery(", {}),
+    "inverse_hessian": Still("04_obs", "InverseHessian(", {}),
+    "prune_by_hand": Still("04_obs", "PruneByHand(", {}),
+    "prune_by_hand_stay": Still("04_obs", "PruneByHand(", {"others": "stay"}),
     "perplexity_slider": Still("05_sparsegpt", "PerplexitySlider(", {"pattern": "50 %"}),
-    "sparsegpt_stepper": Still("05_sparsegpt", "SparseGPTStepper(", {}),
-    "sparsegpt_stepper_exact": Still("05_sparsegpt", "SparseGPTStepper(", {"form": "exact"}),
-    "sparsegpt_stepper_cholesky": Still("05_sparsegpt", "SparseGPTStepper(", {"form": "cholesky", "step": 8}),
+    "sparsegpt_stepper": Still("05_sparsegpt", _STEPPER + "sparsity", {}),
+    "sparsegpt_stepper_exact": Still("05_sparsegpt", _STEPPER + "sparsity", {"form": "exact"}),
+    "sparsegpt_stepper_cholesky": Still("05_sparsegpt", _STEPPER + "sparsity", {"form": "cholesky", "step": 8}),
+    "sparsegpt_stepper_layer": Still("05_sparsegpt", _STEPPER + 'view="layer"', {"hessian": _CORRELATED}),
+    "sparsegpt_stepper_blocks": Still("05_sparsegpt", _STEPPER + 'view="blocks"', {}),
     "perplexity_slider_two_four": Still("05_sparsegpt", "PerplexitySlider(", {"pattern": "2:4"}),
-    "two_four_group": Still("06_two_four", "TwoFourGroup(", {"weights": [1.0, -9.0, 2.0, 0.5]}),
+    "perplexity_slider_smollm2": Still("05b_after_sparsegpt", "PerplexitySlider(", {"pattern": "50 %"}),
+    "gpt_writer": Still("05_sparsegpt", "GPTWriter(", {}),
+    "two_four_group": Still("06_two_four", "TwoFourGroup(", {"weights": [1.0, -9.0, 2.0, 0.5, *ROW[4:]]}),
     "roofline_explorer": Still("06_two_four", "RooflineExplorer(", {"tokens": 16}),
     "roofline_explorer_prefill": Still("06_two_four", "RooflineExplorer(", {"tokens": 2048}),
     "decision_helper": Still("07_comparison", "DecisionHelper(", {}),
@@ -106,7 +123,11 @@ def page_of(browser: Any, models: dict[str, dict[str, Any]]) -> Iterator[Any]:
     context = browser.new_context(viewport={"width": WIDTH, "height": 900}, device_scale_factor=SCALE, offline=True)
     context.set_default_timeout(300_000)  # a busy machine is no failure
     page = context.new_page()
-    places = "".join(f"<div id='{name}'>{place(name, model)}</div>" for name, model in models.items())
+    # Each begins at a whole pixel, whatever the heights of those above: else they would change its last row.
+    places = "".join(
+        f"<div id='{name}' style='position: absolute; top: {3000 * index}px; width: 100%'>{place(name, model)}</div>"
+        for index, (name, model) in enumerate(models.items())
+    )
     page.set_content(f"<!doctype html><style>{_style()} body {{ margin: 0; }}</style>{places}")
     page.evaluate("Promise.all(['', 'bold '].map((weight) => document.fonts.load(`${weight}12px Still`)))")
     page.add_script_tag(content=STARTER, type="module")

@@ -28,7 +28,8 @@ LAB_CONFIG = {
     "LabApp": {"expose_app_in_browser": True},
 }
 NO_NEWS = {"fetchNews": "false", "checkForUpdates": False}  # else a question covers part of the page
-# What anywidget says of a widget that took more than two seconds to load; it comes all the same, and is tested then.
+# What anywidget says, or throws, of a widget that took more than two seconds to load; it comes all the same, and is
+# tested then.
 BUSY = "[anywidget] Failed to initialize model."
 POLLING = 200  # ms; each frame, as by default, costs more than the page itself
 RUN_CELLS = """async (cells) => {
@@ -104,12 +105,12 @@ def page_errors(page) -> list[str]:
     """Uncaught exceptions and console errors of `page`, in the order they came."""
     errors = []
 
-    def hear(message) -> None:
-        if message.type == "error" and message.text != BUSY:
-            errors.append(message.text)
+    def hear(text: str) -> None:
+        if text != BUSY:
+            errors.append(text)
 
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.on("console", hear)
+    page.on("pageerror", lambda error: hear(str(error)))
+    page.on("console", lambda message: hear(message.text) if message.type == "error" else None)
     return errors
 
 

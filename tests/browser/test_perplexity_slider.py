@@ -29,3 +29,25 @@ def test_perplexity_slider(page, page_errors):
     expect(text).to_have_text("2:4: magnitude 12.00, sparsegpt 6.00 (25 % of its increase); dense 4.00.")
     assert page.locator("input").get_attribute("aria-valuetext") == "2:4"
     check_page(page, page_errors)
+
+
+def test_it_shows_what_the_models_write(page, page_errors):
+    from playwright.sync_api import expect
+
+    about = {"magnitude": ("of the the", 900.0, 2.4), "sparsegpt": ("a step to the <b>left", 40.0, 1.3)}
+    runs = [{"pattern": "dense", "method": "dense", "sparsity": 0.0, "perplexity": 25.0, "bits_per_byte": 1.1}]
+    runs[0]["continued"] = " on the left"
+    for pattern, sparsity in (("50 %", 0.5), ("60 %", 0.6)):
+        for method, (text, perplexity, bits) in about.items():
+            run = {"pattern": pattern, "method": method, "sparsity": sparsity, "perplexity": perplexity}
+            runs.append(run | {"bits_per_byte": bits, "continued": f" {text} at {pattern}"})
+    show(page, PerplexitySlider(runs, "The door is"))
+    texts = page.locator("dd")
+    expect(texts).to_have_text(
+        ["The door is on the left …", "The door is of the the at 50 % …", "The door is a step to the <b>left at 50 % …"]
+    )
+    page.locator("input").focus()
+    page.keyboard.press("ArrowRight")
+    expect(texts.nth(1)).to_have_text("The door is of the the at 60 % …")
+    expect(page.locator(".bars figcaption")).to_have_text("Perplexity per token at 60 %")
+    check_page(page, page_errors)

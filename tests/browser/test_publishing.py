@@ -117,7 +117,8 @@ def test_executed_copies_hold_the_widgets_that_the_notebooks_make(runs, name):
 
 @every_notebook
 def test_handout(page, page_errors, built, runs, name):
-    show(page, built / "handouts" / f"{name}.html")
+    show(page, path := built / "handouts" / f"{name}.html")
+    assert path.stat().st_size < 6e6  # to be sent by mail
     assert page.locator("mjx-container").count() >= 5
     assert page.locator("[data-mml-node=merror]").count() == 0
     assert page.evaluate(DOLLARS) == []

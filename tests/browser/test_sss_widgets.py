@@ -1,49 +1,100 @@
-"""The APG stepper and the λ paths explorer on a page without a kernel: keyboard, texts, pictures, both themes."""
+"""The lasso explorer and the λ paths explorer on a page without a kernel: keyboard, texts, pictures, both themes."""
 
-import pytest
-import torch
 from widget_page import PIXELS, all_drawn_anew, check_page, heard, show
 
-from pruning_lib.teaching.widgets.apg_stepper import APGStepper, Lasso
 from pruning_lib.teaching.widgets.lambda_paths import LambdaPaths
+from pruning_lib.teaching.widgets.lasso_explorer import PRESETS, LassoExplorer
 
 
-@pytest.fixture
-def lasso() -> Lasso:
-    matrix, target = torch.tensor([[1.0, 0.8], [0.0, 0.3]]), torch.tensor([1.4, 0.13])
-    return Lasso(matrix, target, gamma=0.4, start=torch.tensor([-1.0, 2.0]), steps=5)
-
-
-def test_apg_stepper(page, page_errors, lasso):
+def test_lasso_explorer_steps(page, page_errors):
     from playwright.sync_api import expect
 
-    show(page, APGStepper(lasso, t=3))
-    text, output = page.locator("[role=status]"), page.locator("output")
-    expect(output).to_have_text("3 of 5")
-    expect(text).to_contain_text("APG, t = 3: momentum 0.25")
+    show(page, LassoExplorer(t=58))
+    text, output = page.locator("[role=status]"), page.locator(".t + output")
+    momentum = page.locator(".momentum + output")
+    expect(output).to_have_text("58 of 60")
+    expect(text).to_contain_text("APG, t = 58: momentum 0.949")
+    expect(momentum).to_have_text("0.949")  # the slider follows the growing momentum
     before = page.evaluate(PIXELS)
     page.locator(".next").focus()
     page.keyboard.press("Enter")
-    expect(output).to_have_text("4 of 5")
-    assert all_drawn_anew(page, before)
+    expect(output).to_have_text("59 of 60")
+    expect(momentum).to_have_text("0.95")
+    assert page.evaluate(PIXELS) != before
     page.keyboard.press("ArrowRight")
-    expect(output).to_have_text("5 of 5")
+    expect(output).to_have_text("60 of 60")
     expect(page.locator(".next")).to_be_disabled()
     expect(page.locator(".t")).to_be_focused()  # the keyboard goes on where the button cannot
     page.keyboard.press("ArrowLeft")
     page.keyboard.press("ArrowLeft")
-    expect(output).to_have_text("3 of 5")
+    expect(output).to_have_text("58 of 60")
     assert page.evaluate(PIXELS) == before
     page.locator(".method").select_option("ista")
-    expect(text).to_contain_text("ISTA, t = 3: momentum 0,")
-    page.locator(".start").click()
-    expect(text).to_contain_text("The start: λ = (−1, 2)")
+    expect(text).to_contain_text("ISTA, t = 58: after the gradient z =")
     texts = heard(page, ".play")
     page.locator(".play").click()
-    expect(output).to_have_text("5 of 5")
+    expect(output).to_have_text("60 of 60")
     expect(page.locator(".play")).to_have_text("play")
     assert texts()[0] == "pause"
+    page.locator(".start").click()
+    expect(text).to_contain_text("The start: λ = (−1, 2)")
     check_page(page, page_errors)
+
+
+def test_lasso_explorer_can_be_broken_and_says_why(page, page_errors):
+    from playwright.sync_api import expect
+
+    show(page, LassoExplorer())
+    text, preset = page.locator("[role=status]"), page.locator(".preset")
+    expect(preset).to_have_value("a long valley, step 1/L")
+    expect(text).to_contain_text("the parabola is nowhere below F, so no step of ISTA goes up")
+    before = page.evaluate(PIXELS)
+    for slider in ("eta", "gamma", "condition", "angle"):
+        seen = page.evaluate(PIXELS)
+        page.locator(f".{slider}").focus()
+        page.keyboard.press("ArrowRight")
+        expect(preset).to_have_value("")
+        assert all_drawn_anew(page, seen), slider
+    page.locator(".eta").focus()
+    page.keyboard.press("End")
+    expect(text).to_contain_text("η = 2.5/L is above 1/L: the parabola can dip below F. This step promised F = ")
+    expect(text).to_contain_text("ISTA jumps across the valley each time; only the penalty holds it back")
+    page.locator(".gamma").focus()
+    page.keyboard.press("Home")
+    expect(text).to_contain_text("lands higher on the other side each time. APG diverges; ISTA diverges")
+    preset.select_option("a round bowl: one step is enough")
+    preset.select_option("")  # back to the own values
+    expect(page.locator(".eta + output")).to_have_text("2.5/L")
+    preset.select_option("momentum needs smaller steps: only APG diverges")
+    expect(text).to_contain_text("with μ = 0.9 its largest step is 1.36/L, ISTA's is 2/L. APG diverges; ISTA is still")
+    page.locator(".momentum").focus()
+    page.keyboard.press("Home")
+    expect(text).not_to_contain_text("diverges")  # without momentum APG is ISTA
+    preset.select_option("no prox: the path never rests on an axis")
+    expect(text).to_contain_text("No prox: the parabola knows the slope of γ|λ| but not its kink")
+    preset.select_option("a round bowl: one step is enough")
+    expect(text).to_contain_text("ISTA is within 10⁻⁶ of the minimum from t = 1.")
+    preset.select_option("a high price: both coordinates close")
+    expect(text).to_contain_text("λ = (0, 0)")
+    preset.select_option("a long valley, step 1/L")
+    assert page.evaluate(PIXELS) == before
+    page.locator(".growing").focus()
+    page.keyboard.press("Space")
+    expect(page.locator(".momentum + output")).to_have_text("0.9")
+    assert page.evaluate(PIXELS) != before
+    page.locator(".growing").press("Space")
+    page.locator(".momentum").press("ArrowLeft")
+    expect(page.locator(".growing")).not_to_be_checked()  # a momentum that is set is a constant one
+    check_page(page, page_errors)
+
+
+def test_every_example_of_the_lasso_is_one_of_the_list(page, page_errors):
+    from playwright.sync_api import expect
+
+    for name, values in PRESETS.items():
+        show(page, LassoExplorer(**values))
+        expect(page.locator(".preset")).to_have_value(name)
+    assert page_errors == []
 
 
 def test_lambda_paths(page, page_errors):

@@ -1,5 +1,7 @@
 """The group of four and the roofline explorer in a browser: keyboard, texts, pictures, themes; both in JupyterLab."""
 
+import re
+
 import nbformat
 from widget_page import PIXELS, all_drawn_anew, check_page, show
 
@@ -11,11 +13,11 @@ CELLS = [
     "from pathlib import Path\n"
     "from pruning_lib.teaching.widgets.two_four_group import TwoFourGroup\n"
     "from pruning_lib.teaching.widgets.roofline_explorer import RooflineExplorer\n"
-    "group = TwoFourGroup(weights=(1, 2, 3, 4))\ngroup",
+    "group = TwoFourGroup()\ngroup",
     "roofline = RooflineExplorer()\nroofline",
     # What Python sees goes to a file; what Python sets goes back to the page.
     "def follow(change):\n"
-    '    Path("seen.txt").write_text(f"{group.weights} {roofline.tokens}")\n'
+    '    Path("seen.txt").write_text(f"{group.weights[:4]} {roofline.tokens}")\n'
     "    if roofline.tokens == 1:\n"
     '        roofline.gpu = "H100 SXM"\n'
     'group.observe(follow, "weights")\n'
@@ -29,8 +31,9 @@ def test_group(page, page_errors):
     show(page, TwoFourGroup())
     text, preset = page.locator("[role=status]"), page.locator(".preset")
     expect(text).to_have_text(
-        "Stored: values −3 and 2, indices 1 and 3, nibble 1101 (index 1 in the upper two bits). Selected: x₁ and x₃. "
-        "(−3) · 1 + 2 · 3 = 3; dense 2.5: −0.5 is lost."
+        "Stored of group 0: values −3 and 2, indices 1 and 3, nibble 1101 (index 1 in the upper two bits). "
+        "Selected: x₁ and x₃. (−3) · 1 + 2 · 3 = 3; dense 2.5: −0.5 is lost. The row in float16: 64 bytes become 32 of "
+        "values and 4 of words, 0xD9CD and 0xEC4D; as row 3 of a matrix these are the lower halves of loads 12 and 13."
     )
     expect(preset).to_have_value("four of unlike size")
     before = page.evaluate(PIXELS)
@@ -51,7 +54,20 @@ def test_group(page, page_errors):
     page.locator(".w1").focus()
     page.keyboard.press("ArrowRight")
     expect(text).to_contain_text("values 0.5 and 0, indices 1 and 2, nibble 1001")
-    check_page(page, page_errors)
+
+    # another group: by slider, by click; the row elsewhere in the matrix
+    page.locator("input.group").focus()
+    page.keyboard.press("ArrowRight")
+    expect(text).to_contain_text("Stored of group 1: values 4 and −2.5, indices 0 and 3")
+    expect(page.locator(".w0 + output")).to_have_text("4")
+    page.locator(".whole canvas").scroll_into_view_if_needed()
+    box = page.locator(".whole canvas").bounding_box()
+    page.mouse.click(box["x"] + 0.9 * box["width"], box["y"] + 20)
+    expect(text).to_contain_text("Stored of group 3: values 2.5 and 7")
+    page.locator("input.row").focus()
+    page.keyboard.press("End")
+    expect(text).to_contain_text("as row 31 of a matrix these are the upper halves of loads 30 and 31")
+    check_page(page, page_errors, (1100, 700, 390, 340))
 
 
 def test_roofline(page, page_errors):
@@ -60,7 +76,10 @@ def test_roofline(page, page_errors):
     show(page, RooflineExplorer())
     text = page.locator("[role=status]")
     expect(text).to_contain_text("dense 16.6 µs (bound by memory, 15.9 FLOP per byte), 2:4 9.39 µs (bound by memory")
-    expect(text).to_contain_text("at most 1.77 times as fast. A bound, not a forecast")
+    expect(text).to_contain_text(
+        "at most 1.77 times as fast; with 80 % of a model's time in such products, the whole model at most 1.53 times. "
+        "Bounds, not forecasts: a kernel may be far slower. No run on a GPU is recorded, so no measured point is drawn."
+    )
     before = page.evaluate(PIXELS)
     page.locator(".tokens").focus()
     page.keyboard.press("ArrowRight")
@@ -72,13 +91,39 @@ def test_roofline(page, page_errors):
     expect(text).to_contain_text("at most 2.00 times")
     page.keyboard.press("Home")
     expect(text).to_contain_text("at most 1.78 times")
+    whole = page.locator(".gain canvas")
+    page.locator(".share").focus()
+    page.keyboard.press("End")
+    expect(page.locator(".share + output")).to_have_text("100 %")
+    expect(whole).to_have_attribute(
+        "aria-label", re.compile("at most 1.78 times as fast, the whole model at most 1.78")
+    )
+    page.keyboard.press("Home")
+    expect(text).to_contain_text("with 0 % of a model's time in such products, the whole model at most 1.00 times")
     page.locator(".dtype").select_option("int8")
     expect(text).to_contain_text("at most 1.60 times")
     page.locator(".gpu").select_option("RTX 4090")
     page.locator(".width").focus()
     page.keyboard.press("Home")
     expect(page.locator(".width + output")).to_have_text("256")
-    check_page(page, page_errors)
+    check_page(page, page_errors, (1100, 700, 390, 340))
+
+
+def test_recorded_runs_are_drawn(page, page_errors):
+    from playwright.sync_api import expect
+
+    show(page, RooflineExplorer(tokens=64))
+    alone = page.evaluate(PIXELS)
+    product = {"shape": "4096²", "dtype": "float16", "tokens": 64, "rows": 4096, "columns": 4096}
+    times = {"dense_call": 4e-5, "sparse_call": 3e-5, "dense_graph": 3e-5, "sparse_graph": 2e-5}
+    record = {"gpu": {"name": "NVIDIA A100-SXM4-80GB"}, "runs": [product | times]}
+    show(page, RooflineExplorer([record], tokens=64))
+    text = page.locator("[role=status]")
+    expect(text).to_contain_text("Small hollow marks: 1 of 1 recorded GPU runs, those on this GPU in this format.")
+    assert page.evaluate(PIXELS)[0] != alone[0] and page.evaluate(PIXELS)[1] == alone[1]
+    page.locator(".gpu").select_option("H200 SXM")
+    expect(text).to_contain_text("Small hollow marks: 0 of 1 recorded GPU runs")
+    assert page_errors == []
 
 
 def test_both_in_jupyterlab(lab, page, page_errors):
@@ -89,14 +134,14 @@ def test_both_in_jupyterlab(lab, page, page_errors):
     lab.open(page, "two_four.ipynb")
     seen = lab.folder / "seen.txt"
     text = page.locator(".two-four-group [role=status]")
-    expect(text).to_contain_text("values 3 and 4, indices 2 and 3")
+    expect(text).to_contain_text("values −3 and 2, indices 1 and 3")
     page.locator(".two-four-group .w0").focus()
     page.keyboard.press("Home")
-    expect(text).to_contain_text("values −9 and 4, indices 0 and 3")
+    expect(text).to_contain_text("values −9 and −3, indices 0 and 1")
 
     # Python follows the page, and the page Python.
     page.locator(".roofline-explorer .tokens").focus()
     page.keyboard.press("Home")
     expect(page.locator(".roofline-explorer .gpu")).to_have_value("H100 SXM")
-    assert seen.read_text(encoding="utf-8") == "[-9.0, 2.0, 3.0, 4.0] 1"
+    assert seen.read_text(encoding="utf-8") == "[-9.0, -3.0, 1.5, 2.0] 1"
     assert page_errors == []

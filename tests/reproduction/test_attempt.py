@@ -1,7 +1,6 @@
 """One run of a sweep, and who may have a sweep's folder, without dask."""
 
 import json
-import resource
 import threading
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -21,6 +20,7 @@ from pruning_lib.reproduction.sweep import opened, ready, recorded
 from pruning_lib.reproduction.sweep_file import read_sweep
 from pruning_lib.teaching.publishing.pages import handout
 
+resource = pytest.importorskip("resource")  # a file's size is limited by it, which Windows lacks
 ENVIRONMENT = {"OMP_NUM_THREADS": "1"}
 RESULT = dict.fromkeys(("device", "threads", "date", "commit", "dirty")) | {"versions": {}, "seconds": 1.0}
 RESULT |= {"notebook": "01_tiny", "parameters": {}}

@@ -57,7 +57,8 @@ def test_readme_is_up_to_date_and_every_number_is_in_a_committed_file():
             for entry in run["headline"]:
                 known |= {f"{entry[key]:.4g}" for key in ("value", "paper") if entry[key] is not None}
                 setting = {name: value for name, value in run.get("given", {}).items() if not name.startswith("seed")}
-                by_name.setdefault((entry["name"], json.dumps(setting)), []).append(entry["value"])
+                of_seeds = entry.get("values") or [entry["value"]]
+                by_name.setdefault((entry["name"], json.dumps(setting)), []).extend(of_seeds)
         for values in by_name.values():
             known.add(f"{statistics.fmean(values):.4g}")
             known |= {f"{statistics.stdev(values):.2g}"} if len(values) > 1 else set()

@@ -18,6 +18,7 @@ def test_what_is_written_is_read_with_its_provenance(tmp_path):
     written = write(str(path), "02_snip", {"sparsity": 0.9, "levels": [1]}, ENTRIES, seconds=2.5)
     assert read_results(path) == written
     first = {"name": "accuracy", "value": 0.5, "unit": "%", "paper": 0.75, "note": "digits", "tolerance": None}
+    first["values"] = None
     assert written["headline"][0] == first
     assert written["headline"][1]["paper"] is None
     assert written["parameters"] == {"sparsity": 0.9, "levels": [1]}
@@ -48,6 +49,15 @@ def test_a_value_that_is_no_finite_number_is_refused(value):
     if value is not None:
         with pytest.raises(ValueError, match=r"headline 'loss': paper is .*, must be a finite number"):
             Headline("loss", 1.0, paper=value)
+
+
+def test_values_of_seeds_have_the_value_as_their_mean(tmp_path):
+    path = tmp_path / "results.json"
+    write(path, "04_obs", {}, [Headline("a", 2.0, values=(1, 3.0, torch.tensor(2.0)))])
+    assert read_results(path)["headline"][0]["values"] == [1, 3.0, 2.0]
+    for values, message in (([1, 2], "value is 2.0, must be the mean"), ([], "the mean"), ([2, math.nan], "nan")):
+        with pytest.raises(ValueError, match=rf"headline 'a': .*{message}"):
+            Headline("a", 2.0, values=values)
 
 
 @pytest.mark.parametrize(

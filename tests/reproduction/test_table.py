@@ -250,6 +250,13 @@ def test_a_run_over_several_seeds_is_one_number(tmp_path):
     assert [(row.values, row.note) for row in rows] == [([2.0], "seeds [0, 1]"), ([3.0, 5.0], "")]
 
 
+def test_a_run_that_tells_its_seeds_apart_is_as_many_numbers(tmp_path):
+    path = put(tmp_path / "a.json", Headline("error", 2.0, "%", 1.6, tolerance=0.5, values=[1.0, 2.0, 3.0]))
+    (row,) = rows_of(read_records([path]))
+    assert (row.values, row.sd, row.planned, row.verdict) == ([1.0, 2.0, 3.0], 1.0, 3, "reproduced")
+    assert "| 1.6 % | 2 ± 1 % | 3 | reproduced (within 0.5) |" in render([row])
+
+
 def test_the_same_run_twice_is_refused(tmp_path):
     paths = [put(tmp_path / name, Headline("error", 2.0), seed=0) for name in ("a.json", "b.json")]
     with pytest.raises(ValueError, match="a.json and .*b.json have the same parameters and seed"):

@@ -1,25 +1,30 @@
 import pytest
 import torch
 
-from pruning_lib.teaching.exercises import EXERCISES, check
+from pruning_lib.teaching.exercises import EXERCISES, Experiment, check, pick
 
+EXPERIMENTS = {name for name, exercise in EXERCISES.items() if isinstance(exercise, Experiment)}
 CASES = [(name, index) for name, exercise in EXERCISES.items() for index in range(len(exercise.mistakes))]
+
+
+def seeds(name):
+    return range(1 if name in EXPERIMENTS else 5)  # an experiment is always the same
 
 
 @pytest.mark.parametrize("name", EXERCISES)
 def test_solution_is_accepted(name):
-    for seed in range(5):
+    for seed in seeds(name):
         assert check(name, EXERCISES[name].solution, seed).passed
-    assert check(name, EXERCISES[name].solution).passed
 
 
 @pytest.mark.parametrize(("name", "index"), CASES)
 def test_mistake_is_rejected_with_its_own_hint(name, index):
     mistake = EXERCISES[name].mistakes[index]
-    for seed in range(5):
+    for seed in seeds(name):
         verdict = check(name, mistake.answer, seed)
         assert not verdict.passed
-        assert verdict.message == mistake.hint
+        assert verdict.message.endswith(mistake.hint)
+        assert name in EXPERIMENTS or verdict.message == mistake.hint
 
 
 def test_hints_differ_and_are_enough():
@@ -35,34 +40,94 @@ def test_empty_stub(name):
         assert "Not written yet" in repr(verdict)
 
 
-def test_error_in_the_answer_is_told():
-    assert "ZeroDivisionError" in check("top_k", lambda scores, k: 1 / 0).message
+@pytest.mark.parametrize("name", ["keep_k_largest", "beat_the_surgeon"])
+def test_error_in_the_answer_is_shown(name):
+    assert "ZeroDivisionError" in check(name, lambda *arguments: 1 / 0).message
 
 
-def test_changed_arguments_are_told():
-    def in_place(loss, weights, j):
-        before = loss(weights)
-        weights[j] = 0
-        return before - loss(weights)
+def test_changed_arguments_are_noticed():
+    def in_place(weight, velocity, gradient, keep):
+        weight[~keep] = 0
+        return weight
 
-    assert "changes its arguments" in check("exact_effect", in_place).message
+    assert "changes its arguments" in check("masked_step", in_place).message
 
 
 def test_any_other_answer_is_shown_beside_the_right_one():
-    verdict = check("top_k", lambda scores, k: torch.ones_like(scores, dtype=torch.bool))
+    verdict = check("keep_k_largest", lambda scores, k: {name: score > -1 for name, score in scores.items()})
     assert not verdict.passed
     assert "expected" in verdict.message
 
 
 def test_a_number_is_as_good_as_its_tensor():
-    solution = EXERCISES["exact_effect"].solution
-    assert check("exact_effect", lambda loss, weights, j: solution(loss, weights, j).item()).passed
-    assert check("exact_effect", lambda loss, weights, j: solution(loss, weights, j).numpy()).passed
-    wrong = check("exact_effect", lambda loss, weights, j: 3.0).message
-    assert "expected" in wrong
-    assert "function <" not in wrong
+    solution = EXERCISES["comparison_sparsity"].solution
+    assert check("comparison_sparsity", lambda *matrix: torch.tensor(solution(*matrix), dtype=torch.float64)).passed
+    assert "expected" in check("comparison_sparsity", lambda *matrix: 3.0).message
 
 
-def test_unknown_exercise():
-    with pytest.raises(ValueError, match="exercise is 'x', must be one of 'top_k'"):
-        check("x", len)
+def test_the_lesson_goes_on_with_what_passes(capsys):
+    solution = EXERCISES["masked_step"].solution
+
+    def mine(*arguments):
+        return solution(*arguments)
+
+    assert pick("masked_step", mine) is mine
+    assert pick("masked_step", lambda *arguments: None) is solution
+    assert [line.split()[5] for line in capsys.readouterr().out.splitlines()] == ["your", "the"]
+
+
+@pytest.mark.parametrize("function", [check, pick])
+def test_unknown_exercise(function):
+    with pytest.raises(ValueError, match="exercise is 'x', must be one of 'keep_k_largest'"):
+        function("x", len)
+
+
+# Rules of the experiments
+
+
+def broken_rules():
+    zeros = torch.zeros(16, dtype=torch.float64)
+    yield "masks_only", lambda network, *_: {"1.weight": torch.ones(64, 64) > 0}, "Return a mask for each of"
+    yield (
+        "masks_only",
+        lambda network, *_: {n: torch.ones(s) > 0 for n, s in MASKS.items()},
+        "4736 weights stay, at most",
+    )
+    yield "masks_only", lambda network, *_: {n: torch.ones(s) for n, s in MASKS.items()}, "A mask is boolean"
+    yield "ten_of_24", lambda loss, k: torch.full((24,), 0.5), "each 0 or 1"
+    yield "ten_of_24", lambda loss, k: torch.ones(24), "24 connections stay, it must be 10"
+    yield "ten_of_24", lambda loss, k: [loss(torch.ones(24)) for _ in range(1001)], "asked more than 1000 times"
+    yield "fast_lasso", lambda gradient, start, *_: start[:3], "a point with 40 finite entries"
+    yield "fast_lasso", lambda gradient, start, *_: [gradient(start) for _ in range(101)], "asked more than 100 times"
+    yield "beat_the_surgeon", lambda w, *_: w, "0 weights are exactly zero, 8 must be"
+    yield "beat_the_surgeon", lambda w, *_: zeros[:3], "asked for are all 16 weights"
+    yield "layer_below", lambda W, H: (W, W != 0), "weights stay, at most 2304 may"
+    yield "layer_below", lambda W, H: (W, W > 1e9), "not zero although your mask says that they go"
+    yield "beyond_swaps", lambda W, H: (W, W), "a boolean mask"
+    yield "beyond_swaps", lambda W, H: W[0], "cannot be measured: "
+    yield (
+        "better_order",
+        lambda weight: torch.zeros(weight.shape[1], dtype=torch.long),
+        "each number from 0 to 191 once",
+    )
+    yield "twelve_epochs", lambda network, train: network, "0.0% of the weights of the network you return are zero"
+    yield "twelve_epochs", lambda network, train: train(None, 13), "more than 12 epochs"
+
+
+MASKS = {"1.weight": (64, 64), "3.weight": (10, 64)}
+
+
+@pytest.mark.parametrize(("name", "answer", "message"), list(broken_rules()))
+def test_a_broken_rule_is_named(name, answer, message):
+    verdict = check(name, answer)
+    assert not verdict.passed
+    assert message in verdict.message
+
+
+def test_an_experiment_cannot_be_spoiled():
+    def spoil(W, H):
+        W.zero_(), H.zero_()
+        return W, W > 0
+
+    number = EXERCISES["layer_below"].outcome(spoil)
+    assert number == EXERCISES["layer_below"].outcome(lambda W, H: (0 * W, W > 1e9)) == 100

@@ -15,9 +15,10 @@ from click.testing import CliRunner
 
 from pruning_lib.__main__ import main
 from pruning_lib.files import CHECKOUT
-from pruning_lib.teaching.exercises import EXERCISES
+from pruning_lib.teaching.exercises import EXERCISES, Experiment
 from pruning_lib.teaching.homework.course import NBGRADER, build_course
-from pruning_lib.teaching.homework.source import read_exercises, written
+from pruning_lib.teaching.homework.exam import QUESTIONS, exam
+from pruning_lib.teaching.homework.source import questions, read_exercises, written
 from pruning_lib.teaching.homework.versions import assignment, solutions, student
 
 NOTEBOOKS = CHECKOUT / "notebooks"
@@ -49,6 +50,18 @@ def tags(notebook):
 
 
 @notebooks
+def test_something_to_build_to_find_to_explain_and_to_explore(path):
+    notebook, exercises = read_exercises(path)
+    picked = re.findall(r'exercises\.pick\("(\w+)"', text_of(notebook))
+    assert len(picked) == 1
+    assert picked[0] == exercises[0].name, "what is built comes first"
+    assert {each.difficulty for each in exercises} == {"core", "stretch"}
+    assert any("Find the bug" in each.text for each in exercises)
+    assert len(questions(notebook, path.stem)) == 1
+    assert isinstance(EXERCISES[exercises[-1].name], Experiment)
+
+
+@notebooks
 def test_student_version_has_no_trace_of_a_solution(path):
     notebook, exercises = read_exercises(path)
     before = copy.deepcopy(notebook)
@@ -57,6 +70,8 @@ def test_student_version_has_no_trace_of_a_solution(path):
     assert notebook == before
     assert "<summary>Solution" not in text_of(result)
     assert "BEGIN SOLUTION" not in text_of(result)
+    assert "Rubric" not in text_of(result)
+    assert not any(each.answer in text_of(result) for each in questions(notebook, path.stem))
     first = exercises[0].cell - 1  # a lecture may define what an exercise asks for again
     whole, left = text_of(notebook, first), text_of(result, first)
     for each in exercises:
@@ -96,31 +111,37 @@ def test_assignment_runs_alone_and_is_short(path, capsys):
     notebook, exercises = read_exercises(path)
     result = assignment(notebook, exercises, path.stem)
     nbformat.validate(result)
-    assert len(result.cells) == 2 + 3 * len(exercises)
+    in_words = questions(notebook, path.stem)
+    assert len(result.cells) == 2 + 3 * len(exercises) + 2 * len(in_words)
     scope = {}
     for cell in result.cells:
         if cell.cell_type == "code":
             exec(cell.source, scope)
-    assert capsys.readouterr().out.count("✔ Right.") == len(exercises)
+    assert capsys.readouterr().out.count("✔") == len(exercises)
     data = [cell.metadata.nbgrader for cell in result.cells if cell.cell_type == "code"]
     assert [each.locked for each in data] == [True, *[False, True] * len(exercises)]
     assert [each.points for each in data if each.grade] == [
-        {"easy": 1, "medium": 2, "hard": 3}[each.difficulty] for each in exercises
+        {"core": 4, "stretch": 8}[each.difficulty] for each in exercises
     ]
-    named = {tag for each in exercises for tag in re.findall(r"\b[A-Z]+-\d+\b", each.text)}
+    for each, cell in zip(in_words, result.cells[-2 * len(in_words) + 1 :: 2], strict=True):
+        assert cell.source == each.answer
+        assert (cell.metadata.nbgrader.grade, cell.metadata.nbgrader.solution) == (True, True)
+    named = {tag for each in [*exercises, *in_words] for tag in re.findall(r"\b[A-Z]+-\d+\b", each.text)}
     assert tags(result) == named & tags(notebook)
 
 
-def test_a_note_beside_a_solution_is_in_the_solutions_only():
+def test_notes_and_model_answers_are_in_the_solutions():
     notebook, exercises = read_exercises(NOTEBOOKS / "05_sparsegpt.ipynb")
-    (noted,) = [each for each in exercises if each.note]
-    assert noted.note in text_of(solutions(notebook, exercises))
+    noted = [each.note for each in exercises if each.note]
+    answers = [each.answer for each in questions(notebook, "05_sparsegpt")]
+    assert noted
+    assert all(text in text_of(solutions(notebook, exercises)) for text in noted + answers)
 
 
 # A small notebook, and what may be wrong with it
 
-HEADER = "Text.\n\n**1.1 Exactly k** (easy, 5 minutes). Return the mask of TAX-1."
-STUB = 'def mine(scores, k):\n    ...\n\n\nexercises.check("top_k", mine)'
+HEADER = "Text.\n\n**1.1 Exactly k** (core, 5 minutes). Return the mask of TAX-1."
+STUB = 'def mine(scores, k):\n    ...\n\n\nexercises.check("keep_k_largest", mine)'
 FOLDED = """<details><summary>Solution</summary>
 
 ```python
@@ -135,9 +156,11 @@ unused = t.ones(3)
 class Unused:
     pass
 def helper(scores, k):
-    keep = t.zeros_like(scores, dtype=t.bool)
-    keep[order(scores)[:k]] = True
-    return keep
+    flat = t.cat([score.flatten() for score in scores.values()])
+    keep = t.zeros_like(flat, dtype=t.bool)
+    keep[order(flat)[:k]] = True
+    parts = keep.split([score.numel() for score in scores.values()])
+    return {name: part.view(scores[name].shape) for name, part in zip(scores, parts)}
 def order(scores):
     return scores.argsort(descending=True, stable=True)
 """
@@ -173,11 +196,14 @@ def test_assignment_does_not_run_the_lecture():
     ("changes", "message"),
     [
         ({"header": "Text."}, "cell 6: no header"),
-        ({"header": HEADER.replace("easy", "simple")}, "exercise 1.1: difficulty is 'simple', must be one of easy"),
+        ({"header": HEADER.replace("core", "simple")}, "exercise 1.1: difficulty is 'simple', must be one of core"),
         ({"stub": STUB.split("\n\n\n")[0]}, "exercise 1.1: the code must be a stub"),
         ({"stub": STUB.split("\n\n\n")[1]}, "exercise 1.1: the code must be a stub"),
         ({"stub": STUB.replace("...", "return 1")}, "exercise 1.1: the code must be a stub"),
-        ({"stub": STUB.replace("top_k", "nothing")}, "exercise 1.1: exercise is 'nothing', must be one of 'top_k'"),
+        (
+            {"stub": STUB.replace("keep_k_largest", "nothing")},
+            "exercise 1.1: exercise is 'nothing', must be one of 'keep_k_largest'",
+        ),
         ({"stub": STUB.replace(", mine", ", yours")}, "exercise 1.1: the check is of 'yours', must be of"),
         ({"stub": "x = 1"}, "exercise 1.1 has no stub"),
         ({"stub": "x = 1", "header": "Text."}, "cell 7: a solution must follow the cell of its exercise"),
@@ -197,8 +223,86 @@ def test_malformed_exercise_is_named(changes, message):
 def test_an_exercise_appears_once():
     notebook = small()
     notebook.cells += copy.deepcopy(notebook.cells[-3:])
-    with pytest.raises(ValueError, match="small: name 'top_k' is that of 2 exercises"):
+    with pytest.raises(ValueError, match="small: name 'keep_k_largest' is that of 2 exercises"):
         written(notebook, "small")
+
+
+WORDS = "**1.2 Why** (core, 5 minutes, in words). Explain TAX-1."
+ANSWER = "<details><summary>Model answer</summary>\n\nBecause.\n\n**Rubric.** 1 point.\n</details>"
+
+
+def with_words(text=WORDS, answer=ANSWER):
+    notebook = small()
+    notebook.cells += [nbformat.v4.new_markdown_cell(source) for source in (text, answer)]
+    return notebook
+
+
+def test_a_question_in_words_and_its_answer():
+    notebook = with_words()
+    (question,) = questions(notebook, "small")
+    assert (question.number, question.points, question.answer) == ("1.2", 4, "Because.\n\n**Rubric.** 1 point.")
+    assert len(written(notebook, "small")) == 1
+    assert "Because" not in text_of(student(notebook, written(notebook, "small")))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"answer": "Because."},
+            "exercise 1.2: no answer: the next text must begin with <details><summary>Model answer",
+        ),
+        ({"text": WORDS.replace("core", "hard")}, "exercise 1.2: difficulty is 'hard', must be one of core, stretch"),
+    ],
+)
+def test_malformed_question_is_named(changes, message):
+    with pytest.raises(ValueError, match=f"^small, {message}"):
+        questions(with_words(**changes), "small")
+
+
+# The exam
+
+
+def answers_to(numbers):
+    return "".join(f"## {number}\nThe answer to {number}.\n\n" for number in numbers)
+
+
+def test_exam_has_answers_only_with_their_file(tmp_path):
+    assert list(exam()) == ["questions.md"]
+    headings = re.findall(r"^## (\d+) · .+ \(.+\), (\d+) points$", QUESTIONS.read_text("utf-8"), flags=re.MULTILINE)
+    assert [int(number) for number, _ in headings] == list(range(1, 21))
+    assert sum(int(points) for _, points in headings) == 100
+    (tmp_path / "answers.md").write_text(answers_to(range(1, 21)), "utf-8")
+    answered = exam(tmp_path / "answers.md")["answers.md"]
+    for number in range(1, 21):
+        question = re.search(rf"^## {number} ·.*?(?=^## |\Z)", answered, re.DOTALL | re.MULTILINE)[0]
+        assert question.rstrip().endswith(f"**Answer.** The answer to {number}.")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (answers_to(range(1, 20)), "it has no answer to question 20"),
+        (answers_to(range(1, 22)), "it has an answer, but there is no question 21"),
+        (answers_to([1, 2, 2]), "a question's number stands twice"),
+        ("## 1\n\n## 2\nTwo.\n", "nothing stands below number 1"),
+        (b"\xff\xfe\xff", "must be a text file that can be read"),
+    ],
+)
+def test_answers_that_do_not_fit_are_refused(tmp_path, text, message):
+    path = tmp_path / "answers.md"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(ValueError, match=message):
+        exam(path)
+
+
+def test_answers_in_the_repository_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="answers is .*, must lie outside the repository"):
+        exam(QUESTIONS)
+    with pytest.raises(ValueError, match="must be a text file that can be read"):
+        exam(tmp_path / "none.md")
+    answer = CliRunner().invoke(main, ["homework", "--answers", str(QUESTIONS)])
+    assert (answer.exit_code, answer.stderr.count("\n")) == (2, 1)
 
 
 # The course, up to nbgrader
@@ -247,7 +351,7 @@ def test_command_refuses_in_one_line():
 # nbgrader's whole cycle
 
 NAME = "01_taxonomy"
-KEEPS_THE_SMALLEST = EXERCISES["top_k"].mistakes[3]
+KEEPS_THE_SMALLEST = EXERCISES["keep_k_largest"].mistakes[3]
 
 
 def filled(path, bodies):
@@ -283,17 +387,23 @@ def test_release_autograde_and_feedback(tmp_path):
     folder.mkdir()
     source = json.loads((NOTEBOOKS / f"{NAME}.ipynb").read_text("utf-8"))
     (folder / f"{NAME}.ipynb").write_text(json.dumps(source), "utf-8")
-    (released,) = build_course([], folder, course)
+    answers = tmp_path / "answers.md"
+    answers.write_text(answers_to(range(1, 21)), "utf-8")
+    (released,) = build_course([], folder, course, answers=answers)
+    assert "The answer to 7." in (course / "exam" / "answers.md").read_text("utf-8")
     with (course / "nbgrader_config.py").open("a", encoding="utf-8") as config:  # the busiest machine must do
         config.write("c.ExecutePreprocessor.timeout = c.ExecutePreprocessor.iopub_timeout = 1800\n")
     _, exercises = read_exercises(folder / f"{NAME}.ipynb")
     handed_out = released.read_text("utf-8")
     assert "SOLUTION" not in handed_out
-    assert not any(json.dumps(line)[1:-1] in handed_out for each in exercises for line in each.body.split("\n"))
+    assert "Rubric" not in handed_out
+    assert "YOUR ANSWER HERE" in handed_out
+    lines = [line for each in exercises for line in each.body.split("\n") if line]
+    assert not any(json.dumps(line)[1:-1] in handed_out for line in lines)
 
     right = {each.name: each.body for each in exercises}
-    right["top_k"] = "    import warnings\n    warnings.warn('a warning is no mistake')\n" + right["top_k"]
-    wrong = right | {"top_k": right["top_k"].replace("descending=True", "descending=False")}
+    right["keep_k_largest"] = "    import warnings\n    warnings.warn('no mistake')\n" + right["keep_k_largest"]
+    wrong = right | {"keep_k_largest": right["keep_k_largest"].replace("descending=True", "descending=False")}
     for who, bodies in {"right": right, "wrong": wrong, "empty": {}}.items():
         handed_in = course / "submitted" / who / NAME / released.name
         handed_in.parent.mkdir(parents=True)
@@ -302,11 +412,12 @@ def test_release_autograde_and_feedback(tmp_path):
     graded(course, "generate_feedback", NAME)
     pages = {path.parts[-3]: path.read_text("utf-8") for path in course.glob("feedback/*/*/*.html")}
     total = sum(each.points for each in exercises)
+    most = total + sum(each.points for each in questions(nbformat.read(folder / f"{NAME}.ipynb", 4), NAME))
     scores = {who: re.search(r"Score: ([\d.]+) / ([\d.]+)", page).groups() for who, page in pages.items()}
     assert scores == {
-        "right": (f"{total}.0", f"{total}.0"),
-        "wrong": (f"{total - 1}.0", f"{total}.0"),
-        "empty": ("0.0", f"{total}.0"),
+        "right": (f"{total}.0", f"{most}.0"),
+        "wrong": (f"{total - 4}.0", f"{most}.0"),
+        "empty": ("0.0", f"{most}.0"),
     }
     assert html.escape(KEEPS_THE_SMALLEST.hint, quote=False) in pages["wrong"]
     assert KEEPS_THE_SMALLEST.hint not in pages["right"]
@@ -315,7 +426,7 @@ def test_release_autograde_and_feedback(tmp_path):
     # A second call keeps what was handed in, graded and configured.
     kept = state(course)
     assert kept["marks"]
-    assert build_course([], folder, course) == [released]
+    assert build_course([], folder, course, answers=answers) == [released]
     assert state(course) == kept
 
     # An exercise less, where marks depend on it, is refused, and nothing changes.

@@ -63,5 +63,5 @@ def test_state_is_that_of_the_still_and_of_no_other_afterwards():
 
 
 def test_the_widget_is_that_of_the_notebook():
-    stepper = stills.widget_of("05_sparsegpt", "SparseGPTStepper(")
-    assert (stepper.form, stepper.step, len(stepper.states["exact"])) == ("synchronized", 3, 5)
+    stepper = stills.widget_of("05_sparsegpt", STILLS["sparsegpt_stepper"].call)
+    assert (stepper.form, stepper.step, len(stepper.weight)) == ("synchronized", 3, 6)

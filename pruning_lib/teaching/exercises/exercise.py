@@ -1,6 +1,7 @@
 """How an exercise answers back: the student's function meets fresh random input, and a typical mistake its hint."""
 
 import copy
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -44,6 +45,56 @@ class Exercise:
         self.mistakes = [Mistake(*pair) for pair in zip(mistakes_and_hints[::2], mistakes_and_hints[1::2], strict=True)]
 
 
+class RuleBroken(ValueError):
+    """What an experiment's `score` raises for a result that does not count."""
+
+
+class Experiment:
+    """An open problem, always the same one, with a number to reach and attempts that fall short, each with its hint.
+
+    `cases()` returns arguments of one or more cases; `score(result, *arguments)` is the number of one, or RuleBroken.
+    Their mean must not exceed `target`; if `higher`, it must reach it. `what` names the number, `form` prints it.
+    """
+
+    def __init__(
+        self,
+        cases: Callable[[], list[tuple]],
+        score: Callable[..., float],
+        target: float,
+        what: str,
+        form: str,
+        solution: Function,
+        *attempts_and_hints: Function | str,
+        higher: bool = False,
+    ):
+        self.cases, self.score, self.target, self.higher = cases, score, target, higher
+        self.what, self.form = what, form
+        self.solution, pairs = solution, zip(attempts_and_hints[::2], attempts_and_hints[1::2], strict=True)
+        self.mistakes = [Mistake(*pair) for pair in pairs]
+        self.outcome_of_mistake = functools.cache(lambda index: self.outcome(self.mistakes[index].answer))
+
+    def reached_by(self, number: float) -> bool:
+        return number >= self.target if self.higher else number <= self.target
+
+    def outcome(self, answer: Function) -> float | str:
+        """The number that `answer` reaches, or why it has none."""
+        numbers = []
+        for arguments in self.cases():
+            try:
+                result = answer(*copy.deepcopy(arguments))
+            except Exception as error:
+                return _stops(error)
+            if result is None or result is ...:
+                return _NOT_WRITTEN
+            try:
+                numbers.append(float(self.score(result, *arguments)))
+            except RuleBroken as error:
+                return str(error)
+            except Exception as error:
+                return f"What your function returns cannot be measured: {type(error).__name__}: {error}"
+        return sum(numbers) / len(numbers)
+
+
 @dataclass(frozen=True)
 class Verdict:
     passed: bool
@@ -53,8 +104,34 @@ class Verdict:
         return f"{'✔' if self.passed else '✘'} {self.message}"
 
 
-def judge(exercise: Exercise, answer: Function, seed: int | None = None) -> Verdict:
-    """Compare `answer` with the solution on `_ROUNDS` random inputs (fresh ones each time unless a `seed` is given)."""
+_NOT_WRITTEN = "Not written yet: your function returns nothing."
+
+
+def _stops(error: Exception) -> str:
+    return f"Your function stops with {type(error).__name__}: {error}"
+
+
+def judge(exercise: Exercise | Experiment, answer: Function, seed: int | None = None) -> Verdict:
+    """Compare `answer` with the solution on `_ROUNDS` random inputs (fresh ones each time unless a `seed` is given).
+
+    Of an experiment: measure what `answer` reaches.
+    """
+    return (_measured if isinstance(exercise, Experiment) else _compared)(exercise, answer, seed)
+
+
+def _measured(experiment: Experiment, answer: Function, seed: int | None) -> Verdict:
+    number = experiment.outcome(answer)
+    if isinstance(number, str):
+        return Verdict(False, number)
+    reached, target = map(experiment.form.format, (number, experiment.target))
+    said = f"{experiment.what} {reached}; the target is at {'least' if experiment.higher else 'most'} {target}"
+    if experiment.reached_by(number):
+        return Verdict(True, f"Reached: {said}.")
+    hints = (each.hint for i, each in enumerate(experiment.mistakes) if _same(experiment.outcome_of_mistake(i), number))
+    return Verdict(False, f"{said[0].upper()}{said[1:]}. {next(hints, '')}".rstrip())
+
+
+def _compared(exercise: Exercise, answer: Function, seed: int | None) -> Verdict:
     generator = torch.Generator()
     generator.manual_seed(generator.seed() if seed is None else seed)
     rounds = [exercise.inputs(generator) for _ in range(_ROUNDS)]
@@ -64,9 +141,9 @@ def judge(exercise: Exercise, answer: Function, seed: int | None = None) -> Verd
         try:
             results.append(answer(*given))
         except Exception as error:
-            return Verdict(False, f"Your function stops with {type(error).__name__}: {error}")
+            return Verdict(False, _stops(error))
         if results[-1] is None or results[-1] is ...:
-            return Verdict(False, "Not written yet: your function returns nothing.")
+            return Verdict(False, _NOT_WRITTEN)
         if not _same(given, arguments):
             return Verdict(
                 False, "Your function changes its arguments: work on a copy (clone), the caller needs its own."

@@ -1,11 +1,13 @@
 """Exercises of notebook 04."""
 
+from itertools import combinations
+
 import torch
 from torch import Tensor
 
-from pruning_lib.teaching.exercises.exercise import Exercise, draw, uniform, whole
+from pruning_lib.teaching.exercises.exercise import Exercise, Experiment, RuleBroken, draw, whole
 
-EXERCISES: dict[str, Exercise] = {}
+EXERCISES: dict[str, Exercise | Experiment] = {}
 
 
 def random_inverse(generator: torch.Generator, n: int) -> Tensor:
@@ -13,86 +15,120 @@ def random_inverse(generator: torch.Generator, n: int) -> Tensor:
     return torch.linalg.inv(A.T @ A / (n + 3) + 0.1 * torch.eye(n, dtype=torch.float64))
 
 
-def _weights_and_inverse(generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    return draw(generator, 6), random_inverse(generator, 6)
+def _surgeon(w: Tensor, H_inv: Tensor, count: int, *, downdate=True, hold=True, follow=True, curved=True) -> Tensor:
+    w, B, gone = w.clone(), H_inv.clone(), []
+    for _ in range(count):
+        saliency = w**2 / B.diagonal() if curved else w**2
+        saliency[gone] = torch.inf
+        q = int(saliency.argmin())
+        column = B[:, q].clone()
+        if follow:
+            w -= w[q] / column[q] * column
+        gone.append(q)
+        w[gone if hold else q] = 0
+        if downdate:
+            B -= torch.outer(column, column) / column[q]
+            B[gone], B[:, gone] = 0, 0
+    return w
 
 
-EXERCISES["obs_saliency"] = Exercise(
-    _weights_and_inverse,
-    lambda w, H_inv: w**2 / (2 * H_inv.diagonal()),
-    lambda w, H_inv: w**2 / (2 * torch.linalg.inv(H_inv).diagonal()),
-    "You divide by the diagonal of H. OBS-5 divides by the diagonal of the inverse.",
-    lambda w, H_inv: torch.linalg.inv(H_inv).diagonal() * w**2 / 2,
-    "That is OBD's saliency, which takes H for diagonal: 1/[H⁻¹]_qq is not H_qq.",
-    lambda w, H_inv: w**2 * H_inv.diagonal() / 2,
-    "You multiply by [H⁻¹]_qq: a weight on which the error depends strongly has a *small* one. Divide.",
-    lambda w, H_inv: w**2 / (2 * H_inv.diagonal() ** 2),
-    "Your diagonal is squared. It enters OBS-5 once.",
-    lambda w, H_inv: w**2 / H_inv.diagonal(),
-    "The order is right, the value twice too large: the factor ½ of OBS-1 is missing.",
-    lambda w, H_inv: w**2 / (2 * H_inv),
-    "You divide by the whole matrix. Each weight needs its own diagonal entry: H_inv.diagonal().",
+def _at_once(w: Tensor, H_inv: Tensor, count: int) -> Tensor:
+    gone = (w**2 / H_inv.diagonal()).argsort()[:count]
+    after = w - H_inv[:, gone] @ torch.linalg.solve(H_inv[gone][:, gone], w[gone])
+    return after.index_fill(0, gone, 0)
+
+
+EXERCISES["surgeon"] = Exercise(
+    lambda generator: (draw(generator, 7), random_inverse(generator, 7), whole(generator, 3, 5)),
+    _surgeon,
+    lambda w, H_inv, count: _surgeon(w, H_inv, count, downdate=False, hold=False),
+    "The first deletion is right. Later ones move weights that are gone already: what does your inverse know of them?",
+    lambda w, H_inv, count: _surgeon(w, H_inv, count, downdate=False),
+    "You put the zeros back, but each step was planned as if the deleted weights could still help.",
+    lambda w, H_inv, count: _surgeon(w, H_inv, count, follow=False),
+    "The right number of zeros, and no other weight has moved: half of OBS is missing.",
+    _at_once,
+    "All of them are chosen by the first saliencies. Every deletion changes what the next one costs.",
+    lambda w, H_inv, count: _surgeon(w, H_inv, count, curved=False),
+    "The smallest weights go. What does it cost to delete one of them?",
+    lambda w, H_inv, count: _surgeon(w, H_inv, count - 1),
+    "One deletion is missing.",
 )
 
 
-def surgery(w: Tensor, H_inv: Tensor, q: int) -> Tensor:
-    return w - w[q] / H_inv[q, q] * H_inv[:, q]
+def _rows(generator: torch.Generator) -> tuple[Tensor, float, int]:
+    samples = whole(generator, 4, 20)
+    return draw(generator, 2 * samples, 4), 10.0 ** -whole(generator, 1, 4), samples
 
 
-EXERCISES["obs_surgery"] = Exercise(
-    lambda generator: (*_weights_and_inverse(generator), whole(generator, 0, 6)),
-    surgery,
-    lambda w, H_inv, q: w * (torch.arange(6) != q),
-    "Weight q is gone, but the others did not move: that is what OBD and magnitude do.",
-    lambda w, H_inv, q: w + w[q] / H_inv[q, q] * H_inv[:, q],
-    "Your weight q doubles: the sign is wrong. The constraint is δw_q = −w_q.",
-    lambda w, H_inv, q: w - w[q] * H_inv[:, q],
-    "Divide by [H⁻¹]_qq: without it weight q does not become zero.",
-    lambda w, H_inv, q: w - w[q] / H_inv.diagonal() * H_inv[:, q],
-    "You divide entry by entry by the whole diagonal. Only [H⁻¹]_qq belongs there, a number.",
-    lambda w, H_inv, q: surgery(w, torch.linalg.inv(H_inv), q),
-    "You use H's column. The readjustment is along H⁻¹e_q, a column of the *inverse*.",
-    lambda w, H_inv, q: -w[q] / H_inv[q, q] * H_inv[:, q],
-    "That is δw, the change. Return the new weights, w + δw.",
+def _recursion(rows: Tensor, alpha: float, weight: float = 1.0, start: float = 1.0, sign: int = -1) -> Tensor:
+    """Add rows / √weight one after the other to alpha·I, in the inverse."""
+    B = torch.eye(rows.shape[1], dtype=rows.dtype) / alpha * start
+    for x in rows:
+        column = B @ x
+        B = B + sign * torch.outer(column, column) / (weight + x @ column)
+    return B
+
+
+EXERCISES["inverse_hessian"] = Exercise(
+    _rows,
+    lambda rows, alpha, samples: _recursion(rows, alpha, samples),
+    lambda rows, alpha, samples: _recursion(rows, alpha),
+    "That is your colleague's matrix. Of which error is it the Hessian: the sum over the samples, or their mean?",
+    lambda rows, alpha, samples: _recursion(rows, alpha) * samples,
+    "Right where the data speak. But now the weight decay is divided by the number of samples as well.",
+    lambda rows, alpha, samples: _recursion(rows, alpha, len(rows)),
+    "There is a row for each sample *and output*. The mean is over samples only.",
+    lambda rows, alpha, samples: _recursion(rows, alpha, samples, start=alpha**2),
+    "You start from alpha·I. What is the inverse of the matrix that the recursion starts from?",
+    lambda rows, alpha, samples: (
+        torch.linalg.inv(rows.T @ rows / samples + alpha * torch.eye(rows.shape[1], dtype=rows.dtype)).diagonal().diag()
+    ),
+    "Only the diagonal is right. How the others follow stands beside it.",
 )
 
 
-def add_row(H_inv: Tensor, x: Tensor, samples: int) -> Tensor:
-    column = H_inv @ x
-    return H_inv - torch.outer(column, column) / (samples + x @ column)
+def _quadratic() -> list[tuple[Tensor, Tensor, int]]:
+    """Sixteen weights of which eight go; seed 4 of six tried, where one deletion after the other goes astray."""
+    generator = torch.Generator().manual_seed(4)
+    mixing = torch.eye(16, dtype=torch.float64) + 0.5 * draw(generator, 16, 16)
+    X = mixing @ draw(generator, 16, 48)
+    return [(draw(generator, 16), X @ X.T / 48, 8)]
 
 
-EXERCISES["add_row"] = Exercise(
-    lambda generator: (random_inverse(generator, 5), draw(generator, 5), whole(generator, 2, 50)),
-    add_row,
-    lambda H_inv, x, samples: H_inv - torch.outer(H_inv @ x, H_inv @ x) / (1 + x @ H_inv @ x),
-    "With 1 in the denominator it is the Hessian of the summed error. For the mean over P samples it is P.",
-    lambda H_inv, x, samples: H_inv + torch.outer(H_inv @ x, H_inv @ x) / (samples + x @ H_inv @ x),
-    "Your inverse grows. More data make H larger and its inverse smaller: subtract.",
-    lambda H_inv, x, samples: H_inv - torch.outer(x, x) / (samples + x @ H_inv @ x),
-    "The numerator is H⁻¹x xᵀH⁻¹, not x xᵀ.",
-    lambda H_inv, x, samples: H_inv - (H_inv @ x) @ (H_inv @ x) / (samples + x @ H_inv @ x),
-    "Your numerator is a number, the inner product. It must be the outer product, a matrix (torch.outer).",
-    lambda H_inv, x, samples: H_inv - torch.outer(H_inv @ x, H_inv @ x) / samples,
-    "xᵀH⁻¹x is missing in the denominator: P + xᵀH⁻¹x.",
-    lambda H_inv, x, samples: H_inv + torch.outer(x, x) / samples,
-    "That is the recursion OBS-10, for H. Here the *inverse* is to follow (OBS-12).",
-)
+def _cost(after: Tensor, w: Tensor, H: Tensor, count: int) -> float:
+    if after.shape != w.shape:
+        raise RuleBroken(f"You return shape {tuple(after.shape)}, asked for are all {len(w)} weights, zeros included.")
+    if (after == 0).sum() < count:
+        raise RuleBroken(f"{(after == 0).sum()} weights are exactly zero, {count} must be. Write the zeros at the end.")
+    return ((after - w) @ H @ (after - w) / 2).item()
 
 
-EXERCISES["cubic_schedule"] = Exercise(
-    lambda generator: (uniform(generator, 0.5, 0.99), whole(generator, 3, 9)),
-    lambda final, rounds: [final * (1 - (1 - t / rounds) ** 3) for t in range(1, rounds + 1)],
-    lambda final, rounds: [final * (1 - (1 - t / rounds) ** 3) for t in range(rounds)],
-    "Your first round prunes nothing and the last does not reach the final sparsity: t runs from 1 to T.",
-    lambda final, rounds: [final * t / rounds for t in range(1, rounds + 1)],
-    "Equal steps. The cubic schedule takes much at first, when there is much to spare, and little at the end.",
-    lambda final, rounds: [final * (t / rounds) ** 3 for t in range(1, rounds + 1)],
-    "Your curve is upside down: slow at first and fast at the end, where it hurts most.",
-    lambda final, rounds: [1 - final * (1 - (1 - t / rounds) ** 3) for t in range(1, rounds + 1)],
-    "You return the share that is kept. Sparsity is the share of zeros.",
-    lambda final, rounds: [1 - (1 - final) ** (t / rounds) for t in range(1, rounds + 1)],
-    "That is the iterative schedule, the same share of what is left each round. Gradual is the cubic one.",
-    lambda final, rounds: [final * (1 - (1 - t / rounds) ** 3) for t in range(rounds + 1)],
-    "Your list has one entry too many, the sparsity 0 before the first round: t runs from 1 to T.",
+def _fitted(w: Tensor, H: Tensor, kept: Tensor) -> Tensor:
+    """The best weights that are zero but at `kept`."""
+    return torch.zeros_like(w).index_copy(0, kept, torch.linalg.solve(H[kept][:, kept], (H @ w)[kept]))
+
+
+def _best_subset(w: Tensor, H: Tensor, count: int) -> Tensor:
+    kept = torch.tensor(list(combinations(range(len(w)), len(w) - count)))
+    fitted = torch.linalg.solve(H[kept[:, :, None], kept[:, None, :]], (H @ w)[kept])
+    changes = torch.zeros(len(kept), len(w), dtype=w.dtype).scatter(1, kept, fitted) - w
+    return w + changes[((changes @ H) * changes).sum(1).argmin()]
+
+
+EXERCISES["beat_the_surgeon"] = Experiment(
+    _quadratic,
+    _cost,
+    0.4,
+    "cost",
+    "{:.3f}",
+    _best_subset,
+    lambda w, H, count: w.index_fill(0, w.abs().argsort()[:count], 0),
+    "The smallest are gone and nothing else moved. How much can the others make up for?",
+    lambda w, H, count: _fitted(w, H, w.abs().argsort()[count:]),
+    "The best weights on magnitude's choice. The other half of the problem is the choice.",
+    lambda w, H, count: _at_once(w, torch.linalg.inv(H), count),
+    "All chosen by the first saliencies. Do they still hold after the first deletion?",
+    lambda w, H, count: _surgeon(w, torch.linalg.inv(H), count),
+    "That is OBS, one weight at a time, and each deletion was the best one when it was made. What could it not see?",
 )

@@ -3,58 +3,43 @@
 import torch
 from torch import Tensor
 
-from pruning_lib.teaching.exercises.exercise import Exercise, draw, uniform, whole
+from pruning_lib.after_training import exact, reconstruction, sparsegpt, wanda
+from pruning_lib.structure import keep_largest
+from pruning_lib.teaching.exercises.exercise import Exercise, Experiment, RuleBroken, draw, uniform, whole
+from pruning_lib.teaching.exercises.given import query_layer
 from pruning_lib.teaching.exercises.obs import random_inverse
 from pruning_lib.teaching.exercises.taxonomy import top_k
 
-EXERCISES: dict[str, Exercise] = {}
+EXERCISES: dict[str, Exercise | Experiment] = {}
 
 
-def eliminate(B: Tensor) -> Tensor:
-    return (B - torch.outer(B[:, 0], B[0]) / B[0, 0])[1:, 1:]
+def _column_inputs(generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    keep = torch.rand(5, generator=generator) < 0.5
+    keep[0], keep[1] = True, False
+    return draw(generator, 5, 4), keep, random_inverse(generator, 4)[0]
 
 
-EXERCISES["eliminate"] = Exercise(
-    lambda generator: (random_inverse(generator, 5),),
-    eliminate,
-    lambda B: B[1:, 1:],
-    "You only cut. That is (H⁻¹)_S, which is not (H_S)⁻¹ (GPT-3): subtract before you cut.",
-    lambda B: eliminate(B[1:, 1:]),
-    "You cut first and subtract then: that takes the second column out, and the first is only cut away.",
-    lambda B: B[1:, 1:] - torch.outer(B[1:, 1], B[1, 1:]) / B[1, 1],
-    "After the cut your B_{:,1} is the second column. Subtract with the first row and column, then cut.",
-    lambda B: (B - torch.outer(B[:, 0], B[0]))[1:, 1:],
-    "Divide by B₁₁: without it the first row and column do not become zero.",
-    lambda B: (B + torch.outer(B[:, 0], B[0]) / B[0, 0])[1:, 1:],
-    "Subtract, do not add: the first row and column must become zero, yours double.",
-    lambda B: B - torch.outer(B[:, 0], B[0]) / B[0, 0],
-    "Right up to the last step: the first row and column are zero now. Cut them off.",
-    lambda B: (B - torch.outer(B[:, -1], B[-1]) / B[-1, -1])[:-1, :-1],
-    "You take the last column out. The order runs from the first.",
-)
+def _column(W: Tensor, keep: Tensor, row: Tensor) -> Tensor:
+    return W - torch.outer(torch.where(keep, 0, W[:, 0]) / row[0], row)
 
 
-def _weight_and_factor(generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    return draw(generator, 5, 5), torch.linalg.cholesky(random_inverse(generator, 5), upper=True)
-
-
-EXERCISES["sparsegpt_scores"] = Exercise(
-    _weight_and_factor,
-    lambda W, U: W**2 / U.diagonal() ** 2,
-    lambda W, U: W**2 / U.diagonal(),
-    "Square the diagonal: U_jj is the root of [(H_{S_j})⁻¹]_11, and OBS divides by that entry itself.",
-    lambda W, U: W**2 / (U.T @ U).diagonal(),
-    "That is [H⁻¹]_jj, as if all weights could still move. At column j only those from j on can: U_jj².",
-    lambda W, U: W**2 / U.diagonal()[:, None] ** 2,
-    "The wrong axis: every row of W is divided by a number of its own. Entry j of the diagonal is column j's.",
-    lambda W, U: W**2 * U.diagonal() ** 2,
-    "You multiply. A large [(H_S)⁻¹]_11 means that others can make up for the weight: divide.",
-    lambda W, U: W.abs() / U.diagonal() ** 2,
-    "W and the diagonal must be squared alike, or the score changes its meaning with the scale of H.",
-    lambda W, U: W.abs() / U.diagonal(),
-    "The order is right, for that is the root of the score. The cost itself grows with the square of both.",
-    lambda W, U: W**2 / U.diagonal() ** 2 / 2,
-    "The order is right, the value half as large: here the score is meant without OBS's factor ½.",
+EXERCISES["sparsegpt_column"] = Exercise(
+    _column_inputs,
+    _column,
+    lambda W, keep, row: torch.cat([(W[:, 0] * keep)[:, None], W[:, 1:]], 1),
+    "The first column is right, and nobody makes up for it.",
+    lambda W, keep, row: _column(W, ~keep, row),
+    "Those go that should stay: keep says True = stays.",
+    lambda W, keep, row: W - torch.outer(torch.where(keep, 0, W[:, 0]), row),
+    "The directions are right, the lengths are not: does the first column become zero where it should?",
+    lambda W, keep, row: _column(W, torch.zeros_like(keep), row),
+    "All rows lose their first weight. What should a row do that keeps it?",
+    lambda W, keep, row: torch.cat([W[:, :1], _column(W, keep, row)[:, 1:]], 1),
+    "The others made up for a weight that is still there.",
+    lambda W, keep, row: 2 * W - _column(W, keep, row),
+    "The weights that should go have doubled.",
+    lambda W, keep, row: _column(W, keep, row**2),
+    "The first column is right. The others move along the row itself, not along its squares.",
 )
 
 
@@ -77,59 +62,96 @@ def _nth(scores: Tensor, n: int) -> Tensor:
 EXERCISES["choose_block"] = Exercise(
     _scores_and_sparsity,
     choose,
-    lambda scores, sparsity: ~choose(scores, sparsity),
-    "Your True means 'pruned', as in the paper's code. Here, as for the paper's M, True = stays.",
-    lambda scores, sparsity: choose(scores, sparsity + 1 / scores.numel()),
-    "One weight too many goes, as in the paper's code: it prunes all ≤ the k-th of a list from 0.",
-    lambda scores, sparsity: scores > _nth(scores, round(scores.numel() * sparsity) - 1),
-    "A threshold takes all ties with it, and more goes than was asked for. Choose by index instead.",
     lambda scores, sparsity: scores > _nth(scores, int(scores.numel() * sparsity)),
-    "The threshold of the paper's code: sorted[k] is entry k + 1, so with ≤ one weight too many goes, and all "
-    "ties with it. Choose by index.",
+    "That is the rule of the paper's code. Count what is left, once without ties and once with.",
+    lambda scores, sparsity: scores > _nth(scores, round(scores.numel() * sparsity) - 1),
+    "Right without ties. What happens to scores that equal the threshold?",
+    lambda scores, sparsity: ~choose(scores, sparsity),
+    "Your True means that a weight goes. Here True = stays.",
+    lambda scores, sparsity: choose(scores, sparsity + 1 / scores.numel()),
+    "Still one weight too many goes.",
     lambda scores, sparsity: choose(scores, int(scores.numel() * sparsity) / scores.numel()),
-    "Round, do not cut off: of 24 · 0.325 = 7.8 weights 8 go, int() makes it 7.",
+    "Too many stay now and then: 24 · 0.325 = 7.8, and how many go?",
     lambda scores, sparsity: choose(scores, 1 - sparsity),
-    "You take sparsity for the share that stays. It is the share that goes.",
+    "You take sparsity for the share that stays.",
     lambda scores, sparsity: choose(scores.flip(0, 1), sparsity).flip(0, 1),
-    "Right but for ties: of equal scores those that come first must stay, yours keeps the last.",
+    "Right but for ties: of equal scores the first must stay, yours keeps the last.",
     lambda scores, sparsity: torch.stack([choose(row, sparsity) for row in scores]),
-    "You choose in every row. The block is chosen as a whole: some rows may lose more.",
+    "You choose in every row. A block is chosen as one: some rows may lose more than others.",
     lambda scores, sparsity: choose(-scores, sparsity),
-    "The smallest stay. A high score means dear to delete: the largest stay.",
+    "The weights stay that cost least to delete.",
 )
 
 
-def _column_inputs(generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor, int]:
-    W, U = _weight_and_factor(generator)
-    keep, j = torch.rand(5, 5, generator=generator) < 0.5, whole(generator, 0, 3)
-    keep[0, j], keep[1, j] = True, False
-    return W, keep, U, j
+def _few_samples(generator: torch.Generator) -> tuple[Tensor]:
+    """H of five inputs from three samples, the last input always zero: it has no inverse."""
+    X = draw(generator, 5, 3)
+    X[4] = 0
+    return (X @ X.T / 3,)
 
 
-def column_step(W: Tensor, keep: Tensor, U: Tensor, j: int, power: int = 1, side: str = "row") -> Tensor:
-    error = torch.where(keep[:, j], 0, W[:, j]) / U[j, j] ** power
-    return W - torch.outer(error, U[j] if side == "row" else U[:, j])
+def _factor(H: Tensor, added: Tensor | float) -> Tensor:
+    return torch.linalg.cholesky(
+        torch.linalg.inv(H + torch.diag(torch.ones(len(H), dtype=H.dtype) * added)), upper=True
+    )
 
 
-EXERCISES["column_step"] = Exercise(
-    _column_inputs,
-    column_step,
-    lambda W, keep, U, j: W * (keep | (torch.arange(5) != j)),
-    "Column j is right, but nothing makes up for it: the columns to the right must move.",
-    lambda W, keep, U, j: column_step(W, ~keep, U, j),
-    "You prune what should stay: keep says True = stays.",
-    lambda W, keep, U, j: column_step(W, keep, U, j, power=0),
-    "Divide the error by U_jj: without it column j does not become zero.",
-    lambda W, keep, U, j: column_step(W, keep, U, j, power=2),
-    "Only the score has the square. U_j is row 1 of (H_{S_j})⁻¹ over U_jj: one more U_jj is all it needs.",
-    lambda W, keep, U, j: column_step(W, keep, U, j, side="column"),
-    "The wrong axis: column j of U reaches to the left, where all is frozen. Take row j.",
-    lambda W, keep, U, j: column_step(W, torch.zeros_like(keep), U, j),
-    "You prune column j in all rows. Where keep says that the weight stays, the error is zero.",
-    lambda W, keep, U, j: torch.where(torch.arange(5) == j, W, column_step(W, keep, U, j)),
-    "The columns to the right are right, but column j still has the weights that should go: it moves as well.",
-    lambda W, keep, U, j: 2 * W - column_step(W, keep, U, j),
-    "The sign is wrong: your pruned weights double. Subtract.",
-    lambda W, keep, U, j: column_step(W, keep, U.T @ U, j),
-    "That is a row of H⁻¹ itself: it moves frozen columns too, and revives pruned weights. Take row j of U.",
+EXERCISES["damped_factor"] = Exercise(
+    _few_samples,
+    lambda H: _factor(H, 0.01 * H.diagonal().mean()),
+    lambda H: torch.eye(len(H), dtype=H.dtype),
+    "That is your colleague's fallback. With U = I, what is left of the score, and who makes up for a deletion?",
+    lambda H: _factor(H, 0.01),
+    "With 100 times the inputs (10⁴ times the H) your damping would be nothing: it needs the scale of H.",
+    lambda H: _factor(H, H.diagonal().clamp_min(1e-12) * 0.01 + 1e-9),
+    "Each entry gets a share of itself. What does the input get that was never seen?",
+    lambda H: _factor(H, 0.01 * H.diagonal().max()),
+    "1 % of the largest entry: one loud input damps all others. Asked for is the mean.",
+    lambda H: _factor(H, 0.01 * H.diagonal().mean()).T.contiguous(),
+    "Your factor is lower triangular: its rows would reach to columns that are frozen.",
+    lambda H: torch.linalg.cholesky(H + 0.01 * H.diagonal().mean() * torch.eye(len(H), dtype=H.dtype), upper=True),
+    "That is a factor of H. The algorithm needs one of its inverse.",
+)
+
+
+Pair = tuple[Tensor, Tensor]
+
+
+def layer_error(result: Pair, W: Tensor, H: Tensor, *_: object) -> float:
+    """Error in percent of (weights, mask), of which at most half may stay."""
+    weight, keep = result
+    if weight.shape != W.shape or keep.shape != W.shape or keep.dtype != torch.bool:
+        raise RuleBroken("Return the new weights and a boolean mask, both of W's shape.")
+    if weight[~keep].any():
+        raise RuleBroken("Some weights are not zero although your mask says that they go.")
+    if keep.sum() > W.numel() // 2:
+        raise RuleBroken(f"{int(keep.sum())} weights stay, at most {W.numel() // 2} may.")
+    return 100 * reconstruction.error(W, weight, H)
+
+
+def _magnitude(W: Tensor) -> Tensor:
+    return keep_largest({"W": W.abs()}, 0.5)["W"]
+
+
+def refitted(W: Tensor, H: Tensor, keep: Tensor) -> Pair:
+    return reconstruction.refit(W, H, keep, 0.01), keep
+
+
+EXERCISES["layer_below"] = Experiment(
+    lambda: [query_layer()],
+    layer_error,
+    0.1,
+    "layer error",
+    "{:.3f} %",
+    lambda W, H: exact.prune_weight(W, H, 0.5),
+    lambda W, H: (W * _magnitude(W), _magnitude(W)),
+    "Nothing has moved. Half of the problem is not solved yet.",
+    lambda W, H: sparsegpt.prune_weight(W, H, 0.5),
+    "SparseGPT as it is. Its compensation is a shortcut: what does GPT-2 give on the same mask?",
+    lambda W, H: refitted(W, H, _magnitude(W)),
+    "The best weights on magnitude's mask. Now the mask: whose score knows what others can make up for?",
+    lambda W, H: refitted(W, H, wanda.prune_weight(W, H, 0.5)[1]),
+    "The best weights on Wanda's mask. It knows the size of the inputs, not how they depend on each other.",
+    lambda W, H: sparsegpt.prune_weight(W, H, 0.5, refit=True),
+    "Better weights cannot be had on this mask. Where does SparseGPT's choice know too little?",
 )

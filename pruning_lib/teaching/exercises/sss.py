@@ -5,81 +5,61 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from pruning_lib.teaching.exercises.exercise import Exercise, draw, whole
+from pruning_lib.teaching.exercises.exercise import Exercise, Experiment, RuleBroken, draw
 
-EXERCISES: dict[str, Exercise] = {}
-Function = Callable[[Tensor], Tensor]
+EXERCISES: dict[str, Exercise | Experiment] = {}
+Gradient = Callable[[Tensor], Tensor]
 
 
 def _soft(z: Tensor, alpha: float) -> Tensor:
     return z.sign() * (z.abs() - alpha).clamp_min(0)
 
 
-EXERCISES["soft_threshold"] = Exercise(
-    lambda generator: (2 * draw(generator, 8), 0.7),
-    _soft,
-    lambda z, alpha: torch.where(z.abs() > alpha, z, torch.zeros_like(z)),
-    "That is the hard threshold: what survives must move toward zero by alpha too.",
-    lambda z, alpha: (z - alpha).clamp_min(0),
-    "Negative z all become zero in your function. Put the sign aside, shrink the size, put the sign back.",
-    lambda z, alpha: (z.abs() - alpha).clamp_min(0),
-    "The sign of z is lost: multiply by sign(z) at the end.",
-    lambda z, alpha: z.sign() * (z.abs() - alpha),
-    "Small z come out with the sign turned. The (…)₊ of SSS-1 makes negative sizes zero.",
-    lambda z, alpha: z / (1 + alpha),
-    "That is the prox of the squared norm (ridge): it makes nothing zero.",
-)
-
-
 def _proximal(x: Tensor, gradient: Tensor, step: float, gamma: float) -> Tensor:
     return _soft(x - step * gradient, step * gamma)
 
 
-EXERCISES["proximal_step"] = Exercise(
+EXERCISES["prox_step"] = Exercise(
     lambda generator: (draw(generator, 8), draw(generator, 8), 0.3, 1.1),
     _proximal,
     lambda x, gradient, step, gamma: _soft(x - step * gradient, gamma),
-    "Your threshold is gamma. The prox of step·R has the step in it: the threshold is step · gamma.",
-    lambda x, gradient, step, gamma: _soft(x, step * gamma) - step * gradient,
-    "You threshold first. The gradient step comes first, else the result is never exactly zero.",
+    "Zeros in the right way, but too many of them. How expensive is a long way if the step is short?",
     lambda x, gradient, step, gamma: x - step * (gradient + gamma * x.sign()),
-    "That is the subgradient step: it jumps across zero instead of stopping there. Use the soft threshold.",
+    "That is the subgradient step. It jumps across zero and back, and never stops there.",
+    lambda x, gradient, step, gamma: _soft(x, step * gamma) - step * gradient,
+    "No entry of yours is exactly zero: which of the two moves must come last?",
     lambda x, gradient, step, gamma: _soft(x + step * gradient, step * gamma),
-    "You walk up the gradient. To descend, subtract it.",
+    "You walk up the gradient.",
+    lambda x, gradient, step, gamma: (x - step * gradient) / (1 + step * gamma),
+    "That minimizes with x² in place of |x|: everything shrinks, nothing becomes zero.",
+    lambda x, gradient, step, gamma: (x - step * gradient - step * gamma).clamp_min(0),
+    "All your negative entries end at zero. Look at the case x < 0 of the minimum.",
+    lambda x, gradient, step, gamma: torch.where(
+        (x - step * gradient).abs() > step * gamma, x - step * gradient, torch.zeros_like(x)
+    ),
+    "The right entries are zero. The others pay the penalty, too: did they move?",
 )
 
 
-def _apg_inputs(generator: torch.Generator) -> tuple[Tensor, Tensor, Function, float, float, int]:
-    matrix, target, t = draw(generator, 5, 5), draw(generator, 5), whole(generator, 3, 9)
-    return draw(generator, 5), draw(generator, 5), (lambda x: matrix.T @ (matrix @ x - target)), 0.1, 0.5, t
+def _look_ahead(generator: torch.Generator) -> tuple[Tensor, Tensor, float]:
+    """λ' = λ + μv with zeros among λ, some of them at rest (v = 0)."""
+    gates, velocity = draw(generator, 2, 8)
+    gates[torch.randperm(8, generator=generator)[:4]] = 0
+    velocity[torch.randperm(8, generator=generator)[:3]] = 0
+    return gates + 0.9 * velocity, velocity, 0.9
 
 
-def _ahead(point: Tensor, previous: Tensor, t: int) -> Tensor:
-    return point + (t - 2) / (t + 1) * (point - previous)
-
-
-def apg_step(point: Tensor, previous: Tensor, gradient: Function, step: float, gamma: float, t: int) -> Tensor:
-    d = _ahead(point, previous, t)
-    return _proximal(d, gradient(d), step, gamma)
-
-
-EXERCISES["apg_step"] = Exercise(
-    _apg_inputs,
-    apg_step,
-    lambda point, previous, gradient, *rest: apg_step(point, previous, lambda d: gradient(point), *rest),
-    "Your gradient is taken at the last point. SSS-5 takes it at the look-ahead point d_t.",
-    lambda point, previous, gradient, step, gamma, t: _proximal(
-        point, gradient(_ahead(point, previous, t)), step, gamma
-    ),
-    "You start the gradient step from the last point. SSS-5 starts it from d_t, where the gradient was taken.",
-    lambda point, previous, gradient, step, gamma, t: _proximal(point, gradient(point), step, gamma),
-    "That is ISTA: the momentum is missing.",
-    lambda point, previous, gradient, step, gamma, t: apg_step(previous, point, gradient, step, gamma, t),
-    "The momentum points backwards: it goes on from λ_{t−2} to λ_{t−1}, the newer one is λ_{t−1}.",
-    lambda point, previous, gradient, step, gamma, t: apg_step(point, previous, gradient, step, gamma, t + 1),
-    "Your momentum is one iteration ahead: (t−1)/(t+2). In SSS-5 iteration t has (t−2)/(t+1).",
-    lambda point, previous, gradient, step, gamma, t: apg_step(point, previous, gradient, step, gamma / step, t),
-    "Your threshold is gamma. The prox of step·R has the step in it: the threshold is step · gamma.",
+EXERCISES["closed_gates"] = Exercise(
+    _look_ahead,
+    lambda parameter, velocity, momentum: (parameter - momentum * velocity).abs() < 1e-12,
+    lambda parameter, velocity, momentum: parameter == 0,
+    "That is your colleague's count. A gate has just arrived at zero with a velocity: what does its parameter hold?",
+    lambda parameter, velocity, momentum: parameter.abs() < 0.1,
+    "Near zero is not zero: some of yours are open and will be cut with their outputs.",
+    lambda parameter, velocity, momentum: (parameter == 0) | (velocity == 0),
+    "A gate that does not move need not be closed.",
+    lambda parameter, velocity, momentum: (parameter - momentum * velocity).abs() >= 1e-12,
+    "Those are the open ones.",
 )
 
 
@@ -93,17 +73,86 @@ EXERCISES["take_out"] = Exercise(
     _gated_layers,
     lambda w1, b1, gates, w2: (w1[gates != 0], b1[gates != 0], (w2 * gates)[:, gates != 0]),
     lambda w1, b1, gates, w2: ((gates[:, None] * w1)[gates != 0], (gates * b1)[gates != 0], w2[:, gates != 0]),
-    "You fold the gates in before the ReLU, which is wrong for negative ones. They act on what w2 reads.",
+    "Right for positive gates. What does the ReLU do with a negative one that sits before it?",
     lambda w1, b1, gates, w2: (w1[gates != 0], b1[gates != 0], w2[:, gates != 0]),
-    "The open gates are lost: they are not 1. Multiply them into the columns of w2.",
+    "The open gates are lost, and they are not 1.",
     lambda w1, b1, gates, w2: (w1[gates > 0], b1[gates > 0], (w2 * gates)[:, gates > 0]),
-    "A negative gate is open, too. Only those that are exactly zero go.",
+    "You closed gates that are open: a negative one passes something on, too.",
     lambda w1, b1, gates, w2: (w1, b1, w2 * gates),
     "Right outputs, but nothing is smaller: the closed neurons are still computed.",
     lambda w1, b1, gates, w2: (w1[gates != 0], b1, (w2 * gates)[:, gates != 0]),
-    "The biases of the closed neurons are still there: cut b1 like the rows of w1.",
+    "Something of the closed neurons is still there, and the shapes do not fit.",
     lambda w1, b1, gates, w2: (w1[:, gates != 0], b1[gates != 0], (w2 * gates)[:, gates != 0]),
-    "You cut columns of w1, which are its inputs. A neuron is a row of w1 and a column of w2.",
+    "From w1 you took inputs. Weights are (out, in).",
     lambda w1, b1, gates, w2: (w1[gates != 0], b1[gates != 0], w2 * gates),
-    "w2 still reads the closed neurons: cut its columns too.",
+    "The second layer still expects the closed neurons.",
+)
+
+
+CALLS = 100
+
+
+class _Lasso:
+    """½‖Aλ − b‖² + γ‖λ‖₁ with 40 variables, L = 1 and a known minimum; its gradient counts how often it is asked."""
+
+    gamma = 0.01
+
+    def __init__(self):
+        generator = torch.Generator().manual_seed(3)
+        U, V = (torch.linalg.qr(draw(generator, size, 40))[0] for size in (60, 40))
+        self.A = U @ torch.diag(torch.logspace(0, -1.7, 40, dtype=torch.float64)) @ V.T
+        minimum = torch.zeros(40, dtype=torch.float64)
+        minimum[::5] = 3 * draw(generator, 8)
+        slope = 1.8 * torch.rand(40, dtype=torch.float64, generator=generator) - 0.9
+        slope[::5] = minimum[::5].sign()
+        self.b = self.A @ minimum + self.gamma * self.A @ torch.linalg.solve(self.A.T @ self.A, slope)
+        self.least, self.left = self.value(minimum), CALLS
+
+    def value(self, x: Tensor) -> Tensor:
+        return (self.A @ x - self.b).square().sum() / 2 + self.gamma * x.abs().sum()
+
+    def __call__(self, x: Tensor) -> Tensor:
+        self.left -= 1
+        if self.left < 0:
+            raise RuntimeError(f"the gradient was asked more than {CALLS} times")
+        return self.A.T @ (self.A @ x - self.b)
+
+
+def _above_least(x: Tensor, lasso: _Lasso, *_: object) -> float:
+    if x.shape != (40,) or not x.isfinite().all():
+        raise RuleBroken("Asked for is a point with 40 finite entries; was the step too long?")
+    return max(0.0, (lasso.value(x) - lasso.least).item())
+
+
+def _accelerated(
+    gradient: Gradient,
+    start: Tensor,
+    step: float,
+    gamma: float,
+    momentum=lambda t: max(t - 2, 0) / (t + 1),
+    restart=False,
+) -> Tensor:
+    x, previous, t = start, start, 1
+    for _ in range(CALLS):
+        d = x + momentum(t) * (x - previous)
+        previous, x = x, _proximal(d, gradient(d), step, gamma)
+        t = 1 if restart and (d - x) @ (x - previous) > 0 else t + 1
+    return x
+
+
+EXERCISES["fast_lasso"] = Experiment(
+    lambda: [(_Lasso(), torch.zeros(40, dtype=torch.float64), 1.0, _Lasso.gamma)],
+    _above_least,
+    1e-9,
+    "F − F*:",
+    "{:.1e}",
+    lambda *lasso: _accelerated(*lasso, restart=True),
+    lambda *lasso: _accelerated(*lasso, momentum=lambda t: 0.0),
+    "That is ISTA: every step forgets where it came from.",
+    _accelerated,
+    "That is APG. Its momentum goes on growing; watch F: when does it rise, and what would help then?",
+    lambda *lasso: _accelerated(*lasso, momentum=lambda t: 0.9),
+    "A constant momentum of 0.9: better than APG here. How would one know when it is too much, or too little?",
+    lambda gradient, start, step, gamma: _accelerated(gradient, start, step / 2, gamma),
+    "Half the step that 1/L allows.",
 )

@@ -3,92 +3,76 @@
 import torch
 from torch import Tensor
 
-from pruning_lib.teaching.exercises.exercise import Exercise, draw
+from pruning_lib.after_training import exact, reconstruction, sparsegpt, swaps
+from pruning_lib.structure import keep_largest
+from pruning_lib.teaching.exercises.exercise import Exercise, Experiment, draw
+from pruning_lib.teaching.exercises.given import query_layer
 from pruning_lib.teaching.exercises.obs import random_inverse
+from pruning_lib.teaching.exercises.sparsegpt import Pair, layer_error
 
-EXERCISES: dict[str, Exercise] = {}
-
-
-def _row(generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """B, C, v_M, S and r_P of a row that keeps the first four of seven weights (SW-1)."""
-    H, w = torch.linalg.inv(random_inverse(generator, 7)), draw(generator, 7)
-    B = torch.linalg.inv(H[:4, :4])
-    C = B @ H[:4, 4:]
-    S = H[4:, 4:] - H[4:, :4] @ C
-    return B, C, w[:4] + C @ w[4:], S, S @ w[4:]
+EXERCISES: dict[str, Exercise | Experiment] = {}
 
 
-def swap_gains(
-    B: Tensor, C: Tensor, v: Tensor, S: Tensor, r: Tensor, sign: float = 1.0, between: float = 1.0
-) -> Tensor:
-    b, s, v = B.diagonal()[:, None], S.diagonal(), v[:, None]
-    return (b * r**2 + 2 * sign * between * C * v * r - s * v**2) / (b * s + between * C**2)
+def _row(generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    keep = torch.randperm(5, generator=generator) < 2
+    return draw(generator, 5), torch.linalg.inv(random_inverse(generator, 5)), keep
 
 
-EXERCISES["swap_gains"] = Exercise(
+def _fit(w: Tensor, H: Tensor, keep: Tensor) -> Tensor:
+    """The best weights on `keep`."""
+    M = keep.nonzero().flatten()
+    return torch.zeros_like(w).index_copy(0, M, torch.linalg.solve(H[M][:, M], (H @ w)[M]))
+
+
+def _least(w: Tensor, H: Tensor, keep: Tensor, fitted: Tensor | None = None) -> Tensor:
+    change = w - (_fit(w, H, keep) if fitted is None else fitted)
+    return change @ H @ change
+
+
+def _flipped(keep: Tensor, *places: Tensor) -> Tensor:
+    return keep.index_put((torch.stack(places),), ~keep[torch.stack(places)])
+
+
+def _gains(w: Tensor, H: Tensor, keep: Tensor, gain=None) -> Tensor:
+    """`gain` of every exchange, kept × pruned; left out, what it gains after a refit."""
+    if gain is None:
+        gain = lambda q, p: _least(w, H, keep) - _least(w, H, _flipped(keep, q, p))  # noqa: E731
+    P = (~keep).nonzero().flatten()
+    return torch.stack([torch.stack([gain(q, p) for p in P]) for q in keep.nonzero().flatten()])
+
+
+def _moved(w: Tensor, H: Tensor, keep: Tensor, q: Tensor, p: Tensor) -> Tensor:
+    """The fitted weights with q gone and p back at its old value, nothing fitted again."""
+    fitted = _fit(w, H, keep).index_fill(0, q, 0)
+    return fitted.index_copy(0, p[None], w[p][None])
+
+
+EXERCISES["exchange_gains"] = Exercise(
     _row,
-    swap_gains,
-    lambda B, C, v, S, r: r**2 / S.diagonal() - (v**2 / B.diagonal())[:, None],
-    "That is gain minus cost, each on its own (SW-2). Once p is there, removing q costs less: use C (SW-3).",
-    lambda B, C, v, S, r: -swap_gains(B, C, v, S, r),
-    "The sign is turned: an exchange gains when r_p² outweighs v_q².",
-    lambda B, C, v, S, r: swap_gains(B, C, v, S, r).T,
-    "Right, but transposed: rows are kept weights q, columns pruned weights p.",
-    lambda B, C, v, S, r: swap_gains(B, C, v, S, r, sign=-1.0),
-    "The middle term has the wrong sign: with r = H(w − v), as given, it is +2 C v r.",
-    lambda B, C, v, S, r: swap_gains(B, C, v, S, r) * (B.diagonal()[:, None] * S.diagonal() + C**2),
-    "That is the numerator only. Divide by B_qq S_pp + C_qp².",
-    lambda B, C, v, S, r: swap_gains(B, C, v, S, r) / 2,
-    "Half of it: here the error is meant without OBS's factor ½.",
-    lambda B, C, v, S, r: (
-        (B.diagonal()[:, None] * r**2 - S.diagonal() * v[:, None] ** 2) / (B.diagonal()[:, None] * S.diagonal() + C**2)
+    _gains,
+    lambda w, H, keep: _gains(
+        w,
+        H,
+        keep,
+        lambda q, p: 2 * _least(w, H, keep) - _least(w, H, _flipped(keep, q)) - _least(w, H, _flipped(keep, p)),
     ),
-    "The middle term is missing: p and q know each other through C.",
-)
-
-
-def _descent(generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    H = torch.linalg.inv(random_inverse(generator, 6))
-    keep = torch.rand(3, 6, generator=generator).argsort(1) < 4
-    v, w = draw(generator, 3, 6) * keep, draw(generator, 3, 6)
-    rho = ((w - v) @ H) * keep
-    z = rho / H.diagonal()
-    return v, z + 0.3 * draw(generator, 3, 6) * keep, rho, z, H, keep
-
-
-def cg_step(
-    v: Tensor, p: Tensor, rho: Tensor, z: Tensor, H: Tensor, keep: Tensor, sign: float = 1.0
-) -> tuple[Tensor, Tensor]:
-    q = (p @ H) * keep
-    alpha = ((rho * z).sum(1) / (p * q).sum(1))[:, None]
-    return v + alpha * p, rho - sign * alpha * q
-
-
-def _unmasked(v: Tensor, p: Tensor, rho: Tensor, z: Tensor, H: Tensor, keep: Tensor) -> tuple[Tensor, Tensor]:
-    return cg_step(v, p, rho, z, H, torch.ones_like(keep))
-
-
-def _one_alpha(v: Tensor, p: Tensor, rho: Tensor, z: Tensor, H: Tensor, keep: Tensor) -> tuple[Tensor, Tensor]:
-    q = (p @ H) * keep
-    alpha = (rho * z).sum() / (p * q).sum()
-    return v + alpha * p, rho - alpha * q
-
-
-def _squared(v: Tensor, p: Tensor, rho: Tensor, z: Tensor, H: Tensor, keep: Tensor) -> tuple[Tensor, Tensor]:
-    return cg_step(v, p, rho, rho, H, keep)
-
-
-EXERCISES["cg_step"] = Exercise(
-    _descent,
-    cg_step,
-    _unmasked,
-    "The product pH falls on pruned columns too. Set it to zero there, or the residual is another problem's.",
-    _one_alpha,
-    "You have one α for all rows. Each row is a problem of its own: sum over its columns only.",
-    _squared,
-    "α has ρ·ρ above. With a preconditioner it is ρ·z.",
-    lambda *inputs: cg_step(*inputs, sign=-1.0),
-    "The weights are right. The residual shrinks: subtract α(pH)_M.",
+    "You add what each of the two does alone. Once p is there, is q still as hard to replace?",
+    lambda w, H, keep: _gains(
+        w, H, keep, lambda q, p: _least(w, H, keep) - _least(w, H, keep, _moved(w, H, keep, q, p))
+    ),
+    "After your exchange the other weights stand still. Let them find their best places on the new mask.",
+    lambda w, H, keep: -_gains(w, H, keep),
+    "The sign is turned: a good exchange gains.",
+    lambda w, H, keep: _gains(w, H, keep).T,
+    "Right, but transposed: rows are kept weights, columns pruned ones.",
+    lambda w, H, keep: _gains(w, H, keep) / 2,
+    "Half of it: here the error is (w − v)ᵀH(w − v), without OBS's ½.",
+    lambda w, H, keep: _gains(w, H, keep, lambda q, p: _least(w, H, _flipped(keep, q, p))),
+    "Those are the errors after each exchange. What was it before?",
+    lambda w, H, keep: _gains(
+        w, H, keep, lambda q, p: _least(w, H, keep, w * keep) - _least(w, H, _flipped(keep, q, p))
+    ),
+    "The row before the exchange is not refitted yet, so that each exchange gets credit for the refit.",
 )
 
 
@@ -96,22 +80,64 @@ def _masked_row(generator: torch.Generator) -> tuple[Tensor]:
     return ((torch.rand(3, 4, generator=generator).argsort(1) < 2).flatten(),)
 
 
-def allowed_swaps(keep: Tensor, group: int = 4) -> Tensor:
+def _allowed(keep: Tensor, group: int = 4) -> Tensor:
     M, P = keep.nonzero().flatten(), (~keep).nonzero().flatten()
     return M[:, None] // group == P // group
 
 
 EXERCISES["allowed_swaps"] = Exercise(
     _masked_row,
-    allowed_swaps,
-    lambda keep: torch.ones_like(allowed_swaps(keep)),
-    "Any exchange keeps the row's count, but then some group of four has three weights and another one.",
-    lambda keep: allowed_swaps(keep, 2),
-    "Groups of two: 2:4 chooses among four consecutive weights.",
-    lambda keep: allowed_swaps(keep, 8),
+    _allowed,
+    lambda keep: torch.ones_like(_allowed(keep)),
+    "That is your colleague's rule. It keeps the row's count; what does it do to the groups?",
+    lambda keep: _allowed(keep, 2),
+    "You allow too little: among how many consecutive weights does 2:4 choose?",
+    lambda keep: _allowed(keep, 8),
     "Your groups have eight weights: that is 4:8.",
     lambda keep: (keep.nonzero() - (~keep).nonzero().flatten()).abs() < 4,
     "Near is not enough: weights 3 and 4 are neighbors and in two groups.",
     lambda keep: keep.nonzero() // 4 == torch.arange((~keep).sum()) // 4,
-    "Right for the kept weights. The pruned ones have columns of their own too: divide those by 4.",
+    "Right for the kept weights. Which column does the second pruned weight stand in?",
+)
+
+
+def _ends(w: Tensor, H: Tensor, keep: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The cheapest kept weight and its cost, the most useful pruned one and its gain (SW-2)."""
+    M, P = keep.nonzero().flatten(), (~keep).nonzero().flatten()
+    B = torch.linalg.inv(H[M][:, M])
+    C = B @ H[M][:, P]
+    S = H[P][:, P] - H[P][:, M] @ C
+    costs, gains = (w[M] + C @ w[P]) ** 2 / B.diagonal(), (S @ w[P]) ** 2 / S.diagonal()
+    return costs.min(), M[costs.argmin()], gains.max(), P[gains.argmax()]
+
+
+def _across_rows(W: Tensor, H: Tensor) -> Pair:
+    """Swaps, then single places moved from rows where they matter little to rows where they matter most."""
+    keep = swaps.improve(W, H, sparsegpt.prune_weight(W, H, 0.5)[1])[1].clone()
+    ends = [_ends(w, H, k) for w, k in zip(W, keep, strict=True)]
+    while True:
+        cheap = min(range(len(W)), key=lambda i: ends[i][0])
+        useful = max(range(len(W)), key=lambda i: ends[i][2])
+        if cheap == useful or ends[useful][2] <= ends[cheap][0]:
+            return reconstruction.refit(W, H, keep), keep
+        keep[cheap, ends[cheap][1]], keep[useful, ends[useful][3]] = False, True
+        for i in (cheap, useful):
+            ends[i] = _ends(W[i], H, keep[i])
+
+
+EXERCISES["beyond_swaps"] = Experiment(
+    lambda: [query_layer()],
+    layer_error,
+    0.0675,
+    "layer error",
+    "{:.4f} %",
+    _across_rows,
+    lambda W, H: sparsegpt.prune_weight(W, H, 0.5, refit=True),
+    "The best weights on SparseGPT's mask, and the mask is as it was.",
+    lambda W, H: swaps.improve(W, H, sparsegpt.prune_weight(W, H, 0.5)[1]),
+    "Swaps from SparseGPT's mask: no single exchange within a row helps any more. What do swaps never change?",
+    lambda W, H: swaps.improve(W, H, keep_largest({"W": W.abs()}, 0.5)["W"]),
+    "Swaps from magnitude's mask end in another valley. What do swaps never change?",
+    lambda W, H: exact.prune_weight(W, H, 0.5),
+    "OBS in every row, one deletion after the other, and what is gone never comes back.",
 )

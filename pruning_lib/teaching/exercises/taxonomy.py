@@ -1,12 +1,17 @@
 """Exercises of notebook 01."""
 
+import copy
+import functools
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from pruning_lib.teaching.exercises.exercise import Exercise, draw, whole
-from pruning_lib.teaching.exercises.two_four import MASK
+from pruning_lib.structure import keep_largest, prunable
+from pruning_lib.teaching.exercises import given
+from pruning_lib.teaching.exercises.exercise import Exercise, Experiment, RuleBroken, draw, whole
 
-EXERCISES: dict[str, Exercise] = {}
+EXERCISES: dict[str, Exercise | Experiment] = {}
+Scores = dict[str, Tensor]
 
 
 def top_k(scores: Tensor, k: int) -> Tensor:
@@ -15,48 +20,48 @@ def top_k(scores: Tensor, k: int) -> Tensor:
     return keep
 
 
-EXERCISES["top_k"] = Exercise(
-    lambda generator: (torch.randint(0, 4, (12,), generator=generator).double(), 5),
-    top_k,
-    lambda scores, k: scores >= scores.sort(descending=True).values[k - 1],
-    "Too many stay when scores tie: a threshold with >= keeps all that equal the k-th. Select by index.",
-    lambda scores, k: scores > scores.sort(descending=True).values[k - 1],
-    "Too few stay when scores tie: a threshold with > drops all that equal the k-th. Select by index.",
-    lambda scores, k: ~top_k(scores, k),
+def _drawn_scores(generator: torch.Generator) -> tuple[Scores, int]:
+    layers = {"first": (3, 4), "second": (2, 5)}
+    drawn = {name: torch.randint(0, 4, shape, generator=generator).double() for name, shape in layers.items()}
+    return drawn, whole(generator, 5, 12)
+
+
+def _flat(scores: Scores) -> Tensor:
+    return torch.cat([score.flatten() for score in scores.values()])
+
+
+def _split(flat: Tensor, scores: Scores) -> Scores:
+    parts = flat.split([score.numel() for score in scores.values()])
+    return {name: part.view(scores[name].shape) for name, part in zip(scores, parts, strict=True)}
+
+
+def _keep_k(scores: Scores, k: int) -> Scores:
+    return _split(top_k(_flat(scores), k), scores)
+
+
+def _threshold(scores: Scores, k: int) -> Tensor:
+    return _flat(scores).sort(descending=True).values[k - 1]
+
+
+EXERCISES["keep_k_largest"] = Exercise(
+    _drawn_scores,
+    _keep_k,
+    lambda scores, k: {name: score >= _threshold(scores, k) for name, score in scores.items()},
+    "Sometimes more than k stay. Look at an input with several equal scores: which of them does your rule let through?",
+    lambda scores, k: {name: score > _threshold(scores, k) for name, score in scores.items()},
+    "Sometimes fewer than k stay. Look at an input with several equal scores.",
+    lambda scores, k: {name: ~keep for name, keep in _keep_k(scores, k).items()},
     "Your mask is the wrong way round: True means that a weight stays.",
-    lambda scores, k: top_k(-scores, k),
-    "You keep the smallest scores. Sort in descending order and keep the first k.",
-    lambda scores, k: top_k(scores, k).double(),
-    "Right places, wrong kind: a mask is boolean (dtype torch.bool), True where a weight stays.",
-    lambda scores, k: top_k(scores.flip(0), k).flip(0),
-    "Of equal scores the first must stay, you keep the last: is your sort stable?",
-)
-
-
-EXERCISES["two_of_four"] = MASK
-
-
-def _without(tensor: Tensor, index: int, dim: int) -> Tensor:
-    return tensor.index_select(dim, torch.tensor([i for i in range(tensor.shape[dim]) if i != index]))
-
-
-def _zeroed(tensor: Tensor, index: int, dim: int) -> Tensor:
-    return tensor.index_fill(dim, torch.tensor([index]), 0)
-
-
-EXERCISES["remove_neuron"] = Exercise(
-    lambda generator: (draw(generator, 5, 5), draw(generator, 5), draw(generator, 5, 5), whole(generator, 0, 5)),
-    lambda w1, b1, w2, index: (_without(w1, index, 0), _without(b1, index, 0), _without(w2, index, 1)),
-    lambda w1, b1, w2, index: (_without(w1, index, 0), b1, _without(w2, index, 1)),
-    "The bias still has an entry for the neuron that is gone.",
-    lambda w1, b1, w2, index: (_without(w1, index, 1), _without(b1, index, 0), _without(w2, index, 0)),
-    "You took a column of w1 and a row of w2. Weights are (out, in): take a row of w1 and a column of w2.",
-    lambda w1, b1, w2, index: (_without(w1, index, 0), _without(b1, index, 0), _without(w2, index, 0)),
-    "From w2 you took a row, which is one of its own neurons. What read the removed neuron is a column of w2.",
-    lambda w1, b1, w2, index: (_without(w1, index, 0), _without(b1, index, 0), w2),
-    "w2 still reads the removed neuron: its column must go too, else the shapes do not fit.",
-    lambda w1, b1, w2, index: (_zeroed(w1, index, 0), _zeroed(b1, index, 0), _zeroed(w2, index, 1)),
-    "You write zeros. Removing means smaller tensors: leave the row, the bias entry and the column out.",
+    lambda scores, k: _keep_k({name: -score for name, score in scores.items()}, k),
+    "The weights that stay are those with the smallest scores.",
+    lambda scores, k: {name: keep.double() for name, keep in _keep_k(scores, k).items()},
+    "Right places, wrong kind: a mask is boolean, True where a weight stays.",
+    lambda scores, k: _split(top_k(_flat(scores).flip(0), k).flip(0), scores),
+    "Of equal scores you keep the last; asked for are the first.",
+    lambda scores, k: {
+        name: top_k(score.flatten(), round(k * score.numel() / 22)).view(score.shape) for name, score in scores.items()
+    },
+    "You give every layer the same share. Here all layers compete for the same k places.",
 )
 
 
@@ -70,14 +75,77 @@ def _momentum_step(generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor, 
 EXERCISES["masked_step"] = Exercise(
     _momentum_step,
     lambda weight, velocity, gradient, keep: (weight - 0.1 * (0.9 * velocity + gradient)) * keep,
-    lambda weight, velocity, gradient, keep: weight - 0.1 * (0.9 * velocity + gradient),
-    "The mask is lost in the step: masked weights are no longer zero.",
     lambda weight, velocity, gradient, keep: weight - 0.1 * (0.9 * velocity + gradient * keep),
-    "Masking the gradient is not enough: the velocity gathered before the mask still moves the weight.",
+    "That is your colleague's step. Follow a pruned weight through it whose velocity was not zero: where does it go?",
+    lambda weight, velocity, gradient, keep: weight - 0.1 * (0.9 * velocity + gradient),
+    "Now nothing holds the mask at all: pruned weights learn like the others.",
     lambda weight, velocity, gradient, keep: weight - 0.1 * (0.9 * velocity * keep + gradient),
-    "Masking the velocity is not enough: the new gradient still moves the weight.",
+    "You stopped the old velocity; now the new gradient moves the pruned weights.",
     lambda weight, velocity, gradient, keep: weight - 0.1 * (0.9 * velocity + gradient) * keep,
-    "You mask the step, but not the weight: what was not zero before the mask came stays as it was.",
+    "Pruned weights no longer move, but the one that was not zero when the mask came stays where it was.",
     lambda weight, velocity, gradient, keep: (weight + 0.1 * (0.9 * velocity + gradient)) * keep,
-    "You walk uphill: the step is minus lr times the new velocity.",
+    "The mask holds, but the weights that stay walk uphill.",
+)
+
+
+@functools.cache
+def _trained() -> list[nn.Module]:
+    networks = [given.classifier(seed) for seed in range(3)]
+    for seed, network in enumerate(networks):
+        given.fit(network, 8, seed)
+    return networks
+
+
+def _accuracy_as_cut(masks: Scores, network: nn.Module, images: Tensor, sparsity: float) -> float:
+    weights = prunable(network)
+    if not isinstance(masks, dict) or set(masks) != set(weights):
+        raise RuleBroken(f"Return a mask for each of {', '.join(weights)}.")
+    if any(mask.dtype != torch.bool for mask in masks.values()):
+        raise RuleBroken("A mask is boolean, True where a weight stays.")
+    kept = sum(int(mask.sum()) for mask in masks.values())
+    most = sum(w.numel() for w in weights.values()) * (1 - sparsity)
+    if kept > most + 1:
+        raise RuleBroken(f"{kept} weights stay, at most {round(most)} may.")
+    pruned = copy.deepcopy(network)
+    for name, weight in prunable(pruned).items():
+        weight.data.mul_(masks[name])
+    return given.accuracy(pruned)
+
+
+def _sizes(network: nn.Module) -> Scores:
+    return {name: weight.detach().abs() for name, weight in prunable(network).items()}
+
+
+def _times_input(network: nn.Module, images: Tensor, measure=Tensor.norm) -> Scores:
+    """|w| times a measure of the input that it multiplies."""
+    x = images.flatten(1)
+    with torch.no_grad():
+        hidden = torch.relu(network[1](x))
+    inputs = {"1.weight": measure(x, dim=0), "3.weight": measure(hidden, dim=0)}
+    return {name: size * inputs[name] for name, size in _sizes(network).items()}
+
+
+def _through_the_network(network: nn.Module, images: Tensor, sparsity: float) -> Scores:
+    """What varies at the input of a weight, times the weight, times what the next layer makes of it."""
+    scores = _times_input(network, images, Tensor.std)
+    scores["1.weight"] = scores["1.weight"] * network[3].weight.detach().norm(dim=0)[:, None]
+    return dict(keep_largest(scores, sparsity))
+
+
+EXERCISES["masks_only"] = Experiment(
+    lambda: [(network, given.digits().train[0], 0.9) for network in _trained()],
+    _accuracy_as_cut,
+    83.0,
+    "accuracy, mean of three networks:",
+    "{:.2f} %",
+    _through_the_network,
+    lambda network, images, sparsity: dict(keep_largest(_sizes(network), sparsity)),
+    "Global magnitude. A weight's size is half of what it does: what does it multiply?",
+    lambda network, images, sparsity: dict(keep_largest(_sizes(network), sparsity, "layer")),
+    "Magnitude, every layer alike. A weight's size is half of what it does: what does it multiply?",
+    lambda network, images, sparsity: dict(keep_largest(_times_input(network, images), sparsity)),
+    "Size times input, over both layers. What comes after the weight? And is a constant input worth one?",
+    lambda network, images, sparsity: dict(keep_largest({n: -size for n, size in _sizes(network).items()}, sparsity)),
+    "The smallest weights stay.",
+    higher=True,
 )

@@ -80,7 +80,7 @@ def _draw_shared(ax: Axes, states: list[Step], inverses: list[Tensor]) -> None:
         _, bottom = style.place_weights(ax, state.keep, (left, 4.1), **masks)
         rest = f"{j + 1}, …, {COLUMNS}" if j < COLUMNS - 1 else f"{COLUMNS}"
         _place_inverse(ax, inverse, (left, bottom + 0.8), largest, "$(H_S)^{-1}$")
-        ax.text(left + COLUMNS / 2, bottom + COLUMNS + 2.8, f"U = {{{rest}}}", ha="center", va="top")
+        ax.text(left + COLUMNS / 2, bottom + COLUMNS + 2.8, f"S = {{{rest}}}", ha="center", va="top")
         used = (left + j, bottom + 0.8 + j), COLUMNS - j, 1
         ax.add_patch(Rectangle(*used, fill=False, edgecolor=ACCENT, linewidth=1.8, zorder=3))
     style.as_drawing(ax, (-0.2, _ACROSS), (_BOTTOM, 0))

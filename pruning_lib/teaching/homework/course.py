@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,10 +14,13 @@ import nbformat
 
 from pruning_lib.files import make_writable
 from pruning_lib.reproduction.parameters import chosen_notebooks, notebook_paths
+from pruning_lib.teaching.homework.exam import exam
 from pruning_lib.teaching.homework.source import read_exercises
 from pruning_lib.teaching.homework.versions import assignment, solutions, student
 
-NBGRADER = Path(f"{sys.prefix}-homework") / "bin" / "nbgrader"  # beside the environment that it grades in
+# In the environment beside the one that it grades in.
+_SCRIPTS = Path(f"{sys.prefix}-homework", Path(sysconfig.get_path("scripts")).name)
+NBGRADER = _SCRIPTS / ("nbgrader.exe" if os.name == "nt" else "nbgrader")
 _CONFIG = """# Made once by make homework, then yours to change.
 import warnings
 from pathlib import Path
@@ -44,19 +48,22 @@ for gradebook in sys.argv[1].split("|"):
 """
 
 
-def build_course(names: Iterable[str], folder: Path, out: Path, nbgrader: Path = NBGRADER) -> list[Path]:
+def build_course(
+    names: Iterable[str], folder: Path, out: Path, nbgrader: Path = NBGRADER, answers: Path | None = None
+) -> list[Path]:
     """Make or renew the nbgrader course `out` from the notebooks `names` (or all) of `folder`.
 
     `source/NAME/` and `release/NAME/` get the assignment with and without solutions, `notebooks/student/` and
-    `notebooks/solutions/` the whole notebooks; `nbgrader_config.py` only where there is none. What students handed in,
-    the gradebook's marks and all else stay. Return the released assignments.
+    `notebooks/solutions/` the whole notebooks, `exam/` the exam, with its answers if `answers` is their file;
+    `nbgrader_config.py` only where there is none. What students handed in, the gradebook's marks and all else stay.
+    Return the released assignments.
 
-    ValueError for an unknown notebook, a malformed exercise, a folder that cannot be written, no nbgrader, or exercises
-    that came or went after students handed in; everything is then as it was.
+    ValueError for an unknown notebook, a malformed exercise, a folder that cannot be written, no nbgrader, answers that
+    `exam` refuses, or exercises that came or went after students handed in; everything is then as it was.
     """
     paths = notebook_paths(folder)
     names = chosen_notebooks(list(names) or ["all"], paths)
-    files = {}
+    files = {f"exam/{name}": text for name, text in exam(answers).items()}
     for name in names:
         notebook, exercises = read_exercises(paths[name])
         if not exercises:
@@ -82,10 +89,13 @@ def build_course(names: Iterable[str], folder: Path, out: Path, nbgrader: Path =
 
 def _fill(temporary: Path, files: dict, names: list[str], out: Path, nbgrader: Path) -> None:
     """Write `files`, release the assignments `names`, and only then move it all to `out`."""
-    for place, notebook in files.items():
+    for place, content in files.items():
         path = temporary / place
         path.parent.mkdir(parents=True, exist_ok=True)
-        nbformat.write(notebook, path)
+        if isinstance(content, str):
+            path.write_text(content, "utf-8")
+        else:
+            nbformat.write(content, path)
     config = out / "nbgrader_config.py"
     (temporary / config.name).write_text(config.read_text("utf-8") if config.exists() else _CONFIG, "utf-8")
     # Tried on a copy first: the gradebook in use, where a lecturer may be grading, changes wholly or not at all.
@@ -122,4 +132,4 @@ Hand out these files. Put what comes back at {out}/submitted/STUDENT/NAME/NAME.i
   nbgrader autograde NAME
   nbgrader generate_feedback NAME   # pages to return: feedback/STUDENT/NAME/NAME.html
   nbgrader export                   # points: grades.csv
-More in docs/homework.md. Whole notebooks: notebooks/student and notebooks/solutions in {out}."""
+More in docs/homework.md. Whole notebooks: notebooks/student and notebooks/solutions in {out}; the exam: exam."""

@@ -1,7 +1,8 @@
 """The exercises of a committed notebook, read and checked: the one source of every version.
 
-An exercise is three cells in a row: text that ends with its header `**1.1 Title** (easy, 5 minutes). …`, code with a
-stub and `exercises.check("name", stub)`, and text that begins with the solution, folded.
+An exercise is three cells in a row: text that ends with its header `**1.1 Title** (core, 5 minutes). …`, code with a
+stub and `exercises.check("name", stub)`, and text that begins with the solution, folded. One that is answered in words
+is two: text that ends with `**1.4 Title** (core, 9 minutes, in words). …`, and a model answer with its rubric, folded.
 """
 
 import ast
@@ -15,36 +16,52 @@ from pruning_lib.checks import check_choice
 from pruning_lib.reproduction.parameters import one_of, read_notebook
 from pruning_lib.teaching.exercises import EXERCISES
 
-_POINTS = {"easy": 1, "medium": 2, "hard": 3}
+_POINTS = {"core": 4, "stretch": 8}  # a rubric divides four
 _HEADER = re.compile(
-    r"^\*\*(?P<number>\d+\.\d+) (?P<title>.+?)\*\* \((?P<difficulty>\w+), (?P<minutes>\d+) minutes\)\.", re.M
+    r"^\*\*(?P<number>\d+\.\d+) (?P<title>.+?)\*\* "
+    r"\((?P<difficulty>\w+), (?P<minutes>\d+) minutes(?P<words>, in words)?\)\.",
+    re.M,
 )
 FOLDED = re.compile(
     r"<details><summary>Solution</summary>\s*```python\n(?P<code>.*?)```(?P<note>.*?)</details>\s*", re.DOTALL
 )
 _SOLUTION = "<summary>Solution</summary>"
+FOLDED_ANSWER = re.compile(r"<details><summary>Model answer</summary>\s*(?P<answer>.*?)</details>\s*", re.DOTALL)
 _CHECK = "exercises.check("
 _CHECKED = re.compile(r"exercises\.check\('\w+', \w+\)")  # as `ast.unparse` writes it
 
 
-@dataclass(frozen=True)
-class Written:
-    """One exercise as a notebook has it: `cell` is the index of its code cell."""
+@dataclass(frozen=True, kw_only=True)
+class Headed:
+    """An exercise as its header describes it."""
 
-    cell: int
-    name: str  # in pruning_lib.teaching.exercises
+    cell: int  # index of what follows the text: the code, or the model answer
     number: str
     difficulty: str
     minutes: int
-    text: str  # from its header to its stub
-    head: str  # the stub without its `...`
-    check: str
-    body: str  # the solution's lines below its head, indented
-    note: str  # what the solution says beside its code
+    text: str  # from its header on
 
     @property
     def points(self) -> int:
         return _POINTS[self.difficulty]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question(Headed):
+    """An exercise that is answered in words."""
+
+    answer: str  # the model answer and the rubric
+
+
+@dataclass(frozen=True, kw_only=True)
+class Written(Headed):
+    """An exercise that is answered by a function."""
+
+    name: str  # in pruning_lib.teaching.exercises
+    head: str  # the stub without its `...`
+    check: str
+    body: str  # the solution's lines below its head, indented
+    note: str  # what the solution says beside its code
 
     @property
     def solved(self) -> str:
@@ -75,7 +92,7 @@ def written(notebook: Any, where: str) -> list[Written]:
     for index, cell in enumerate(cells):
         if cell.cell_type == "markdown":
             for header in _HEADER.finditer(cell.source):
-                if header["number"] != number_at.get(index + 1):
+                if not header["words"] and header["number"] != number_at.get(index + 1):
                     raise ValueError(f"{where}: exercise {header['number']} has no stub: a code cell after its text")
             if cell.source.count(_SOLUTION) != (index - 1 in number_at):
                 raise ValueError(
@@ -84,14 +101,38 @@ def written(notebook: Any, where: str) -> list[Written]:
     return found
 
 
+def questions(notebook: Any, where: str) -> list[Question]:
+    """Return the exercises of `notebook` that are answered in words; ValueError names `where` and exercise."""
+    texts = [cell.source if cell.cell_type == "markdown" else "" for cell in notebook.cells]
+    found = []
+    for index, (text, after) in enumerate(zip(texts, [*texts[1:], ""], strict=True)):
+        for header in _HEADER.finditer(text):
+            if header["words"]:
+                answer = FOLDED_ANSWER.match(after)
+                if not answer:
+                    raise ValueError(
+                        f"{where}, exercise {header['number']}: no answer: the next text must begin with "
+                        "<details><summary>Model answer</summary>"
+                    )
+                found.append(Question(**_headed(header, text, index + 1, where), answer=answer["answer"].strip()))
+    return found
+
+
+def _headed(header: re.Match, text: str, cell: int, where: str) -> dict[str, Any]:
+    one_of(header["difficulty"], _POINTS, f"{where}, exercise {header['number']}: difficulty")
+    facts = {"number": header["number"], "difficulty": header["difficulty"], "minutes": int(header["minutes"])}
+    return facts | {"cell": cell, "text": text[header.start() :].strip()}
+
+
 def _exercise(index: int, before: str, source: str, after: str, where: str) -> Written:
     """Return the exercise whose code cell is `source`, between the texts `before` and `after`."""
     headers = list(_HEADER.finditer(before))
     if not headers:
-        raise ValueError(f"{where}: no header '**1.1 Title** (easy, 5 minutes).' in a text cell before the stub")
+        raise ValueError(f"{where}: no header '**1.1 Title** (core, 5 minutes).' in a text cell before the stub")
     header = headers[-1]
-    where = f"{where.split(',')[0]}, exercise {header['number']}"
-    one_of(header["difficulty"], _POINTS, f"{where}: difficulty")
+    notebook = where.split(",")[0]
+    headed = _headed(header, before, index, notebook)
+    where = f"{notebook}, exercise {header['number']}"
     stub, check = _stub_and_check(source, where)
     name, function = check.value.args[0].value, check.value.args[1].id
     check_choice(f"{where}: exercise", name, EXERCISES)
@@ -107,12 +148,8 @@ def _exercise(index: int, before: str, source: str, after: str, where: str) -> W
     if _signature(parts[0]) != _signature(stub):
         raise ValueError(f"{where}: the solution is {_signature(parts[0])}, must be {_signature(stub)} as the stub")
     return Written(
-        cell=index,
+        **headed,
         name=name,
-        number=header["number"],
-        difficulty=header["difficulty"],
-        minutes=int(header["minutes"]),
-        text=before[header.start() :].strip(),
         head="\n".join(source.splitlines()[: stub.body[-1].lineno - 1]),
         check=ast.get_source_segment(source, check),
         body="\n".join(code.splitlines()[_head_length(code, where) :]),

@@ -8,7 +8,7 @@ import nbformat
 
 from pruning_lib.reproduction.execution import KERNELSPEC, LANGUAGE
 from pruning_lib.teaching.homework.definitions import imports_and_definitions
-from pruning_lib.teaching.homework.source import FOLDED, Written
+from pruning_lib.teaching.homework.source import FOLDED, FOLDED_ANSWER, Question, Written, questions
 
 _TEST_IMPORTS = "import sys\nfrom contextlib import redirect_stderr"
 # nbgrader takes the value of a cell for its points, so that the verdict is printed, and gives none to a cell that
@@ -20,11 +20,12 @@ print(verdict)"""
 
 
 def student(notebook: Any, exercises: list[Written]) -> Any:
-    """Return a copy without the solutions of `exercises`; outputs stay, but for those of the exercises.
-
-    Answers to the questions "To think about" stay too, folded: nothing is graded there.
-    """
-    return _rewritten(notebook, exercises, code=lambda each, source: source, text=lambda each: "")
+    """Return a copy without solutions and model answers; outputs stay, but for those of the exercises."""
+    result = _rewritten(notebook, exercises, code=lambda each, source: source, text=lambda each: "")
+    for cell in result.cells:
+        if cell.cell_type == "markdown":
+            cell.source = FOLDED_ANSWER.sub("*Your answer:*\n\n", cell.source).strip()
+    return result
 
 
 def solutions(notebook: Any, exercises: list[Written]) -> Any:
@@ -53,19 +54,22 @@ def assignment(notebook: Any, exercises: list[Written], name: str) -> Any:
     """Return the nbgrader source of `exercises`: what they need, their texts and equations, solutions, locked tests.
 
     Of the lecture it has the imports and functions that the solutions use, and nothing that takes time. The points of
-    a test are those of the difficulty; it fails with the hint of the check as its message.
+    a test are those of the difficulty; it fails with the hint of the check as its message. Exercises that are answered
+    in words come last, with their model answers and rubrics, for a person to grade.
     """
     title = re.match(r"# (.+)", notebook.cells[0].source)
     if not title:
         raise ValueError(f"{name}: the first cell is no title, must begin with '# '")
-    points, minutes = sum(each.points for each in exercises), sum(each.minutes for each in exercises)
+    in_words = questions(notebook, name)
+    every = [*exercises, *in_words]
+    points, minutes = sum(each.points for each in every), sum(each.minutes for each in every)
     cells = [
         nbformat.v4.new_markdown_cell(
             f"# Homework {title[1]}\n\n"
-            f"{len(exercises)} exercises, {points} points, about {minutes} minutes. They belong to the notebook "
+            f"{len(every)} exercises, {points} points, about {minutes} minutes. They belong to the notebook "
             f"`notebooks/{name}.ipynb`; the equations have its numbers.\n\n"
             "Write each function in place of the `...`. The locked cell below it tests it, on new random input each "
-            "time, and tells what is wrong. Before you hand in, run all cells from the top.",
+            "time or against a target, and gives a hint. Before you hand in, run all cells from the top.",
             id="title",
         ),
         _graded_cell(
@@ -73,16 +77,25 @@ def assignment(notebook: Any, exercises: list[Written], name: str) -> Any:
         ),
     ]
     for each in exercises:
-        text = f"{each.text} **{each.points} point{'s' if each.points > 1 else ''}**."
         cells += [
-            nbformat.v4.new_markdown_cell(
-                "\n\n".join([text, *_equations(notebook, each.text)]), id=f"text_{each.name}"
-            ),
+            _text_cell(notebook, each, each.name),
             _graded_cell(each.name, each.solved, solution=True),
             _graded_cell(f"test_{each.name}", _TEST.format(check=each.check), locked=True, points=each.points),
         ]
+    for each in in_words:
+        name_of = f"words_{each.number.replace('.', '_')}"
+        cells += [
+            _text_cell(notebook, each, name_of),
+            _graded_cell(name_of, each.answer, solution=True, points=each.points, make=nbformat.v4.new_markdown_cell),
+        ]
     metadata = {"kernelspec": KERNELSPEC, "language_info": LANGUAGE}
     return nbformat.v4.new_notebook(cells=cells, metadata=copy.deepcopy(metadata))
+
+
+def _text_cell(notebook: Any, each: Written | Question, name: str) -> Any:
+    """Return the text of an exercise, its points, and the equations that it names."""
+    text = f"{each.text} **{each.points} points**."
+    return nbformat.v4.new_markdown_cell("\n\n".join([text, *_equations(notebook, each.text)]), id=f"text_{name}")
 
 
 def _equations(notebook: Any, text: str) -> list[str]:
@@ -97,8 +110,16 @@ def _equations(notebook: Any, text: str) -> list[str]:
     ]
 
 
-def _graded_cell(name: str, source: str, *, locked: bool = False, solution: bool = False, points: int = 0) -> Any:
-    """Return a code cell with nbgrader's metadata, form 3; with `points` it is a test."""
+def _graded_cell(
+    name: str,
+    source: str,
+    *,
+    locked: bool = False,
+    solution: bool = False,
+    points: int = 0,
+    make: Any = nbformat.v4.new_code_cell,
+) -> Any:
+    """Return a cell with nbgrader's metadata, form 3; with `points` it is a test, or text that a person grades."""
     nbgrader = {"schema_version": 3, "grade_id": name, "solution": solution, "locked": locked, "task": False}
     nbgrader |= {"grade": True, "points": points} if points else {"grade": False}
-    return nbformat.v4.new_code_cell(source, id=name, metadata={"nbgrader": nbgrader})
+    return make(source, id=name, metadata={"nbgrader": nbgrader})

@@ -1,9 +1,11 @@
 """An executed notebook as one HTML file that needs nothing else: a hand-out to read, a deck to project."""
 
+import base64
 import copy
 import html
 import logging
 import re
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +17,12 @@ from pruning_lib.teaching.publishing.slides import as_slides
 _HERE = Path(__file__).parent
 VENDOR, _TEMPLATES = _HERE / "vendor", _HERE / "templates"
 _SHOWN = ("slide", "subslide", "fragment")
+_LARGE = 1_000_000  # characters; a longer script goes into pages deflated, which takes less than half of the room
+_UNPACK = """(async () => {
+  const bytes = Uint8Array.from(atob("%s"), (character) => character.charCodeAt(0));
+  const text = new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"))).text();
+  document.head.append(Object.assign(document.createElement("script"), { textContent: await text }));
+})();"""
 _HEADING = re.compile(r"^# +(.+)$", re.MULTILINE)
 
 
@@ -87,11 +95,14 @@ def without_places(notebook: NotebookNode) -> NotebookNode:
 
 
 def _vendored(name: str) -> str:
-    """A shipped file as text that may stand inside a page: nothing in a script may look like the end of it."""
+    """A shipped file as text that may stand inside a page: nothing in a script may look like the end of it.
+
+    A large script is one that unpacks and starts it.
+    """
     text = (VENDOR / name).read_text(encoding="utf-8")
     if name.endswith(".js"):
         text = text.replace("<!--", "\\x3c!--").replace("<script", "\\x3cscript").replace("</script", "<\\/script")
-    return text
+    return text if len(text) < _LARGE else _UNPACK % base64.b64encode(zlib.compress(text.encode(), 9)).decode()
 
 
 def index(heading: str, pages: dict[str, str], note: str) -> str:

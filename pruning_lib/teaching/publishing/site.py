@@ -66,7 +66,7 @@ def build_site(runs: str | Path, out: str | Path, checkout: str | Path = CHECKOU
     out
         ``out/site`` is made anew; what an earlier build left there is removed.
     checkout
-        Folder with README.md, CONTRIBUTING.md, docs/, notebooks/ and the files that they link to.
+        Folder with README.md and other pages, docs/, notebooks/ and the files that they link to.
 
     Raises
     ------
@@ -89,7 +89,7 @@ def build_site(runs: str | Path, out: str | Path, checkout: str | Path = CHECKOU
 
 def _collect(checkout: Path, copies: list[Path], source: Path) -> list[str]:
     """Copy what becomes a page, and what the pages link to, from `checkout` to `source`; return the pages' names."""
-    written = [checkout / "README.md", checkout / "CONTRIBUTING.md", *sorted((checkout / "docs").rglob("*.md"))]
+    written = [*sorted(checkout.glob("*.md")), *sorted((checkout / "docs").rglob("*.md"))]
     texts = {path: _with_links_of_the_site(path, checkout) for path in written}
     pages = dict(texts)
     for copy in copies:
@@ -142,7 +142,12 @@ def _prepared(notebook: NotebookNode) -> NotebookNode:
 
 def _start_page(source: Path, pages: list[str]) -> None:
     """Make README the start page, with all others in its table of contents."""
-    groups = {"Notebooks": "notebooks/", "For lecturers": "docs/lecturer/", "Library": "docs/reference/"}
+    groups = {
+        "Notebooks": "notebooks/",
+        "For lecturers": "docs/lecturer/",
+        "По-русски": "docs/ru/",
+        "Library": "docs/reference/",
+    }
     contents, others = "", [page for page in pages if page not in ("README", "CONTRIBUTING")]
     for caption, folder in groups.items():
         inside = [page for page in others if page.startswith(folder)]

@@ -6,7 +6,7 @@ export const short = (x) => (x !== 0 && Math.abs(x) < 1e-3 ? x.toExponential(1) 
 
 const power = (exponent) => `10${[...String(exponent)].map((c) => (c === "-" ? "⁻" : "⁰¹²³⁴⁵⁶⁷⁸⁹"[c])).join("")}`;
 
-/** A canvas with axes and what to draw between them. `x` and `y` are [low, high]; a list `names` puts names at 0, 1, … of x; `log` takes log10 of y, `logX` of x. */
+/** A canvas with axes and what to draw between them. `x` and `y` are [low, high], x also [high, low]; a list `names` puts names at 0, 1, … of x; `log` takes log10 of y, `logX` of x. */
 export function chart(canvas, height, { x, y, xTitle, yTitle, names, log = false, logX = false }) {
   const paper = sheet(canvas, height);
   const { g, ink } = paper;
@@ -21,7 +21,7 @@ export function chart(canvas, height, { x, y, xTitle, yTitle, names, log = false
   g.strokeStyle = ink;
   g.strokeRect(box.left, box.top, box.width, box.height);
   g.globalAlpha = 1;
-  const below = names ? names.map((_, i) => i) : ticks(scaledX[0], scaledX[1], Math.max(2, box.width / 70));
+  const below = names ? names.map((_, i) => i) : ticks(Math.min(...scaledX), Math.max(...scaledX), Math.max(2, box.width / 70));
   const name = names ? (at) => names[at] : logX ? power : short;
   const wide = () => names && Math.max(...names.map((name) => g.measureText(name).width)) + 3 > X(1) - X(0);
   const { font } = g;
@@ -51,16 +51,20 @@ export function chart(canvas, height, { x, y, xTitle, yTitle, names, log = false
     inside(() => strokes(g, placed, color, { ...look, join: "round" }));
   }
   const line = (points, ...look) => lines([points], ...look);
-  /** A marker: "circle", "square", "diamond" or "triangle", filled or empty. */
+  /** A marker: "circle", "square", "diamond", "triangle", "down" (a triangle on its tip) or "plus", filled or empty. */
   function marker([px, py], color, { shape = "circle", size = 4, filled = true, alpha = 1 } = {}) {
     g.save();
     Object.assign(g, { strokeStyle: color, fillStyle: color, lineWidth: 2, globalAlpha: alpha });
     g.translate(X(px), Y(py));
     g.beginPath();
     if (shape === "circle") g.arc(0, 0, size, 0, 2 * Math.PI);
-    else if (shape === "triangle") {
-      for (const turn of [-90, 30, 150]) g.lineTo(1.2 * size * Math.cos((turn * Math.PI) / 180), 1.2 * size * Math.sin((turn * Math.PI) / 180));
+    else if (shape === "triangle" || shape === "down") {
+      const up = shape === "down" ? -1.2 * size : 1.2 * size;
+      for (const turn of [-90, 30, 150]) g.lineTo(1.2 * size * Math.cos((turn * Math.PI) / 180), up * Math.sin((turn * Math.PI) / 180));
       g.closePath();
+    } else if (shape === "plus") {
+      g.rect(-size * 1.2, -size * 0.35, size * 2.4, size * 0.7);
+      g.rect(-size * 0.35, -size * 1.2, size * 0.7, size * 2.4);
     } else {
       if (shape === "diamond") g.rotate(Math.PI / 4);
       g.rect(-size * 0.9, -size * 0.9, size * 1.8, size * 1.8);

@@ -7,7 +7,7 @@ import { follow } from "./redraw.js";
 const CONTROLS = slider("pattern", "Sparsity") + list("against", "Against", '<option value="">dense</option>');
 const PANELS = { curves: `Lines: unstructured; hollow marks: n:m; <i class="dashed"></i> dense`, bars: "" };
 
-const bits = (run) => Math.log2(run.perplexity);
+const bits = (run) => run.bits_per_byte ?? Math.log2(run.perplexity); // without: perplexity is per byte
 
 const grouped = (run) => run.pattern.includes(":"); // n:m
 export const place = (run) => [100 * run.sparsity, bits(run)];
@@ -20,7 +20,7 @@ function drawCurves(canvas, runs, pattern, looks) {
   const [low, high] = [Math.min(...all), Math.max(...all)];
   const y = [low - 0.06 * (high - low), high + 0.06 * (high - low)];
   const most = 100 * Math.max(...runs.map((run) => run.sparsity));
-  const c = chart(canvas, 290, { x: [-3, most + 3], y, xTitle: "sparsity, %", yTitle: "bits per byte = log₂ perplexity" });
+  const c = chart(canvas, 290, { x: [-3, most + 3], y, xTitle: "sparsity, %", yTitle: runs[0].bits_per_byte ? "bits per byte" : "bits per byte = log₂ perplexity" });
   const [dense, ...pruned] = runs;
   c.line([[-3, bits(dense)], [most + 3, bits(dense)]], palette.muted, { dash: [6, 4], width: 1.5 });
   const here = 100 * pruned.find((run) => run.pattern === pattern).sparsity;
@@ -39,20 +39,38 @@ function drawBars(canvas, runs, dense, looks) {
   const { g } = c;
   const names = runs.map((run) => run.method);
   const room = Math.max(...names.map((name) => g.measureText(name).width)) + 8;
-  const scale = (c.width - room - 60) / Math.max(...runs.map((run) => run.perplexity));
+  // A bar off the scale of the others is cut, and ends in an arrow.
+  const [most, second] = runs.map((run) => run.perplexity).sort((a, b) => b - a);
+  const longest = most > 4 * second ? 2 * second : most;
+  const scale = (c.width - room - 66) / longest;
   const line = 270 / (runs.length + 1);
   [dense, ...runs].forEach((run, i) => {
     const middle = 10 + (i + 0.5) * line;
     const look = i ? { fill: looks[run.method][0] } : { fill: c.ink, alpha: 0.5 };
     write(c, run.method, 0, middle, { align: "left" });
-    rectangle(g, room, middle - line / 4, scale * run.perplexity, line / 2, look);
-    write(c, run.perplexity.toFixed(2), room + scale * run.perplexity + 6, middle, { align: "left" });
+    const length = scale * Math.min(run.perplexity, longest);
+    rectangle(g, room, middle - line / 4, length, line / 2, look);
+    write(c, `${run.perplexity > longest ? "→ " : ""}${run.perplexity.toFixed(2)}`, room + length + 6, middle, { align: "left" });
   });
 }
 
+/** What each model makes of the prompt, as elements of a list. */
+function drawTexts(into, prompt, runs, looks) {
+  into.replaceChildren();
+  for (const run of runs.filter((run) => run.continued)) {
+    const [term, text, start] = ["dt", "dd", "em"].map((tag) => document.createElement(tag));
+    term.textContent = run.method;
+    term.style.borderColor = looks[run.method]?.[0] ?? palette.muted;
+    start.textContent = prompt;
+    text.append(start, ` ${run.continued.trim()} …`);
+    into.append(term, text);
+  }
+}
+
 function render({ model, el }) {
-  const [runs, looks] = ["runs", "looks"].map((name) => model.get(name));
+  const [runs, looks, prompt] = ["runs", "looks", "prompt"].map((name) => model.get(name));
   const { root, find, describe } = stage(el, "perplexity-slider", CONTROLS, PANELS);
+  root.append(document.createElement("dl"));
   const patterns = [...new Set(runs.slice(1).map((run) => run.pattern))];
   find(".pattern").max = patterns.length - 1;
   for (const method of Object.keys(looks)) find(".against").add(new Option(method, method));
@@ -69,9 +87,10 @@ function render({ model, el }) {
       return `${run.method} ${run.perplexity.toFixed(2)}${run === base ? "" : ` (${factor})`}`;
     });
     find("p").textContent = `${pattern}: ${told.join(", ")}; dense ${runs[0].perplexity.toFixed(2)}.`;
-    find(".bars figcaption").textContent = `Perplexity per byte at ${pattern}`;
+    find(".bars figcaption").textContent = `Perplexity per ${runs[0].bits_per_byte ? "token" : "byte"} at ${pattern}`;
     drawCurves(find(".curves canvas"), runs, pattern, looks);
     drawBars(find(".bars canvas"), here, runs[0], looks);
+    drawTexts(find("dl"), prompt, [runs[0], ...here], looks);
     describe(".curves", `Bits per byte over sparsity for ${Object.keys(looks).join(", ")}`);
     describe(".bars", `Perplexity at ${pattern}: ${told.join(", ")}`);
   }

@@ -11,19 +11,22 @@ from pruning_lib.teaching import palette
 from pruning_lib.teaching.widgets.javascript import Drawn
 
 _NEEDED = ("pattern", "method", "sparsity", "perplexity")
-_MARKS = ("circle", "square", "diamond", "triangle")
+_ALSO = ("bits_per_byte", "continued")
+_MARKS = ("circle", "square", "diamond", "triangle", "down", "plus")
 Runs = Sequence[dict[str, Any]]
 
 
 class PerplexitySlider(Drawn):
-    """Bits per byte over sparsity for every method, and the perplexities at the pattern that the slider is at.
+    """Bits per byte over sparsity for every method; perplexities, and what the models write, where the slider is.
 
     Parameters
     ----------
-    runs : dicts with "pattern" ("50 %", "2:4", …), "method", "sparsity" and "perplexity" (others are left out); one of
-        them with pattern "dense", and of every other pattern one for every method, four methods at most. The slider
-        has the patterns in their order.
+    runs : dicts with "pattern" ("50 %", "2:4", …), "method", "sparsity" and "perplexity" (others are left out). One of
+        them has the pattern "dense", and of every other pattern there is one for every method, six methods at most.
+        The slider has the patterns in their order. Where perplexity is not per byte all have "bits_per_byte" too; those
+        with "continued" show how the model goes on from `prompt`
     pattern : shown first; left out, the first
+    prompt : what "continued" continues
 
     The trait `pattern` follows the page and may be set from Python. ValueError for runs that lack something, for
     perplexities that are not finite and at least 1, and for values not among the runs'.
@@ -31,12 +34,14 @@ class PerplexitySlider(Drawn):
 
     pattern = traitlets.Unicode().tag(sync=True)
     runs = traitlets.List(read_only=True).tag(sync=True)
+    prompt = traitlets.Unicode(read_only=True).tag(sync=True)
     looks = traitlets.Dict(read_only=True).tag(sync=True)  # method → [color, marker]
 
-    def __init__(self, runs: Runs, **shown: str):
+    def __init__(self, runs: Runs, prompt: str = "", **shown: str):
         runs = _check_runs(runs)
         self._patterns = patterns(runs)
-        self.set_trait("runs", [{key: run[key] for key in _NEEDED} for run in runs])
+        self.set_trait("runs", [{key: run[key] for key in (*_NEEDED, *_ALSO) if key in run} for run in runs])
+        self.set_trait("prompt", prompt)
         self.set_trait("looks", dict(zip(methods(runs), zip(palette.SERIES, _MARKS, strict=False), strict=False)))
         super().__init__(**{"pattern": self._patterns[0]} | shown)
 
@@ -53,6 +58,8 @@ def _check_runs(runs: Runs) -> list[dict[str, Any]]:
         if not (math.isfinite(run["perplexity"]) and run["perplexity"] >= 1):
             where = f"{run['pattern']}, {run['method']}"
             raise ValueError(f"{where}: perplexity is {run['perplexity']}, must be finite and at least 1")
+        if ("bits_per_byte" in run) != ("bits_per_byte" in runs[0]):
+            raise ValueError(f"{run['pattern']}, {run['method']}: bits_per_byte must be in all runs or in none")
     dense = [run for run in runs if run["pattern"] == "dense"]
     pruned = [run for run in runs if run["pattern"] != "dense"]
     if len(dense) != 1 or not pruned:

@@ -1,4 +1,4 @@
-// What the SparseGPT stepper draws: weights, inverses or the factor, errors.
+// What the SparseGPT stepper draws: weights, inverses or the factor, errors, tables.
 
 import { rectangle, setFont, sheet, stroke, write } from "./canvas.js";
 import { chart } from "./charts.js";
@@ -13,13 +13,13 @@ export const gone = (mark) => mark === "now" || mark === "pruned";
 export const pruned = (state) => state.marks.flat().filter(gone).length;
 export const largest = (values) => Math.max(...values.flat(3).map(Math.abs));
 
-function label(c, text, left, top, { size = 13, bold = false, ...look } = {}) {
+export function label(c, text, left, top, { size = 13, bold = false, ...look } = {}) {
   setFont(c.g, size, bold);
   write(c, text, left, top, look);
 }
 
 /** The lines of a text that is as wide as the sheet at most. */
-function wrapped({ g, width }, text) {
+export function wrapped({ g, width }, text) {
   setFont(g, 13);
   const lines = [""];
   for (const word of text.split(" ")) {
@@ -31,66 +31,82 @@ function wrapped({ g, width }, text) {
 }
 
 /** For what is only a place: as in the palette, but dim on a dark page. */
-const thinLine = ({ dark }) => (dark ? `${palette.pruned}50` : palette.pruned);
+export const thinLine = ({ dark }) => (dark ? `${palette.pruned}50` : palette.pruned);
 
-/** A line over or under some columns, with what they are. */
-function bracket(c, left, right, y, turn, text, color, bold) {
+/** A line over or under some columns, and the first of the `texts` that has room there. */
+function bracket(c, left, right, y, turn, texts, color, bold) {
   stroke(c.g, [[left, y + 5 * turn], [left, y], [right, y], [right, y + 5 * turn]], color);
+  setFont(c.g, 13, bold);
+  const text = texts.find((one) => c.g.measureText(one).width < right - left + 6) ?? texts.at(-1);
   label(c, text, (left + right) / 2, y - 10 * turn, { bold });
 }
 
-export function drawWeights(canvas, before, state, scale, form, maskBlock) {
+/** A number with as many digits, two at most, as the room leaves. */
+export const digits = (g, value, room) => [fixed(value), value.toFixed(1).replace("-", "−")].find((text) => g.measureText(text).width <= room) ?? "";
+
+/** Font of numbers in cells of a width, and the room that they have there. */
+const cellFont = (wide) => ({ size: Math.max(12, Math.min(15, wide / 3.9)), small: 12, room: wide - 4 });
+
+/**
+ * W after a step, beside what it was before it. `over` says what is written over the columns: of each bracket its first
+ * column, the one after its last, texts of which the first that fits is taken, and a color; `current` is the column at work. Without a `maskBlock` there are none below.
+ */
+export function drawWeights(canvas, before, state, scale, maskBlock, over, current = -1) {
   const [rows, columns] = [state.weight.length, state.weight[0].length];
-  const [left, top, high, pitch] = [46, 56, 42, 57];
+  const narrow = canvas.parentElement.clientWidth < 420;
+  const [left, top, high, pitch] = [narrow ? 20 : 46, 56, 42, 57];
   const c = sheet(canvas, top + rows * pitch + 28);
   const { g, width } = c;
   const wide = Math.min(66, (width - left - 4) / columns);
-  const [size, small] = [Math.min(15, wide / 3.9), Math.min(12, wide / 4.8)];
+  const { size, small, room } = cellFont(wide);
   const thin = thinLine(c);
   const center = (column) => left + (column + 0.5) * wide;
-  const current = form === "exact" ? -1 : (state.columns[0] ?? -1);
-  const from = Math.max(current, 0);
-  for (let k = 0; k < columns; k++) label(c, k === current ? `▼ ${x(k)}` : x(k), center(k), top - 13, { size: 14, bold: k === current });
-  if (form === "exact") bracket(c, left + 3, left + columns * wide - 3, 22, 1, "each row: any weight that it has left", palette.updated);
-  else {
-    if (from) bracket(c, left + 3, left + from * wide - 3, 22, 1, wide * from > 50 ? "frozen" : "", palette.kept);
-    const set = `U${below(from + 1)} = {${from + 1}${from + 1 < columns ? `, …, ${columns}` : ""}}`;
-    bracket(c, left + from * wide + 3, left + columns * wide - 3, 22, 1, wide * (columns - from) > 150 ? `${set} for all rows` : set, palette.updated);
-    for (let start = 0; start < columns; start += maskBlock) {
-      const end = Math.min(start + maskBlock, columns);
-      const here = from >= start && from < end;
-      bracket(c, left + start * wide + 3, left + end * wide - 3, top + rows * pitch + 2, -1, maskBlock * wide > 80 ? "mask block" : "", here ? palette.accent : thin, here);
-    }
-    if (current >= 0) rectangle(g, left + current * wide - 1, top - 4, wide + 2, rows * pitch - 6, { line: palette.accent, thick: 1.5, dash: [5, 4] });
+  for (let k = 0; k < columns; k++) label(c, k === current && !narrow ? `▼ ${x(k)}` : x(k), center(k), top - 13, { size: 14, bold: k === current });
+  for (const [from, to, texts, color] of over) if (to > from) bracket(c, left + from * wide + 3, left + to * wide - 3, 22, 1, texts, color);
+  const inside = Math.max(current, state.start ?? 0, 0);
+  for (let start = 0; maskBlock && start < columns; start += maskBlock) {
+    const end = Math.min(start + maskBlock, columns);
+    const here = inside >= start && inside < end;
+    bracket(c, left + start * wide + 3, left + end * wide - 3, top + rows * pitch + 2, -1, ["mask block", ""], here ? palette.accent : thin, here);
   }
+  if (current >= 0) rectangle(g, left + current * wide - 1, top - 4, wide + 2, rows * pitch - 6, { line: palette.accent, thick: 1.5, dash: [5, 4] });
   state.marks.forEach((marks, i) => {
     const y = top + i * pitch;
-    label(c, `row ${i + 1}`, left - 8, y + high / 2, { align: "right" });
+    label(c, narrow ? String(i + 1) : `row ${i + 1}`, left - 8, y + high / 2, { align: "right" });
     marks.forEach((mark, k) => {
       const [value, old, middle] = [state.weight[i][k], before.weight[i][k], center(k)];
       const square = [left + k * wide + 2, y, wide - 4, high];
       const fill = { fill: palette.kept, alpha: Math.min(1, Math.abs(value) / scale) * 0.6 };
       const outline = {
         kept: { ...fill, line: thin },
+        waits: { ...fill, line: palette.updated, thick: 1.5, dash: [6, 4] },
         frozen: { ...fill, line: palette.kept, thick: 2.5 },
         moved: { ...fill, line: palette.updated, thick: 2.5 },
         now: { line: palette.accent, thick: 2.5 },
         pruned: { line: thin },
       }[mark];
       rectangle(g, ...square, state.planned[i][k] ? { ...outline, line: palette.accent, thick: 2, dash: [2, 3] } : outline);
+      setFont(g, size);
+      const text = digits(g, value, room);
       if (mark === "now") {
-        label(c, fixed(old), middle, y + high * 0.33, { size });
-        const half = g.measureText(fixed(old)).width / 2;
+        const was = digits(g, old, room);
+        label(c, was, middle, y + high * 0.33, { size });
+        const half = g.measureText(was).width / 2;
         stroke(g, [[middle - half, y + high * 0.33 + 6], [middle + half, y + high * 0.33 - 6]], palette.accent);
         label(c, "→ 0", middle, y + high * 0.74, { size: small });
       } else if (mark === "moved") {
-        label(c, fixed(value), middle, y + high * 0.33, { size });
-        label(c, signed(value - old), middle + 5, y + high * 0.74, { size: small });
-        g.beginPath();
-        g.arc(middle - g.measureText(signed(value - old)).width / 2 - 1, y + high * 0.74, 3, 0, 2 * Math.PI);
-        g.fillStyle = palette.updated;
-        g.fill();
-      } else if (mark !== "pruned") label(c, fixed(value), middle, y + high / 2, { size });
+        label(c, text, middle, y + high * 0.33, { size });
+        setFont(g, small);
+        const change = signed(value - old);
+        const wideEnough = wide >= 62; // for a dot beside it
+        label(c, change, middle + (wideEnough ? 5 : 0), y + high * 0.74, { size: small });
+        if (wideEnough) {
+          g.beginPath();
+          g.arc(middle - g.measureText(change).width / 2 - 1, y + high * 0.74, 3, 0, 2 * Math.PI);
+          g.fillStyle = palette.updated;
+          g.fill();
+        }
+      } else if (mark !== "pruned") label(c, text, middle, y + high / 2, { size });
     });
     const [source, targets] = [marks.indexOf("now"), [...marks.keys()].filter((k) => marks[k] === "moved")];
     if (source >= 0 && targets.length) drawArrows(g, center, source, targets, y + high);
@@ -120,11 +136,12 @@ export function drawShared(canvas, height, state, same, form) {
   const left = 30;
   const wide = Math.min(54, (width - left - 2) / n);
   const high = Math.min(36, (height - 142) / n);
-  const [size, thin] = [Math.min(14, wide / 3.7), thinLine(c)];
+  const [size, thin] = [Math.max(12, Math.min(14, wide / 3.7)), thinLine(c)];
   const [started, factor, scale] = [state.columns.length > 0, form === "cholesky", largest(state.inverses)];
   const cell = (row, k, y, value, style) => {
     rectangle(g, left + k * wide + 1, y + 1, wide - 2, (row < 0 ? 26 : high) - 2, style);
-    if (value !== null) label(c, fixed(value), left + (k + 0.5) * wide, y + (row < 0 ? 26 : high) / 2, { size });
+    setFont(g, size);
+    if (value !== null) label(c, digits(g, value, wide - 2), left + (k + 0.5) * wide, y + (row < 0 ? 26 : high) / 2, { size });
   };
   for (let i = 0; i < n; i++) {
     label(c, x(i), left + (i + 0.5) * wide, 11);
@@ -188,10 +205,18 @@ export function drawPerRow(canvas, height, state) {
 export function drawErrors(canvas, states, reached) {
   const ends = Object.values(states).map((form) => form[form.length - 1]);
   const [total, most] = [pruned(ends[0]), Math.max(...ends.map(({ error }) => error))];
-  const c = chart(canvas, 200, { x: [0, 1.03 * (total || 1)], y: [0, 1.08 * (most || 1)], xTitle: "weights pruned (above: how many)", yTitle: "error tr(ΔHΔᵀ)" });
+  const c = chart(canvas, 200, { x: [0, 1.03 * (total || 1)], y: [0, 1.08 * (most || 1)], xTitle: "weights pruned (above: how many)", yTitle: "error tr(DHDᵀ)" });
   for (const [form, [color, shape, dash]] of Object.entries(STYLES)) {
     const points = states[form].slice(0, reached[form] + 1).map((state) => [pruned(state), state.error]);
     c.line(points, palette[color], { dash });
     for (const point of points) c.marker(point, palette[color], { shape, size: form === "cholesky" ? 5 : 3.5, filled: form !== "cholesky" });
   }
+}
+
+/** A table of a name and some values in each row; the row `current` stands out. */
+export function fillTable(table, heads, rows, current) {
+  const head = heads.map((name) => `<th scope="col">${name}</th>`).join("");
+  const line = ([name, ...values]) =>
+    `<tr${name === current ? ' aria-current="true"' : ""}><th scope="row">${name}</th>${values.map((value) => `<td>${value}</td>`).join("")}</tr>`;
+  table.innerHTML = `<thead><tr>${head}</tr></thead><tbody>${rows.map(line).join("")}</tbody>`;
 }

@@ -1,109 +1,162 @@
-// SparseGPT stepper: all states come ready from Python, this draws them, so that it also works without a kernel.
+// SparseGPT stepper: three views of one small layer. All is computed here, so that nothing waits for a kernel.
 
-import { short, slider, stage } from "./charts.js";
+import { list, slider, stage } from "./charts.js";
 import { follow } from "./redraw.js";
-import { below, drawErrors, drawPerRow, drawShared, drawWeights, fixed, gone, largest, pruned, x } from "./sparsegpt_drawing.js";
+import { blockStates, correlated, formStates, refusal } from "./sparsegpt_layer.js";
+import { BLOCK_PANELS, drawBlocks } from "./sparsegpt_blocks.js";
+import { cellAt, drawLayer, LAYER_PANELS, numbered } from "./sparsegpt_editor.js";
+import { below, x } from "./sparsegpt_drawing.js";
+import { drawSteps, NAMES, STEP_PANELS } from "./sparsegpt_steps.js";
 import { STEP_BUTTONS, stepper } from "./stepper.js";
 
-const NAMES = { exact: "exact OBS per row", synchronized: "synchronized", cholesky: "Cholesky" };
-const radio = ([form, name]) => `<label><input type="radio" name="form" value="${form}">${name}</label>`;
+const VIEWS = { steps: "step by step", blocks: "block by block", layer: "change the layer" };
+const radios = (group, label, names) =>
+  `<span role="radiogroup" aria-label="${label}" data-group="${group}">${Object.entries(names)
+    .map(([value, name]) => `<label><input type="radio" name="${group}" value="${value}">${name}</label>`)
+    .join("")}</span>`;
 const CONTROLS =
-  `<form role="radiogroup" aria-label="Form of the method">${Object.entries(NAMES).map(radio).join("")}</form>` +
-  STEP_BUTTONS + slider("step", "step");
-const PANELS = {
-  weights: `<b>W</b>: <i class="kept"></i> kept, <i class="frozen"></i> frozen, <i class="moved"></i> compensates,
-    <i class="now"></i> pruned now, <i class="planned"></i> goes later, <i class="pruned"></i> pruned`,
-  inverse: "",
-  errors: "",
-};
-const COST = `
-  <figure class="cost"><figcaption>Updates so far; before them H⁻¹ once, and its factor U once</figcaption><table><thead><tr><th scope="col">form</th><th scope="col">inverses held</th>
-    <th scope="col">updates of them</th><th scope="col">numbers rewritten</th></tr></thead><tbody></tbody></table></figure>`;
-
-const spoken = (names) => (names.length > 1 ? `${names.slice(0, -1).join(", ")} and ${names[names.length - 1]}` : names.join(""));
-
-function story(form, state, step, last, maskBlock, same) {
-  const [rows, columns] = [state.weight.length, state.weight[0].length];
-  if (!step)
-    return {
-      exact: `Start: each of the ${rows} rows will choose its own weights, so each needs its own copy of H⁻¹. Step with the buttons or the arrow keys.`,
-      synchronized: `Start: one H⁻¹ for all rows. They will be at the same column at the same time, from ${x(0)} to ${x(columns - 1)} (GPT-6), so they can share it.`,
-      cholesky: "Start: the upper triangular U with UᵀU = H⁻¹ is computed once. Its rows are all that the synchronized form ever reads from its shrinking inverses.",
-    }[form];
-  const head = `Step ${step} of ${last}`;
-  if (form === "exact")
-    return (
-      `${head}: each row prunes the weight with the smallest w²/[H⁻¹]_qq (${state.columns.map((q, i) => `row ${i + 1}: ${x(q)}`).join(", ")}), ` +
-      "all others that it has left make up for it by −w/[H⁻¹]_qq times row q of its own H⁻¹, and then row and column q leave that inverse. Rows with other masks have other inverses (GPT-3)."
-    );
-  const j = state.columns[0];
-  const hit = [...Array(rows).keys()].filter((i) => state.marks[i][j] === "now").map((i) => i + 1);
-  const who = `row${hit.length > 1 ? "s" : ""} ${spoken(hit)}`;
-  const b = below(j + 1);
-  const chosen = j % maskBlock ? "" : ` The mask of ${x(j)} to ${x(Math.min(j + maskBlock, columns) - 1)} was chosen just before, by ${form === "cholesky" ? "w²/U_jj², the squared diagonal" : "w²/[(H_S)⁻¹]₁₁"}.`;
-  if (form === "synchronized") {
-    const s = hit.length > 1 ? "" : "s";
-    const corrects = j < columns - 1 ? ` and correct${s} what is to the right by −w/B₁₁ times row 1 of B = (H_S${b})⁻¹, the same for all.` : ": nothing is left to make up for it.";
-    const deed = hit.length ? `${who} prune${s} it${corrects}` : "no row prunes it.";
-    return `${head}: all rows are at ${x(j)}; ${deed} Where it stays, it is frozen: it leaves U in every row, pruned or not. That is the synchronization.${chosen}`;
-  }
-  return (
-    `${head}, ${x(j)}: ${hit.length ? `pruned in ${who}; the` : "no row prunes it; the"} correction is read off row ${j + 1} of U, for U${b}${b}² = ${fixed(same.U[j][j] ** 2)} = [(H_S${b})⁻¹]₁₁ and U${b}/U${b}${b} = B₁/B₁₁. ` +
-    `Without this row and column, U is the factor of the next inverse: nothing has to be updated, ever.${chosen}`
-  );
-}
+  `<form>${radios("view", "View", VIEWS)}</form>` +
+  `<form data-view="steps">${radios("form", "Form of the method", NAMES)}</form>` +
+  `<span class="stepping" data-view="steps blocks">${STEP_BUTTONS}${slider("step", "step")}</span>` +
+  `<span class="stepping" data-view="layer">${slider("rho", "correlation of the inputs")}</span>` +
+  `<span class="cell" role="group" aria-label="One number" data-view="layer">` +
+  list("matrix", "change", '<option value="weight">W</option><option value="hessian">H</option>') +
+  `${list("row", "row")}${list("column", "column")}` +
+  `<label>to <input class="value" type="text" inputmode="decimal" size="6" autocomplete="off"></label></span>` +
+  `<button class="reset" data-view="layer">as given</button>`;
+const TABLES = ["cost", "traffic", "lost"]; // panels without a canvas
+const LIMIT = 9; // of a number that is typed or dragged, either sign
 
 function render({ model, el }) {
-  const [states, maskBlock] = ["states", "mask_block"].map((name) => model.get(name));
-  const { root, find, describe } = stage(el, "sparsegpt-stepper", CONTROLS, PANELS);
-  find(".panels").insertAdjacentHTML("beforeend", COST);
-  const scale = largest(Object.values(states).flatMap((form) => form.map(({ weight }) => weight))) || 1;
-  const last = () => states[model.get("form")].length - 1;
-  const shown = () => Math.min(model.get("step"), last()); // the exact form has fewer steps
+  const [given, sparsity, maskBlock] = ["given", "sparsity", "mask_block"].map((name) => model.get(name));
+  const settings = { sparsity, maskBlock };
+  const [rows, columns] = [given.weight.length, given.hessian.length];
+  const { root, find, describe } = stage(el, "sparsegpt-stepper", CONTROLS, { ...STEP_PANELS, ...BLOCK_PANELS, ...LAYER_PANELS });
+  const [bar, panels] = [find(".controls"), find(".panels")];
+  for (const [names, view] of [[STEP_PANELS, "steps"], [BLOCK_PANELS, "blocks"], [LAYER_PANELS, "layer"]])
+    for (const name of Object.keys(names)) find(`figure.${name}`).dataset.view = view;
+  for (const name of TABLES) find(`figure.${name} canvas`).outerHTML = "<table><thead></thead><tbody></tbody></table>";
+  Object.assign(find(".rho"), { min: 0, max: 0.99, step: 0.01 });
+  const parts = [...bar.children, ...panels.children];
+  const [parted, slide] = [find(".stepping"), find(".step")];
+  const inputs = Object.fromEntries(["rho", "matrix", "row", "column", "value", "reset"].map((name) => [name, find(`.${name}`)]));
+  const canvases = { weight: find(".before canvas"), hessian: find(".hessian canvas") };
+  const cell = { matrix: "weight", row: 0, column: 0 }; // the number to be changed
+  const memory = {}; // of the losses over the correlation
+  let [layer, forms, blocks, view, refused, last] = [null, null, null, null, "", 0];
 
-  function draw({ form }) {
-    const step = shown();
-    const [state, before] = [states[form][step], states[form][Math.max(step - 1, 0)]];
-    const done = pruned(state);
-    const reached = {};
-    for (const other of Object.keys(NAMES)) {
-      const alike = other === form || (other !== "exact" && form !== "exact");
-      reached[other] = alike ? step : states[other].findLastIndex((one) => pruned(one) <= done);
+  /** Only what belongs to the view is on the page, so that the keyboard goes nowhere else. */
+  function arrange() {
+    for (const part of parts.filter(({ dataset }) => dataset.view)) {
+      if (!part.dataset.view.split(" ").includes(view)) part.remove();
+      else (part.tagName === "FIGURE" ? panels : bar).append(part);
     }
-    find(`[value=${form}]`).checked = true;
-    steps.show();
-    // In-order forms are at the same step: the inverse and the factor that belong together.
-    const same = { B: states.synchronized[form === "exact" ? 0 : step].inverses[0], U: states.cholesky[0].inverses[0] };
-    find("p").textContent = story(form, state, step, last(), maskBlock, same);
-
-    drawWeights(find(".weights canvas"), before, state, scale, form, maskBlock);
-    const height = find(".weights canvas").clientHeight;
-    if (form === "exact") drawPerRow(find(".inverse canvas"), height, state);
-    else drawShared(find(".inverse canvas"), height, state, same, form);
-    drawErrors(find(".errors canvas"), states, reached);
-    const j = below((state.columns[0] ?? 0) + 1);
-    const title = { exact: "H⁻¹ of each row, each its own: empty = gone", synchronized: `One (H_S${j})⁻¹ for all rows, updated after each column`, cholesky: "Factor U of H⁻¹: computed once, never updated" };
-    find(".inverse figcaption").textContent = title[form];
-    const error = (other) => `${short(states[other][reached[other]].error)} (${pruned(states[other][reached[other]])})`;
-    find(".errors figcaption").innerHTML = `<i class="first"></i> exact ${error("exact")}, <i class="second"></i> synchronized ${error("synchronized")}, <i class="target"></i> Cholesky ${error("cholesky")}`;
-    const held = { exact: state.weight.length, synchronized: 1, cholesky: "1 factor" };
-    find("tbody").innerHTML = Object.keys(NAMES)
-      .map((other) => {
-        const { updates, entries } = states[other][reached[other]];
-        return `<tr${other === form ? ' aria-current="true"' : ""}><th scope="row">${NAMES[other]}</th><td>${held[other]}</td><td>${updates}</td><td>${entries}</td></tr>`;
-      })
-      .join("");
-    describe(".weights", `Weights after step ${step}, ${done} of ${state.marks.flat().length} pruned. ` + state.weight.map((row, i) => `Row ${i + 1}: ${row.map((value, k) => (gone(state.marks[i][k]) ? state.marks[i][k] : fixed(value) + (state.marks[i][k] === "kept" ? "" : ` ${state.marks[i][k]}`))).join(", ")}`).join(". "));
-    describe(".inverse", `${title[form]}. ${form === "exact" ? "" : `What step ${step} takes from it: ${same.B[state.columns[0] ?? 0].slice(state.columns[0] ?? 0).map(fixed).join(", ")}`}`);
-    describe(".errors", `Error (weights pruned): ${Object.keys(NAMES).map((other) => `${NAMES[other]} ${error(other)}`).join(", ")}`);
+  }
+  function compute(weight, hessian) {
+    if (layer?.weight === weight && layer.hessian === hessian) return;
+    layer = { weight, hessian };
+    refused = "";
+    [forms, blocks] = [formStates(weight, hessian, settings), blockStates(weight, hessian, settings)];
   }
 
-  const { set, end } = follow(model, { form: null, step: null }, root, draw);
-  const steps = stepper(root, find(".step"), { at: shown, last, go: (step) => set({ step }), word: "step", pause: 1000 });
-  find("form").addEventListener("input", (event) => {
-    steps.stop();
-    set({ form: event.target.value });
+  const at = () => Math.min(model.get("step"), last); // some have fewer steps: they show their last
+  function draw(values) {
+    compute(values.weight, values.hessian);
+    if (values.view !== view) {
+      view = values.view;
+      arrange();
+      refused = "";
+    }
+    bar.querySelector(`[name=view][value=${view}]`).checked = true;
+    if (view === "layer") {
+      steps.stop();
+      for (const name of ["matrix", "row", "column"]) inputs[name].value = cell[name];
+      inputs.value.value = numbered(values[cell.matrix][cell.row][cell.column]);
+      drawLayer({ find, describe, inputs }, { ...values, settings, forms, cell, refused, memory });
+      return;
+    }
+    last = (view === "blocks" ? blocks : forms[values.form]).length - 1;
+    steps.show();
+    if (view === "blocks") drawBlocks({ find, describe }, { blocks, step: at(), last, maskBlock });
+    else {
+      bar.querySelector(`[name=form][value=${values.form}]`).checked = true;
+      drawSteps({ find, describe }, { forms, form: values.form, step: at(), last, maskBlock });
+    }
+  }
+
+  const { set, draw: again, end } = follow(model, { view: null, form: null, step: null, weight: null, hessian: null }, root, draw);
+  const steps = stepper(parted, slide, { at, last: () => last, go: (step) => set({ step }), word: "step", pause: 1000 });
+  for (const part of parts.filter(({ tagName }) => tagName === "FORM")) {
+    part.addEventListener("submit", (event) => event.preventDefault()); // Enter would leave the page
+    part.addEventListener("input", ({ target }) => {
+      steps.stop();
+      set({ [target.name]: target.value });
+    });
+  }
+
+  /** Take another layer, or say why not and leave everything as it was. */
+  function change(changes) {
+    const next = { weight: model.get("weight"), hessian: model.get("hessian"), ...changes };
+    const reason = refusal(next.weight, next.hessian, x);
+    refused = reason && `Refused: ${reason}. The layer stays as it was.`;
+    if (reason) again();
+    else set(changes);
+  }
+  function put(value) {
+    const { matrix, row, column } = cell;
+    const next = model.get(matrix).map((line) => [...line]);
+    next[row][column] = value;
+    if (matrix === "hessian") next[column][row] = value; // it is XXᵀ
+    change({ [matrix]: next });
+  }
+  function typed(text) {
+    const value = Number(text.trim().replace("−", "-").replace(",", "."));
+    if (text.trim() && Math.abs(value) <= LIMIT) return put(value); // false for NaN too
+    const name = `${cell.matrix === "weight" ? "W" : "H"}${below(cell.row + 1)}${below(cell.column + 1)}`;
+    refused = `Refused: ${name} can't be “${text}”, must be a number from −${LIMIT} to ${LIMIT}. The layer stays as it was.`;
+    again();
+  }
+  function select(place) {
+    Object.assign(cell, place);
+    refused = "";
+    if (cell.matrix === "weight" && cell.row >= rows) cell.row = 0;
+    if (place.matrix) options();
+    again();
+  }
+  function options() {
+    const count = cell.matrix === "weight" ? rows : columns;
+    const row = (k) => (cell.matrix === "weight" ? `row ${k + 1}` : x(k));
+    inputs.row.replaceChildren(...Array.from({ length: count }, (_, k) => new Option(row(k), k)));
+  }
+  inputs.column.replaceChildren(...Array.from({ length: columns }, (_, k) => new Option(x(k), k)));
+  options();
+  inputs.matrix.addEventListener("input", () => select({ matrix: inputs.matrix.value }));
+  for (const name of ["row", "column"]) inputs[name].addEventListener("input", () => select({ [name]: Number(inputs[name].value) }));
+  inputs.rho.addEventListener("input", () => change({ hessian: correlated(model.get("hessian"), Number(inputs.rho.value)) }));
+  inputs.reset.addEventListener("click", () => change({ ...given }));
+  inputs.value.addEventListener("change", () => typed(inputs.value.value));
+  inputs.value.addEventListener("keydown", (event) => {
+    const by = { ArrowUp: 0.1, ArrowDown: -0.1 }[event.key];
+    if (!by) return;
+    event.preventDefault();
+    typed(String(Math.round(100 * (model.get(cell.matrix)[cell.row][cell.column] + by)) / 100));
   });
+  for (const [matrix, canvas] of Object.entries(canvases)) {
+    let drag = null;
+    canvas.addEventListener("pointerdown", (event) => {
+      const found = cellAt(canvas, event, matrix === "weight" ? rows : columns, columns);
+      if (!found) return;
+      select({ matrix, ...found });
+      canvas.setPointerCapture(event.pointerId);
+      drag = { left: event.clientX, value: model.get(matrix)[cell.row][cell.column] };
+    });
+    canvas.addEventListener("pointermove", (event) => {
+      if (!drag) return;
+      const value = Math.round(100 * (drag.value + Math.round((event.clientX - drag.left) / 4) / (matrix === "weight" ? 10 : 50))) / 100;
+      if (Math.abs(value) <= LIMIT && value !== model.get(matrix)[cell.row][cell.column]) put(value);
+    });
+    for (const name of ["pointerup", "pointercancel"]) canvas.addEventListener(name, () => (drag = null));
+  }
   return () => {
     steps.stop();
     end();

@@ -35,7 +35,7 @@ def _check_weights(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return checked
 
 
-def _obstacle(shape: torch.Size, structure: str) -> str:
+def obstacle(shape: torch.Size, structure: str) -> str:
     """Why a weight of this shape cannot be pruned by `structure`, or ''."""
     columns = shape[1:].numel()
     if ":" in structure and columns % (m := int(structure.split(":")[1])):
@@ -48,7 +48,7 @@ def _obstacle(shape: torch.Size, structure: str) -> str:
 def _check_structure(weights: dict[str, Tensor], structure: str) -> str:
     """Return `structure` if it is known and some layer can be pruned so, else raise ValueError."""
     check_choice("structure", structure, STRUCTURES)
-    obstacles = {name: _obstacle(weight.shape, structure) for name, weight in weights.items()}
+    obstacles = {name: obstacle(weight.shape, structure) for name, weight in weights.items()}
     if all(obstacles.values()):
         reasons = "; ".join(f"{name}: {reason}" for name, reason in obstacles.items())
         raise ValueError(f"structure is {structure!r}, must be possible for some layer ({reasons})")
@@ -58,7 +58,7 @@ def _check_structure(weights: dict[str, Tensor], structure: str) -> str:
 def choose_masks(
     weights: Mapping[str, Tensor], sparsity: float = 0.5, structure: str = "unstructured", scope: str = "global"
 ) -> Masks:
-    """Masks by magnitude under a structure; a layer that cannot have it (`_obstacle`) stays whole.
+    """Masks by magnitude under a structure; a layer that cannot have it (`obstacle`) stays whole.
 
     Single weights are chosen by their magnitude (TAX-1), rows, columns and stripes of the view (out, in·kh·kw) by
     their L1 norm, layer by layer. `scope` is for single weights only; N:M fixes the sparsity itself.
@@ -73,7 +73,7 @@ def choose_masks(
     check_sparsity(sparsity)
     _check_structure(weights, structure)
     check_choice("scope", scope, ("global", "layer"))
-    able = {name: weight.abs() for name, weight in weights.items() if not _obstacle(weight.shape, structure)}
+    able = {name: weight.abs() for name, weight in weights.items() if not obstacle(weight.shape, structure)}
     if structure == "unstructured":
         chosen = keep_largest(able, sparsity, scope)
     elif ":" in structure:
@@ -120,7 +120,7 @@ class SparsityExplorer(Drawn):
         self._weights = _check_weights(weights)
         layers = []
         for name, weight in self._weights.items():
-            obstacles = {key: reason for key in STRUCTURES if (reason := _obstacle(weight.shape, key))}
+            obstacles = {key: reason for key in STRUCTURES if (reason := obstacle(weight.shape, key))}
             layers.append({"name": name, "shape": list(weight.shape), "obstacles": obstacles})
         self.set_trait("layers", layers)
         self.set_trait("values", b"".join(w.numpy().astype("<f4").tobytes() for w in self._weights.values()))

@@ -1,16 +1,21 @@
-// One group of 2:4: four weights, the two that stay, and the multiplexers. All is computed here: sliders need no kernel.
+// A row in 2:4: of one group of four the two that stay and the multiplexers, of all groups what is stored. Computed here.
 
 import { rectangle, sheet, stroke, write } from "./canvas.js";
 import { chart, list, setSlider, short, slider, stage } from "./charts.js";
 import { follow } from "./redraw.js";
+import { binary, drawLoads, drawRow, groupAt, hex, loadOf, wordsOf } from "./two_four_row.js";
 
 const NAMES = ["₀", "₁", "₂", "₃"];
 const CONTROLS =
-  list("preset", "Example", '<option value="">own values</option>') +
-  NAMES.map((name, i) => slider(`w${i}`, `w${name}`)).join("");
+  slider("group", "group") +
+  list("preset", "its weights", '<option value="">own values</option>') +
+  NAMES.map((name, i) => slider(`w${i}`, `w${name}`)).join("") +
+  slider("row", "row of the matrix");
 const PANELS = {
-  group: `<i class="kept"></i> stays, <i class="pruned"></i> becomes zero`,
-  multiplexer: "Stored: two values and two 2-bit indices; each index opens one way for an operand",
+  whole: `A row of 32 weights: <span class="key"><i class="kept"></i> stays</span>, <span class="key"><i class="pruned"></i> becomes zero</span>; below, the two values stored of each group and its nibble. Choose a group with the slider or a click.`,
+  group: `The group chosen: <span class="key"><i class="kept"></i> stays</span>, <span class="key"><i class="pruned"></i> becomes zero</span>`,
+  multiplexer: "Its two indices: each opens one way for an operand",
+  loads: `The metadata of 32 rows in memory, in the order in which threads load it, 32 bits at a time: word 0 or 1 of row r, then of row r + 8. <span class="key"><i class="second"></i> this row</span>`,
 };
 
 /** The two places stored for four weights of which at most two are not zero; fewer are filled up as CUTLASS does. */
@@ -19,6 +24,16 @@ export function places(weights) {
   const low = first ? 0 : second ? 1 : 2;
   if (first && second) return [low, 1];
   return [low, last || !(first || second) ? 3 : 2];
+}
+
+/** What is stored of a whole row: each of its groups packed, its metadata words. */
+export function packedRow(weights, operands) {
+  const groups = [];
+  for (let at = 0; at < weights.length; at += 4) {
+    const four = weights.slice(at, at + 4);
+    groups.push({ weights: four, ...packed(four, operands) });
+  }
+  return { groups, words: wordsOf(groups.map(({ nibble }) => nibble)) };
 }
 
 /** What becomes of a group: the two largest abs(w) stay, the first of equal ones. */
@@ -33,7 +48,6 @@ export function packed(weights, operands) {
 }
 
 const signed = (x) => (x < 0 ? `(${short(x)})` : short(x));
-const binary = (n, digits) => n.toString(2).padStart(digits, "0");
 
 function drawGroup(canvas, weights, { keep }) {
   const top = 1.25 * Math.max(1, ...weights.map(Math.abs));
@@ -83,31 +97,51 @@ function drawMultiplexer(canvas, operands, { values, indices, selected, sparse, 
 function render({ model, el }) {
   const [limit, presets] = ["limit", "presets"].map((name) => model.get(name));
   const { root, find, describe } = stage(el, "two-four-group", CONTROLS, PANELS);
+  const count = model.get("weights").length / 4;
   for (let i = 0; i < 4; i++) Object.assign(find(`.w${i}`), { min: -limit, max: limit, step: 0.5 });
+  Object.assign(find("input.group"), { max: count - 1 });
+  Object.assign(find("input.row"), { max: 31 });
   for (const name of Object.keys(presets)) find(".preset").add(new Option(name, name));
 
-  function draw({ weights, operands }) {
-    const result = packed(weights, operands);
+  function draw({ weights, operands, group, row }) {
+    const { groups, words } = packedRow(weights, operands);
+    const result = groups[group];
     const fate = (i) => (result.keep[i] ? "stays" : "becomes zero");
-    weights.forEach((w, i) => setSlider(find(`.w${i}`), w, short(w), `${short(w)}, ${fate(i)}`));
-    find(".preset").value = Object.keys(presets).find((name) => presets[name].every((w, i) => w === weights[i])) ?? "";
+    result.weights.forEach((w, i) => setSlider(find(`.w${i}`), w, short(w), `${short(w)}, ${fate(i)}`));
+    setSlider(find("input.group"), group, `${group} of 0–${count - 1}`);
+    setSlider(find("input.row"), row, `${row} of 0–31`);
+    find(".preset").value = Object.keys(presets).find((name) => presets[name].every((w, i) => w === result.weights[i])) ?? "";
     const { values, indices, nibble, selected, sparse, dense } = result;
     const both = (pair, form = short) => pair.map(form).join(" and ");
     const lost = Math.abs(dense - sparse) < 1e-9 ? "nothing is lost" : `${short(dense - sparse)} is lost`;
+    const [first, second] = words.map((_, w) => loadOf(row, w));
     find("p").textContent =
-      `Stored: values ${both(values)}, indices ${both(indices)}, nibble ${binary(nibble, 4)} (index 1 in the upper two bits). ` +
+      `Stored of group ${group}: values ${both(values)}, indices ${both(indices)}, nibble ${binary(nibble, 4)} (index 1 in the upper two bits). ` +
       `Selected: ${both(indices, (i) => `x${NAMES[i]}`)}. ` +
-      `${values.map((value, k) => `${signed(value)} · ${signed(selected[k])}`).join(" + ")} = ${short(sparse)}; dense ${short(dense)}: ${lost}.`;
-    drawGroup(find(".group canvas"), weights, result);
+      `${values.map((value, k) => `${signed(value)} · ${signed(selected[k])}`).join(" + ")} = ${short(sparse)}; dense ${short(dense)}: ${lost}. ` +
+      `The row in float16: ${2 * weights.length} bytes become ${weights.length} of values and ${2 * words.length} of words, ${words.map(hex).join(" and ")}; ` +
+      `as row ${row} of a matrix these are the ${first.half ? "upper" : "lower"} halves of loads ${first.load} and ${second.load}.`;
+    drawRow(find(".whole canvas"), groups, words, group);
+    drawGroup(find(".group canvas"), result.weights, result);
     drawMultiplexer(find(".multiplexer canvas"), operands, result);
-    describe(".group", `Weights ${weights.map((w, i) => `${short(w)} ${result.keep[i] ? "stays" : "goes"}`).join(", ")}`);
+    drawLoads(find(".loads canvas"), row, words);
+    describe(".whole", `Groups of four: ${groups.map((one, k) => `${k}: ${one.weights.map(short).join(", ")}, stored ${both(one.values)}, nibble ${binary(one.nibble, 4)}`).join("; ")}. Words ${words.map(hex).join(" and ")}`);
+    describe(".group", `Weights ${result.weights.map((w, i) => `${short(w)} ${result.keep[i] ? "stays" : "goes"}`).join(", ")}`);
     describe(".multiplexer", `Index 0 selects x${NAMES[indices[0]]}, index 1 selects x${NAMES[indices[1]]}; the sum is ${short(sparse)}, dense ${short(dense)}`);
+    describe(".loads", `Row ${row}: word 0 in the ${first.half ? "upper" : "lower"} half of load ${first.load}, word 1 in that of load ${second.load}`);
   }
 
-  const { set, end } = follow(model, { weights: null, operands: null }, root, draw);
+  const { set, end } = follow(model, { weights: null, operands: null, group: null, row: null }, root, draw);
+  const change = (four) => set({ weights: model.get("weights").map((w, j) => four[j - 4 * model.get("group")] ?? w) });
+  const chosen = () => model.get("weights").slice(4 * model.get("group"), 4 * model.get("group") + 4);
   for (let i = 0; i < 4; i++)
-    find(`.w${i}`).addEventListener("input", (event) => set({ weights: model.get("weights").map((w, j) => (j === i ? Number(event.target.value) : w)) }));
-  find(".preset").addEventListener("input", () => find(".preset").value && set({ weights: [...presets[find(".preset").value]] }));
+    find(`.w${i}`).addEventListener("input", (event) => change(chosen().map((w, j) => (j === i ? Number(event.target.value) : w))));
+  for (const name of ["group", "row"]) find(`input.${name}`).addEventListener("input", ({ target }) => set({ [name]: Number(target.value) }));
+  find(".preset").addEventListener("input", () => find(".preset").value && change(presets[find(".preset").value]));
+  find(".whole canvas").addEventListener("click", (event) => {
+    const group = groupAt(event.target, event, count);
+    if (group >= 0) set({ group });
+  });
   return end;
 }
 

@@ -77,6 +77,8 @@ def tiny_checkout(folder):
     write(folder / "figures" / "dot.svg", '<svg xmlns="http://www.w3.org/2000/svg"/>')
     write(folder / "docs" / "reference" / "runs.md", REFERENCE)
     write(folder / "docs" / "glossary.md", "# Glossary\n\n[One](../notebooks/01_one.ipynb), обрезка.\n")
+    write(folder / "docs" / "ru" / "01_one.md", "# Один\n\nСм. [глоссарий](../glossary.md).\n")
+    write(folder / "CHANGELOG.md", "# Changelog\n")
     return folder
 
 
@@ -98,8 +100,8 @@ def text_of(path):
 
 def test_start_page_leads_to_all_others(built):
     start = text_of(built / "index.html")
-    pages = ("notebooks/01_one", "notebooks/02_two", "docs/glossary", "docs/reference/runs", "CONTRIBUTING")
-    for page in pages:
+    pages = ("notebooks/01_one", "notebooks/02_two", "docs/glossary", "docs/reference/runs", "docs/ru/01_one")
+    for page in (*pages, "CHANGELOG", "CONTRIBUTING"):
         assert f'href="{page}.html"' in start and (built / f"{page}.html").is_file()
     assert re.search(r'href="CONTRIBUTING.html#how"', start)
     assert 'href="index.html"' in text_of(built / "CONTRIBUTING.html").split("<article")[1]

@@ -13,20 +13,30 @@ from widgets_used import every
 
 from pruning_lib.acceleration.two_four import GPUS
 from pruning_lib.files import CHECKOUT
+from pruning_lib.teaching import recorded_lenet
 from pruning_lib.teaching.widgets import (
-    apg_stepper,
+    at_initialization,
     decision_helper,
+    gpt_writer,
+    inverse_hessian,
     lambda_paths,
+    lasso_explorer,
+    layer_race,
+    live_network,
     perplexity_slider,
     predict,
+    prune_by_hand,
     roofline_explorer,
     sparsegpt_forms,
     sparsegpt_stepper,
     sparsity_explorer,
     surgery,
+    tangent_explorer,
     taylor,
     two_four_group,
 )
+from pruning_lib.workbench import monks
+from pruning_lib.workbench.packed_gpt import PackedGPT
 
 
 class Case(NamedTuple):
@@ -48,11 +58,37 @@ def a_sparsity_explorer() -> Case:
     return Case(explorer, values | {"structure": list(sparsity_explorer.STRUCTURES)})
 
 
-def an_apg_stepper() -> Case:
-    matrix, target = torch.tensor([[1.0, 0.8], [0.0, 0.3]]), torch.tensor([1.4, 0.13])
-    lasso = apg_stepper.Lasso(matrix, target, gamma=0.4, start=torch.tensor([-1.0, 2.0]), steps=8)
-    values = {"t": [0, 4, 8], "method": ["apg", "ista"]}
-    return Case(apg_stepper.APGStepper(lasso), values)
+def a_lasso_explorer() -> Case:
+    explorer, limits = lasso_explorer.LassoExplorer(), lasso_explorer.LIMITS
+    values = {name: [low, lasso_explorer.START[name], high] for name, (low, high) in limits.items()}
+    values |= {"t": [0, 12, lasso_explorer.STEPS], "method": list(lasso_explorer.METHODS), "growing": [True, False]}
+    return Case(explorer, values)
+
+
+def a_layer_race() -> Case:
+    scores = {"fc1.weight": torch.arange(1.0, 7.0).view(2, 3), "fc2.weight": torch.ones(1, 2)}
+    return Case(layer_race.LayerRace({"SNIP": scores}), {"step": [0, 25, len(layer_race.SPARSITIES) - 1]})
+
+
+def a_tangent_explorer() -> Case:
+    network = {"first": torch.ones(1, 2), "second": torch.tensor([[1.0], [-1.0]])}
+    samples = {"inputs": torch.ones(3, 2), "targets": torch.tensor([0, 1, 1])}
+    values = {"connection": [0, 1, 3], "c": [[0.0] * 4, [1.0, 0.5, 0.0, 1.0], [1.0] * 4]}
+    return Case(tangent_explorer.TangentExplorer(**network, **samples), values)
+
+
+def a_live_network() -> Case:
+    layers = [torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2)]
+    values = {"sparsity": [0.0, 0.5, 1.0], "scope": ["global", "layer"], "image": [0, 1, 2]}
+    network = live_network.LiveNetwork(torch.nn.Sequential(*layers), (torch.zeros(3, 1, 2, 2), torch.tensor([0, 1, 1])))
+    return Case(network, values | {"structure": list(live_network.STRUCTURES)})
+
+
+def masks_at_initialization() -> Case:
+    recorded = recorded_lenet.load()
+    values = {"sparsity": recorded.sparsities, "score": list(recorded.ranks), "image": [0, 1, 2]}
+    network = at_initialization.AtInitialization(recorded, (torch.zeros(3, 1, 8, 8), torch.tensor([0, 1, 1])))
+    return Case(network, values | {"stage": list(at_initialization.STAGES)})
 
 
 def lambda_paths_of_a_record() -> Case:
@@ -71,6 +107,23 @@ def a_surgery() -> Case:
     return Case(surgery.Surgery(), values)
 
 
+def an_inverse_hessian() -> Case:
+    task = monks.xor()
+    values = {"weight": [0, 4, 8], "alpha": [1e-6, 1e-3, 1.0]}
+    return Case(inverse_hessian.InverseHessian(task, monks.network(task)), values)
+
+
+def monks_by_hand() -> Case:
+    learned = {}
+    for problem in (2, 3):
+        task = monks.load(problem)
+        learned[task.name] = prune_by_hand.Learned(task, monks.network(task), 0.01, (15, 100.0))
+    widget = prune_by_hand.PruneByHand(learned, recorded("04_monks.json"))
+    values = {"problem": ["MONK2", "MONK3"], "others": ["follow", "stay"]}
+    values |= {"choice": ["OBS", "magnitude", "bias → out"], "deleted": [[], [0], [38, 3]]}
+    return Case(widget, values)
+
+
 def a_taylor() -> Case:
     t = [0.01 * 2**k for k in range(7)]
     curve = {"t": t, "true": [x**2 + x**3 for x in t], "first": [0.0] * 7, "second": [x**2 for x in t]}
@@ -82,27 +135,41 @@ def a_taylor() -> Case:
 
 def a_sparsegpt_stepper() -> Case:
     layer = sparsegpt_forms.example()
-    values = {"step": [0, 3, 8], "form": list(sparsegpt_forms.FORMS)}
+    values = {"step": [0, 3, 11], "form": list(sparsegpt_forms.FORMS), "view": list(sparsegpt_forms.VIEWS)}
+    values["weight"] = [(-layer[0]).tolist(), [[-9.0] * 8] * 6]
+    values["hessian"] = [sparsegpt_forms.correlated(layer[1], rho).tolist() for rho in (0.0, 0.5, 0.99)]
     stepper = sparsegpt_stepper.SparseGPTStepper(*layer)
     return Case(stepper, values)
 
 
 def a_perplexity_slider() -> Case:
-    slider = perplexity_slider.PerplexitySlider(runs := recorded("05_language.json"))
+    slider = perplexity_slider.PerplexitySlider(
+        runs := [run for run in recorded("05_language.json") if run["method"] != "wanda+refit"]
+    )
     patterns = perplexity_slider.patterns(runs)
     values = {"pattern": [patterns[0], patterns[len(patterns) // 2], patterns[-1]]}
     return Case(slider, values)
 
 
+def a_gpt_writer() -> Case:
+    writer = gpt_writer.GPTWriter(packed := PackedGPT.load())
+    _, *pruned = packed.about["variants"]
+    values = {name: sorted({one[name] for one in pruned}) for name in ("method", "sparsity")}
+    values |= {"prompt": ["x", writer.prompt, "ö" * 300], "written": [0, writer.written, packed.config.context - 1]}
+    values |= {"temperature": [0.0, 0.5, gpt_writer.HOTTEST], "seed": [0, 2, gpt_writer.LAST_SEED]}
+    return Case(writer, values)
+
+
 def a_group() -> Case:
-    ends = [[-two_four_group.LIMIT] * 4, list(two_four_group.START), [two_four_group.LIMIT] * 4]
-    return Case(two_four_group.TwoFourGroup(), {"weights": ends, "operands": ends})
+    ends = (-two_four_group.LIMIT, two_four_group.LIMIT)
+    values = {"weights": [[end] * 32 for end in ends], "operands": [[end] * 4 for end in ends]}
+    return Case(two_four_group.TwoFourGroup(), values | {"group": [0, 4, 7], "row": [0, 3, 31]})
 
 
 def a_roofline_explorer() -> Case:
     start, limits = roofline_explorer.START, roofline_explorer.LIMITS
     values = {name: [low, start[name], high] for name, (low, high) in limits.items()}
-    values |= {"gpu": list(GPUS), "dtype": list(roofline_explorer.DTYPES)}
+    values |= {"gpu": list(GPUS), "dtype": list(roofline_explorer.DTYPES), "share": [0.0, 0.5, 1.0]}
     return Case(roofline_explorer.RooflineExplorer(), values)
 
 
@@ -142,12 +209,19 @@ def a_prediction() -> Case:
 MAKERS = {
     "DecisionHelper": a_decision_helper,
     "SparsityExplorer": a_sparsity_explorer,
-    "APGStepper": an_apg_stepper,
+    "LassoExplorer": a_lasso_explorer,
+    "LayerRace": a_layer_race,
+    "TangentExplorer": a_tangent_explorer,
+    "AtInitialization": masks_at_initialization,
     "LambdaPaths": lambda_paths_of_a_record,
+    "LiveNetwork": a_live_network,
     "Surgery": a_surgery,
+    "InverseHessian": an_inverse_hessian,
+    "PruneByHand": monks_by_hand,
     "Taylor": a_taylor,
     "SparseGPTStepper": a_sparsegpt_stepper,
     "PerplexitySlider": a_perplexity_slider,
+    "GPTWriter": a_gpt_writer,
     "Predict": a_prediction,
     "TwoFourGroup": a_group,
     "RooflineExplorer": a_roofline_explorer,
@@ -162,13 +236,11 @@ def test_every_value_that_the_page_may_send(name):
     assert controls == values.keys()
     usual = {trait: getattr(widget, trait) for trait in controls}
     seen = []
-    widget.observe(lambda change: seen.append((change["name"], change["new"])), sorted(controls))
+    widget.observe(lambda change: seen.append((change["name"], json.dumps(change["new"]))), sorted(controls))
     for trait, sent in values.items():
         for value in sent:
             widget.set_state({trait: value})  # what a message from the page calls
             assert getattr(widget, trait) == value
         widget.set_state({trait: usual[trait]})
-        assert {new if not isinstance(new, list) else tuple(new) for what, new in seen if what == trait} >= {
-            value if not isinstance(value, list) else tuple(value) for value in sent if value != usual[trait]
-        }
+        assert {new for what, new in seen if what == trait} >= {json.dumps(v) for v in sent if v != usual[trait]}
     assert {trait: getattr(widget, trait) for trait in controls} == usual

@@ -55,7 +55,8 @@ def test_a_pattern_that_no_run_has_is_refused_at_the_start_and_later():
         ([*RUNS, {"pattern": "90 %", "method": "a"}], "has no sparsity, perplexity"),
         ([*RUNS, run("60 %", "a", float("inf"))], "60 %, a: perplexity is inf, must be finite"),
         ([*RUNS, run("60 %", "a", 0.5)], "perplexity is 0.5"),
-        ([DENSE, *(run("50 %", name, 5) for name in "abcde")], "methods a, b, c, d, e, must be at most 4"),
+        ([*RUNS[:-1], RUNS[-1] | {"bits_per_byte": 2.0}], "bits_per_byte must be in all runs or in none"),
+        ([DENSE, *(run("50 %", name, 5) for name in "abcdefg")], "methods a, b, c, d, e, f, g, must be at most 6"),
     ],
 )
 def test_bad_runs_are_refused(runs, message):

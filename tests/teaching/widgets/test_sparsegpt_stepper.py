@@ -1,4 +1,4 @@
-"""The three forms that the SparseGPT stepper shows, what it sends and accepts."""
+"""The forms that the SparseGPT stepper shows, its JavaScript against the library, what it sends and accepts."""
 
 import itertools
 import json
@@ -7,9 +7,12 @@ import numpy as np
 import pytest
 import textbook_sparsegpt
 import torch
+from node import computed
+from sparsegpt_states import FormState, block_weights, states
 
 from pruning_lib.after_training import sparsegpt
-from pruning_lib.teaching.widgets.sparsegpt_forms import FORMS, FormState, example, states
+from pruning_lib.after_training.reconstruction import error
+from pruning_lib.teaching.widgets.sparsegpt_forms import FORMS, correlated, example
 from pruning_lib.teaching.widgets.sparsegpt_stepper import SparseGPTStepper
 
 NEAR = {"rtol": 0, "atol": 1e-12}
@@ -107,6 +110,161 @@ def test_error_is_that_of_the_outputs():
         assert steps[-1].error == pytest.approx(change.square().sum().item())
 
 
+def js(tmp_path, expression: str, given):
+    """What an expression about `given` is in the widget's JavaScript."""
+    names = "formStates, blockStates, losses, traffic, correlated, correlation, refusal"
+    return computed(tmp_path, "sparsegpt_layer", names, expression, given)
+
+
+def random_layers(count: int = 12) -> list[dict]:
+    """Layers of many sizes, correlations, sparsities and blocks, among them ragged ones, no and all weights pruned."""
+    generator = torch.Generator().manual_seed(1)
+    settings = [(6, 8, 0.5, 4), (6, 8, 0.5, 3), (6, 8, 0.25, 8), (8, 10, 0.5, 5), (4, 8, 0.75, 2), (6, 8, 0.5, 1)]
+    settings += [(6, 8, 1.0, 4), (6, 8, 0.0, 5), (2, 2, 0.5, 1), (1, 10, 0.2, 10)]
+    layers = []
+    for place in range(count):
+        rows, columns, sparsity, block = settings[place % len(settings)]
+        mixing = torch.eye(columns, dtype=torch.float64) + place % 4 * torch.randn(
+            columns, columns, generator=generator, dtype=torch.float64
+        )
+        inputs = mixing @ torch.randn(columns, 60, generator=generator, dtype=torch.float64)
+        weight = torch.randn(rows, columns, generator=generator, dtype=torch.float64)
+        hessian = (inputs @ inputs.T / 60).tolist()
+        layers.append({"weight": weight.tolist(), "hessian": hessian, "sparsity": sparsity, "maskBlock": block})
+    return layers
+
+
+def tensors(layer: dict) -> tuple[torch.Tensor, torch.Tensor]:
+    return tuple(torch.tensor(layer[name], dtype=torch.float64) for name in ("weight", "hessian"))
+
+
+def test_javascript_shows_the_states_of_the_library(tmp_path):
+    layers = random_layers()
+    answers = js(tmp_path, "given.map((one) => formStates(one.weight, one.hessian, one))", layers)
+    for layer, answer in zip(layers, answers, strict=True):
+        made = states(*tensors(layer), layer["sparsity"], layer["maskBlock"])
+        assert list(answer) == list(FORMS)
+        for form in FORMS:
+            for found, state in zip(answer[form], made[form], strict=True):
+                assert found["marks"] == state.marks.tolist(), (layer, form)
+                assert found["planned"] == state.planned.tolist() and found["columns"] == state.columns
+                assert (found["updates"], found["entries"]) == (state.updates, state.entries)
+                assert found["error"] == pytest.approx(state.error, rel=1e-8, abs=1e-9)
+                for name in ("weight", "inverses"):
+                    expected = getattr(state, name)
+                    close = {"rtol": 1e-7, "atol": 1e-8 * (1 + expected.abs().max().item())}
+                    torch.testing.assert_close(torch.tensor(found[name], dtype=torch.float64), expected, **close)
+
+
+def test_javascript_goes_block_by_block_as_the_library(tmp_path):
+    layers = random_layers()
+    answers = js(tmp_path, "given.map((one) => blockStates(one.weight, one.hessian, one))", layers)
+    for layer, found in zip(layers, answers, strict=True):
+        weight, hessian = tensors(layer)
+        expected = block_weights(weight, hessian, layer["sparsity"], layer["maskBlock"])
+        assert len(found) == len(expected)
+        for state, W in zip(found, expected, strict=True):
+            close = {"rtol": 1e-7, "atol": 1e-8 * (1 + W.abs().max().item())}
+            torch.testing.assert_close(torch.tensor(state["weight"], dtype=torch.float64), W, **close)
+        pruned_weight, keep = sparsegpt.prune_weight(
+            weight, hessian, layer["sparsity"], block=layer["maskBlock"], damping=0
+        )
+        assert (np.isin(found[-1]["marks"], ("now", "pruned")) == ~keep.numpy()).all()
+        torch.testing.assert_close(torch.tensor(found[-1]["weight"], dtype=torch.float64), pruned_weight, **close)
+
+
+def test_marks_of_the_blocks_say_what_has_changed(tmp_path, layer):
+    weight, hessian = layer
+    given = {"weight": weight.tolist(), "hessian": hessian.tolist(), "sparsity": 0.5, "maskBlock": 4}
+    found = js(tmp_path, "blockStates(given.weight, given.hessian, given)", given)
+    phases = [state["phase"] for state in found]
+    assert phases == ["start", "mask", *["column"] * 4, "lazy", "mask", *["column"] * 4]
+    for before, state in itertools.pairwise(found):
+        changed = np.array(before["weight"]) != np.array(state["weight"])
+        assert (changed == np.isin(state["marks"], ("moved", "now"))).all()
+    waits = [np.array(state["marks"]) == "waits" for state in found]
+    assert [bool(here.any()) for here in waits[:6]] == [False, False, True, True, True, True]
+    assert not any(here.any() for here in waits[6:])
+    assert (found[6]["marks"] == np.where(waits[5], "moved", found[6]["marks"])).all()  # who waited is served
+
+
+def test_bytes_moved_are_counted_weight_by_weight(tmp_path):
+    sizes = [(6, 8, 4), (6, 8, 3), (5, 7, 7), (3, 10, 1)]
+    for (rows, columns, block), found in zip(
+        sizes, js(tmp_path, "given.map((one) => traffic(...one))", sizes), strict=True
+    ):
+        eager = sum(8 for j in range(columns) for _ in range(rows) for k in range(columns) if k >= j)
+        lazy = 0
+        for start in range(0, columns, block):
+            end = min(start + block, columns)
+            lazy += 8 * rows * sum(end - j for j in range(start, end)) + 8 * rows * (columns - end)
+        assert found == {"eager": eager, "lazy": lazy}
+    (large,) = js(tmp_path, "[traffic(4096, 4096, 128)]", None)
+    assert large["eager"] == 8 * 4096 * 4096 * 4097 // 2 and 25 < large["eager"] / large["lazy"] < 26
+
+
+def test_losses_without_correlation_and_with_much_of_it(tmp_path, layer):
+    weight, hessian = layer
+    given = {"weight": weight.tolist(), "hessian": hessian.tolist(), "sparsity": 0.5, "maskBlock": 4}
+    rhos = [0.0, 0.3, 0.95, 0.99]
+    expression = "given.rhos.map((rho) => losses(given.weight, correlated(given.hessian, rho), given))"
+    independent, some, much, most = js(tmp_path, expression, given | {"rhos": rhos})
+    for rho, found in zip(rhos, (independent, some, much, most), strict=True):
+        inputs = correlated(hessian, rho)
+        made, keep = sparsegpt.prune_weight(weight, inputs, 0.5, block=4, damping=0)
+        assert found["alone"] == pytest.approx(error(weight, weight * keep, inputs))
+        assert found["shared"] == pytest.approx(error(weight, made, inputs), rel=1e-6)
+        exact = states(weight, inputs)["exact"][-1].error / (weight @ inputs * weight).sum()
+        assert found["exact"] == pytest.approx(exact.item(), rel=1e-6)
+    assert independent["shared"] == pytest.approx(independent["alone"], rel=1e-12)  # nobody can make up for another
+    assert most["shared"] < 0.02 * most["alone"] and much["shared"] < 0.1 * much["alone"]
+
+
+def test_correlations_are_those_of_the_library(tmp_path, layer):
+    hessian = layer[1] * torch.arange(1.0, 9)[:, None].sqrt() * torch.arange(1.0, 9).sqrt()
+    equal, mean = js(tmp_path, "[correlated(given, 0.4), correlation(correlated(given, 0.4))]", hessian.tolist())
+    torch.testing.assert_close(torch.tensor(equal, dtype=torch.float64), correlated(hessian, 0.4), **NEAR)
+    assert mean == pytest.approx(0.4)
+    (mean,) = js(tmp_path, "[correlation(given)]", layer[1].tolist())
+    assert mean == pytest.approx((layer[1].abs().sum().item() - 8) / 56)
+
+
+def test_page_and_python_refuse_the_same_layers(tmp_path, layer):
+    weight, hessian = layer
+    bad = [("weight", torch.zeros(6, 8)), ("hessian", correlated(hessian, 0.9995)), ("hessian", hessian.clone())]
+    bad[2][1][2, 4] = bad[2][1][4, 2] = 1.5
+    good = [("hessian", correlated(hessian, rho)) for rho in (0.0, 0.99)] + [("weight", -weight)]
+    layers = [{"weight": weight.tolist(), "hessian": hessian.tolist()} | {n: v.tolist()} for n, v in (*bad, *good)]
+    words = js(tmp_path, "given.map((one) => refusal(one.weight, one.hessian, (j) => `x${j + 1}`))", layers)
+    assert "all weights would be 0" in words[0] and "all but 0.10 % of input x2" in words[1]
+    assert "H would be indefinite (pivot −" in words[2] and words[3:] == [""] * 3
+    stepper = SparseGPTStepper(weight, hessian)
+    for name, value in bad:
+        with pytest.raises(ValueError, match=name):
+            setattr(stepper, name, value.tolist())
+        assert (stepper.weight, stepper.hessian) == (weight.tolist(), hessian.tolist())
+    for name, value in good:
+        setattr(stepper, name, value.tolist())
+        assert getattr(stepper, name) == value.tolist()
+    assert stepper.given == {"weight": weight.tolist(), "hessian": hessian.tolist()}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("weight", [[1.0] * 8] * 5, r"weight has rows of \[8\] numbers, must be \(6, 8\)"),
+        ("weight", [[1.0] * 8] * 5 + [[1.0] * 7], r"weight has rows of \[7, 8\] numbers"),
+        ("weight", [[float("nan")] * 8] * 6, "weight contains values that are not finite"),
+        ("hessian", [[1.0] * 8] * 8, "hessian is not symmetric and positive definite with pivots of at least 0.001"),
+    ],
+)
+def test_bad_changes_leave_the_layer_as_it_was(layer, name, value, message):
+    stepper = SparseGPTStepper(*layer)
+    with pytest.raises(ValueError, match=message):
+        setattr(stepper, name, value)
+    assert (stepper.weight, stepper.hessian) == (layer[0].tolist(), layer[1].tolist())
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -116,6 +274,7 @@ def test_error_is_that_of_the_outputs():
         ({"hessian": torch.eye(7)}, r"hessian has shape \(7, 7\), must be \(8, 8\)"),
         ({"hessian": torch.full((8, 8), torch.inf)}, "hessian contains values that are not finite"),
         ({"hessian": torch.ones(8, 8)}, "hessian is not symmetric and positive definite"),
+        ({"weight": torch.zeros(6, 8)}, "weight is 0 everywhere"),
         ({"hessian": torch.eye(8) + torch.ones(8, 8).triu(1)}, "hessian is not symmetric"),
         ({"sparsity": 1.5}, "sparsity is 1.5"),
         ({"sparsity": 0.3}, "sparsity is 0.3: columns · sparsity is 2.4, must be whole"),
@@ -128,15 +287,18 @@ def test_error_is_that_of_the_outputs():
     ],
 )
 def test_bad_layers_are_refused(layer, changes, message):
-    arguments = {"weight": layer[0], "hessian": layer[1]} | changes
-    for call in (states, SparseGPTStepper):
-        with pytest.raises(ValueError, match=message):
-            call(**arguments)
+    with pytest.raises(ValueError, match=message):
+        SparseGPTStepper(**{"weight": layer[0], "hessian": layer[1]} | changes)
 
 
 @pytest.mark.parametrize(
     ("bad", "message"),
-    [({"step": 9}, "step is 9, must be from 0 to 8"), ({"step": -1}, "step is -1"), ({"form": "obc"}, "form is 'obc'")],
+    [
+        ({"step": 12}, "step is 12, must be from 0 to 11"),
+        ({"step": -1}, "step is -1"),
+        ({"form": "obc"}, "form is 'obc'"),
+        ({"view": "rows"}, "view is 'rows'"),
+    ],
 )
 def test_bad_values_are_refused_at_the_start_and_later(layer, bad, message):
     with pytest.raises(ValueError, match=message):
@@ -148,15 +310,10 @@ def test_bad_values_are_refused_at_the_start_and_later(layer, bad, message):
     assert (stepper.form, stepper.step) == ("cholesky", 3)
 
 
-def test_state_is_sent_once_and_small(layer):
+def test_state_is_small_and_follows_the_traits(layer):
     stepper = SparseGPTStepper(*layer, form="synchronized", step=8)
-    sent = stepper.states
-    made = states(*layer)
-    assert list(sent) == list(FORMS)
-    for form in FORMS:
-        for entry, state in zip(sent[form], made[form], strict=True):
-            assert entry["weight"] == state.weight.tolist() and entry["marks"] == state.marks.tolist()
-            assert entry["inverses"] == state.inverses.tolist() and entry["error"] == state.error
-    assert len(json.dumps(sent)) < 200_000
+    assert (stepper.weight, stepper.hessian) == (layer[0].tolist(), layer[1].tolist())
+    assert len(json.dumps([stepper.weight, stepper.hessian, stepper.given])) < 5000
     stepper.form = "exact"  # has fewer steps: shows its last, and the step is still there afterwards
-    assert stepper.step == 8
+    stepper.view = "layer"
+    assert (stepper.step, stepper.view) == (8, "layer")

@@ -1,4 +1,4 @@
-"""One group of four: what stays and is stored, against brute force, and the same numbers in JavaScript."""
+"""A row of groups of four: what stays and is stored, against brute force, and the same numbers in JavaScript."""
 
 import itertools
 import random
@@ -10,7 +10,7 @@ import traitlets
 from node import computed
 
 from pruning_lib.acceleration import two_four
-from pruning_lib.teaching.widgets.two_four_group import OPERANDS, PRESETS, TwoFourGroup
+from pruning_lib.teaching.widgets.two_four_group import OPERANDS, PRESETS, ROW, ROWS, START, TwoFourGroup
 
 # METHODS: which two are not zero → nibble
 NIBBLES = {"1100": "0100", "1010": "1000", "0110": "1001", "1001": "1100", "0101": "1101", "0011": "1110"}
@@ -100,26 +100,38 @@ def test_presets_show_what_their_names_say():
 
 def test_state_follows_the_traits():
     widget = TwoFourGroup()
-    assert (widget.weights, widget.operands) == (list(next(iter(PRESETS.values()))), list(OPERANDS))
-    widget.weights = [0, 0, 1, 2]
+    assert (widget.weights, widget.operands, widget.group, widget.row) == (list(ROW), list(OPERANDS), 0, 3)
+    assert len(ROW) == 32 and ROW[:4] == START == next(iter(PRESETS.values()))
+    widget.weights = [0, 0, 1, 2, *ROW[4:]]
     widget.operands = [1, 1, 1, -1]
-    assert (widget.weights, widget.operands) == ([0, 0, 1, 2], [1, 1, 1, -1])
+    widget.group, widget.row = 7, 31
+    assert widget.weights[:5] == [0, 0, 1, 2, ROW[4]] and widget.operands == [1, 1, 1, -1]
 
 
 def test_words_are_no_numbers():
     with pytest.raises(traitlets.TraitError, match="weights"):
-        TwoFourGroup(weights=("a", 1, 2, 3))
+        TwoFourGroup(weights=("a", *ROW[1:]))
 
 
-@pytest.mark.parametrize("bad", [(1.0, 2.0, 3.0), (1.0, 2.0, 3.0, 9.5), (1.0, float("nan"), 0.0, 0.0)])
-@pytest.mark.parametrize("name", ["weights", "operands"])
-def test_bad_values_are_refused_at_the_start_and_later(name, bad):
-    with pytest.raises(ValueError, match=f"{name} is .*, must be four numbers from -9 to 9"):
-        TwoFourGroup(**{"weights": (1, 2, 3, 4), "operands": OPERANDS} | {name: bad})
-    widget = TwoFourGroup(weights=(1, 2, 3, 4))
-    with pytest.raises(ValueError, match=f"{name} is"):
-        setattr(widget, name, list(bad))
-    assert widget.weights == [1, 2, 3, 4] and widget.operands == list(OPERANDS)
+@pytest.mark.parametrize(
+    ("name", "bad", "message"),
+    [
+        ("weights", ROW[:4], "weights is .*, must be 32 numbers from -9 to 9"),
+        ("weights", (*ROW[:31], 9.5), "weights is .*, must be 32 numbers"),
+        ("weights", (*ROW[:31], float("nan")), "weights is .*, must be 32 numbers"),
+        ("operands", (1.0, 2.0, 3.0), "operands is .*, must be 4 numbers from -9 to 9"),
+        ("operands", (1.0, float("nan"), 0.0, 0.0), "operands is .*, must be 4 numbers"),
+        ("group", 8, "group is 8, must be from 0 to 7"),
+        ("row", -1, "row is -1, must be from 0 to 31"),
+    ],
+)
+def test_bad_values_are_refused_at_the_start_and_later(name, bad, message):
+    with pytest.raises(ValueError, match=message):
+        TwoFourGroup(**{name: bad})
+    widget = TwoFourGroup()
+    with pytest.raises(ValueError, match=message):
+        setattr(widget, name, list(bad) if isinstance(bad, tuple) else bad)
+    assert (widget.weights, widget.operands, widget.group, widget.row) == (list(ROW), list(OPERANDS), 0, 3)
 
 
 def test_javascript_computes_the_same(tmp_path):
@@ -128,3 +140,31 @@ def test_javascript_computes_the_same(tmp_path):
         for key, value in packed(weights, operands)._asdict().items():
             expected = list(value) if isinstance(value, tuple) else value
             assert found[key] == pytest.approx(expected, abs=1e-12), (weights, key)
+
+
+def test_javascript_packs_a_whole_row_as_the_library(tmp_path):
+    generator = torch.Generator().manual_seed(3)
+    matrix = torch.randn(ROWS, 32, generator=generator).half()
+    matrix[::3, ::5] = 0  # groups with fewer than two, and none
+    matrix[1, 8:12] = 0
+    dense = matrix * two_four.best_mask(matrix)
+    values, indices = two_four.pack(dense)
+    nibbles = indices[:, ::2] | indices[:, 1::2] << 2
+    plain = two_four.words(indices, torch.float16)
+    given = [matrix.tolist(), list(OPERANDS)]
+    rows = computed(tmp_path, "two_four_group", "packedRow", "given[0].map((row) => packedRow(row, given[1]))", given)
+    for row, found in enumerate(rows):
+        assert [value for group in found["groups"] for value in group["values"]] == values[row].tolist()
+        assert [group["nibble"] for group in found["groups"]] == nibbles[row].tolist()
+        assert found["words"] == [word & 0xFFFF for word in plain[row].tolist()]
+
+
+def test_javascript_finds_the_words_where_the_library_puts_them(tmp_path):
+    plain = torch.arange(2 * ROWS, dtype=torch.int16).view(ROWS, 2)  # each word names itself
+    expression = "Array.from({ length: 32 }, (_, row) => [loadOf(row, 0), loadOf(row, 1)])"
+    loads = two_four.reorder(plain).flatten().view(-1, 2)  # two words of 16 bits in each
+    for row, pair in enumerate(computed(tmp_path, "two_four_row", "loadOf", expression, None)):
+        for word, place in enumerate(pair):
+            assert loads[place["load"], place["half"]] == plain[row, word]
+            other = loads[place["load"], 1 - place["half"]]
+            assert abs(int(other) - int(plain[row, word])) == 2 * 8  # the same word of the row eight above or below
