@@ -18,7 +18,7 @@ const PANELS = { dense: "", pruned: "" };
 const EXAMPLES = ["The import statement ", "A class is ", "If an exception ", "The value of the "]; // by the arrow keys
 const SHOWN = 7; // bytes with a bar
 const ROOM = 64; // bytes that a long prompt leaves to be written
-const BUSY = 10; // ms of computing, then the browser has its turn
+const [AT_ONCE, AT_A_TIME] = [3, 16]; // ms of computing before the browser has its turn: after a key, and later on
 const KEPT = 100; // texts, so that a control moved back finds them
 const PAUSE = 25; // ms from one written byte to the next
 const HOTTEST = 1.5;
@@ -172,7 +172,7 @@ function render({ model, el }) {
     pause: PAUSE,
   });
 
-  let [complaint, later, shown] = ["", null, false];
+  let [complaint, later, shown, budget] = ["", null, false, AT_ONCE];
   function paint(values) {
     clearTimeout(later);
     const { bytes, total } = usedBytes(values.prompt, context);
@@ -182,8 +182,9 @@ function render({ model, el }) {
     const variant = others.find((one) => one.method === values.method && one.sparsity === values.sparsity);
     const pair = [first, variant].map(({ name }) => textOf(name, values));
     const behind = () => pair.find((one) => one && one.tops.length <= written);
-    for (const until = performance.now() + BUSY; behind() && performance.now() < until; ) behind().grow();
-    if (behind()) later = setTimeout(draw, 0);
+    for (const until = performance.now() + budget; behind() && performance.now() < until; ) behind().grow();
+    budget = AT_ONCE;
+    if (behind()) later = setTimeout(() => ((budget = AT_A_TIME), draw()));
     const done = !behind() && !pair.includes(null);
 
     if (!focused(".prompt")) find(".prompt").value = values.prompt;
