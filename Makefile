@@ -39,7 +39,7 @@ help:
 	@echo "make check      ruff, and the direction of imports"
 	@echo
 	@echo "with ANSWERS=FILE        homework: the exam's answers, too, from a file outside the repository"
-	@echo "with TORCH=cpu           PyTorch without CUDA: about 2 GB in place of 7"
+	@echo "with TORCH=cpu           PyTorch without CUDA: about 3 GB in place of 7"
 	@echo "with PYTHON=python3.12   another Python, 3.11 to 3.13"
 
 ifneq ($(words $(PYTHON)),1)

@@ -1,4 +1,5 @@
-"""What the SparseGPT stepper must show, by the library: every state of every form of pruning a small layer."""
+"""What the SparseGPT stepper must show, by the library: every state of every form of pruning a small layer,
+and inputs as equal as one likes."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -27,6 +28,13 @@ class FormState(NamedTuple):
     columns: list[int]  # column that the step handles in each row; empty at the start
     updates: int  # inverses that had to be updated until now
     entries: int  # numbers in them
+
+
+def correlated(hessian: Tensor, rho: float) -> Tensor:
+    """H of inputs that keep their strengths, the diagonal, and are all equally correlated: H_ij = ρ √(H_ii H_jj)."""
+    strength = hessian.diagonal().sqrt()
+    equal = rho * torch.outer(strength, strength)
+    return equal.diagonal_scatter(hessian.diagonal())
 
 
 def states(weight: Tensor, hessian: Tensor, sparsity: float = 0.5, mask_block: int = 4) -> dict[str, list[FormState]]:

@@ -66,7 +66,12 @@ class Row:
 
     @property
     def planned(self) -> int:
-        return max(len(self.values), *(record.planned for record in self.records))
+        """How many runs there are to be, each with one value or more."""
+        return max(len(self.records), *(record.planned for record in self.records))
+
+    @property
+    def complete(self) -> bool:
+        return len(self.records) == self.planned
 
     @property
     def late(self) -> bool:
@@ -80,7 +85,7 @@ class Row:
             return ""
         if self.tolerance is None:
             return "not claimed" if any(record.expected for record in self.records) else "different setting"
-        if len(self.values) < self.planned:
+        if not self.complete:
             return "incomplete"
         near = self._near(self.mean, self.paper)
         if near and self.against and not self._near(self.difference, self.paper_difference):

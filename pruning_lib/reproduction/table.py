@@ -13,7 +13,7 @@ from pruning_lib.reproduction.gather import Row, read_records, rows_of
 
 HEAD = ("notebook", "quantity", "setting", "paper", "ours", "n", "verdict", "runs")
 _ALIGNED = "|---|---|---|---:|---:|---:|---|---|"
-_COLUMNS = (*HEAD[:4], "mean", "sd", "n", "planned", "unit", "tolerance", "late", "verdict", "runs")
+_COLUMNS = (*HEAD[:4], "mean", "sd", "n", "made", "planned", "unit", "tolerance", "late", "verdict", "runs")
 RULE = (
     "Ours: mean ± sample standard deviation over n runs on one device with the same parameters but for the seed (1 of "
     "3: two more are planned), whose commits and versions are listed below, or over the seeds that one run tells "
@@ -115,7 +115,7 @@ def cells(row: Row, rows: Sequence[Row]) -> list[str]:
         verdict += f" ({'within' if verdict == 'reproduced' else 'tolerance'} {row.tolerance:g}{late})"
         if row.against:
             verdict += f"; difference to {row.against} {row.difference:+.2f}, paper {row.paper_difference:+.2g}"
-    n = f"{len(row.values)}" + (f" of {row.planned}" if len(row.values) < row.planned else "")
+    n = str(len(row.values)) if row.complete else f"{len(row.records)} of {row.planned}"
     return [row.notebook, row.quantity, _setting(row, rows), paper, ours, n, verdict]
 
 
@@ -163,7 +163,8 @@ def _plain(text: str) -> str:
 def _numbers(row: Row, rows: Sequence[Row], base: str | Path) -> list[Any]:
     """Return the cells of `row` as programs want them."""
     late = row.late if row.tolerance is not None else None
-    numbers = [row.paper, row.mean, row.sd, len(row.values), row.planned, row.unit, row.tolerance, late]
+    counts = [len(row.values), len(row.records), row.planned]  # n: of values, then of runs
+    numbers = [row.paper, row.mean, row.sd, *counts, row.unit, row.tolerance, late]
     addresses = " ".join(address for _, address in _links(row, base))
     return [row.notebook, row.quantity, _setting(row, rows), *numbers, row.verdict, addresses]
 

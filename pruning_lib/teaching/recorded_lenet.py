@@ -4,6 +4,7 @@
 """
 
 import os
+import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -89,22 +90,29 @@ def ranking(scores: Tensor) -> Tensor:
 
 
 def write(recorded: Recorded, path: str | os.PathLike = FILE) -> None:
-    """Write the file; what magnitude ranks can be read off the weights."""
+    """Write the file, all ranks but magnitude's, which can be read off the weights."""
     tensors = {"start": recorded.start, "dense": recorded.dense}
-    tensors |= {f"rank {score}": recorded.ranks[score] for score in ("SNIP", "random")}
+    tensors |= {f"rank {score}": rank for score, rank in recorded.ranks.items() if score != "magnitude"}
     tensors |= {f"trained {score} {sparsity}": values for (score, sparsity), values in recorded.trained.items()}
     write_tensors(path, tensors, recorded.about)
 
 
 def load(path: str | os.PathLike = FILE) -> Recorded:
-    """Read the file that ships with the package, or another; ValueError if it is not whole."""
+    """Read the file that ships with the package, or another that `write` made, its scores in alphabetical order.
+
+    ValueError if it is not whole, or one of something else.
+    """
     tensors, about = read_tensors(path)
-    trained = {}
-    for name, tensor in tensors.items():
-        if name.startswith("trained"):
-            _, score, sparsity = name.split()
-            trained[score, float(sparsity)] = tensor
-    by_snip, by_chance = tensors["rank SNIP"], tensors["rank random"]
-    by_size = ranking(tensors["start"][: len(by_snip)].abs())
-    ranks = {"SNIP": by_snip, "magnitude": by_size, "random": by_chance}
-    return Recorded(tensors["start"], tensors["dense"], ranks, trained, about)
+    network = models.lenet_300_100((1, 8, 8))
+    weights, parameters = (sum(p.numel() for p in of) for of in (prunable(network).values(), network.parameters()))
+    start, dense = (tensors.get(name, torch.empty(0)) for name in ("start", "dense"))
+    ranks = {name.removeprefix("rank "): tensors[name] for name in tensors if name.startswith("rank ")}
+    named = {name: re.fullmatch(r"trained (.+) ([\d.]+)", name) for name in tensors}
+    trained = {(found[1], float(found[2])): tensors[name] for name, found in named.items() if found}
+    every = {(score, sparsity) for score in [*ranks, "magnitude"] for _, sparsity in trained}
+    sizes = [(each.shape, (parameters,)) for each in (start, dense)]
+    sizes += [(rank.shape, (weights,)) for rank in ranks.values()]
+    if any(shape != due for shape, due in sizes) or trained.keys() != every:
+        raise ValueError(f"{path} holds no recorded LeNet: start, dense, and of each score a rank and networks")
+    ranks["magnitude"] = ranking(start[:weights].abs())
+    return Recorded(start, dense, dict(sorted(ranks.items())), trained, about)

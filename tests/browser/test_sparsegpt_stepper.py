@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from sparsegpt_states import states
+from sparsegpt_states import correlated, states
 from widget_page import PIXELS, all_drawn_anew, check_page, heard, show
 
-from pruning_lib.teaching.widgets.sparsegpt_forms import correlated, example
+from pruning_lib.teaching.widgets.sparsegpt_forms import example
 from pruning_lib.teaching.widgets.sparsegpt_stepper import SparseGPTStepper
 
 

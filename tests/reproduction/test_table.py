@@ -253,8 +253,25 @@ def test_a_run_over_several_seeds_is_one_number(tmp_path):
 def test_a_run_that_tells_its_seeds_apart_is_as_many_numbers(tmp_path):
     path = put(tmp_path / "a.json", Headline("error", 2.0, "%", 1.6, tolerance=0.5, values=[1.0, 2.0, 3.0]))
     (row,) = rows_of(read_records([path]))
-    assert (row.values, row.sd, row.planned, row.verdict) == ([1.0, 2.0, 3.0], 1.0, 3, "reproduced")
+    assert (row.values, row.sd, row.planned, row.verdict) == ([1.0, 2.0, 3.0], 1.0, 1, "reproduced")
     assert "| 1.6 % | 2 ± 1 % | 3 | reproduced (within 0.5) |" in render([row])
+
+
+def test_runs_that_tell_their_seeds_apart_are_counted_and_not_their_seeds(tmp_path):
+    folder = sweep(tmp_path / "mine", {0.1: [1.6, 1.6, 1.6]}, [expectation(0.3)])
+    for seed in range(3):
+        three = Headline("error", 1.6, "%", 1.6, values=[1.5, 1.6, 1.7])
+        put(folder / f"lr-0.1_seeds-{seed}" / "results.json", three, seeds=[seed])
+    (row,) = rows_of(read_records([folder]))
+    assert (len(row.values), row.planned, row.verdict) == (9, 3, "reproduced")
+    assert "| 9 | reproduced (within 0.3) |" in render([row])
+    for seed in (1, 2):
+        (folder / f"lr-0.1_seeds-{seed}" / "results.json").unlink()
+    (row,) = rows_of(read_records([folder]))
+    assert (len(row.values), row.planned, row.verdict) == (3, 3, "incomplete")
+    assert "| 1 of 3 | incomplete (tolerance 0.3) |" in render([row])
+    (line,) = csv.DictReader(render([row], "csv").splitlines())
+    assert (line["n"], line["made"], line["planned"]) == ("3", "1", "3")
 
 
 def test_the_same_run_twice_is_refused(tmp_path):

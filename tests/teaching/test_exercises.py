@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 
@@ -65,6 +66,21 @@ def test_a_number_is_as_good_as_its_tensor():
     assert "expected" in check("comparison_sparsity", lambda *matrix: 3.0).message
 
 
+@pytest.mark.parametrize(
+    "answer", [np.array(["x"]), np.array([None, 1.0]), np.str_("x"), np.array([1.0], dtype=">f8"), 2**70, "x", object()]
+)
+def test_what_no_tensor_can_hold_is_shown_and_not_raised(answer):
+    verdict = check("prox_step", lambda *arguments: answer)
+    assert not verdict.passed
+    assert "expected" in verdict.message
+    assert pick("prox_step", lambda *arguments: answer) is EXERCISES["prox_step"].solution
+
+
+def test_an_array_in_any_order_of_memory_is_as_good_as_its_tensor():
+    solution = EXERCISES["prox_step"].solution
+    assert check("prox_step", lambda *arguments: solution(*arguments).numpy()[::-1].copy()[::-1]).passed
+
+
 def test_the_lesson_goes_on_with_what_passes(capsys):
     solution = EXERCISES["masked_step"].solution
 
@@ -94,6 +110,11 @@ def broken_rules():
         "4736 weights stay, at most",
     )
     yield "masks_only", lambda network, *_: {n: torch.ones(s) for n, s in MASKS.items()}, "A mask is boolean"
+    yield (
+        "masks_only",  # one row that multiplication would spread over all
+        lambda network, *_: {n: torch.ones(1, s[1]) > 0 for n, s in MASKS.items()},
+        "The mask of 1.weight has shape (1, 64), must be (64, 64)",
+    )
     yield "ten_of_24", lambda loss, k: torch.full((24,), 0.5), "each 0 or 1"
     yield "ten_of_24", lambda loss, k: torch.ones(24), "24 connections stay, it must be 10"
     yield "ten_of_24", lambda loss, k: [loss(torch.ones(24)) for _ in range(1001)], "asked more than 1000 times"
@@ -111,7 +132,8 @@ def broken_rules():
         "each number from 0 to 191 once",
     )
     yield "twelve_epochs", lambda network, train: network, "0.0% of the weights of the network you return are zero"
-    yield "twelve_epochs", lambda network, train: train(None, 13), "more than 12 epochs"
+    yield "twelve_epochs", lambda network, train: train(None, 13), "must be a whole number from 0 to 12"
+    yield "twelve_epochs", lambda network, train: train(None, -20), "epochs is -20, must be a whole number from 0 to 12"
 
 
 MASKS = {"1.weight": (64, 64), "3.weight": (10, 64)}
@@ -122,6 +144,16 @@ def test_a_broken_rule_is_named(name, answer, message):
     verdict = check(name, answer)
     assert not verdict.passed
     assert message in verdict.message
+
+
+def test_a_refused_training_costs_nothing():
+    _, train = EXERCISES["twelve_epochs"].cases()[0]
+    for epochs in (-20, 13, 0.5, None):
+        with pytest.raises(ValueError, match=f"epochs is {epochs}, must be a whole number from 0 to 12"):
+            train(None, epochs)
+    assert train.left == 12
+    train(None, 1)
+    assert train.left == 11
 
 
 def test_an_experiment_cannot_be_spoiled():

@@ -16,6 +16,7 @@ from click.testing import CliRunner
 from pruning_lib.__main__ import main
 from pruning_lib.files import CHECKOUT
 from pruning_lib.teaching.exercises import EXERCISES, Experiment
+from pruning_lib.teaching.homework import course
 from pruning_lib.teaching.homework.course import NBGRADER, build_course
 from pruning_lib.teaching.homework.exam import QUESTIONS, exam
 from pruning_lib.teaching.homework.source import questions, read_exercises, written
@@ -245,6 +246,15 @@ def test_a_question_in_words_and_its_answer():
     assert "Because" not in text_of(student(notebook, written(notebook, "small")))
 
 
+@pytest.mark.parametrize("number", ["1.1", "1.2"])
+def test_a_number_is_that_of_one_exercise_in_code_or_words(number):
+    notebook = with_words()
+    more = (WORDS.replace("1.2", number), ANSWER)
+    notebook.cells += [nbformat.v4.new_markdown_cell(source) for source in more]
+    with pytest.raises(ValueError, match=f"small: number '{number}' is that of 2 exercises, must be of one"):
+        written(notebook, "small")
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -303,6 +313,24 @@ def test_answers_in_the_repository_are_refused(tmp_path):
         exam(tmp_path / "none.md")
     answer = CliRunner().invoke(main, ["homework", "--answers", str(QUESTIONS)])
     assert (answer.exit_code, answer.stderr.count("\n")) == (2, 1)
+
+
+@pytest.mark.parametrize("out", [CHECKOUT / "course", CHECKOUT, CHECKOUT / "build" / ".." / "docs"])
+def test_answers_go_to_no_place_where_they_might_be_committed(tmp_path, out):
+    (tmp_path / "answers.md").write_text(answers_to(range(1, 21)), "utf-8")
+    with pytest.raises(ValueError, match=r"out is .*, must be outside the repository or below .*build.* with answers"):
+        build_course([], NOTEBOOKS, out, BROKEN, tmp_path / "answers.md")
+    assert not (CHECKOUT / "course").exists()
+
+
+def test_old_answers_go_when_a_build_has_none(tmp_path, monkeypatch):
+    nbformat.write(small(), tmp_path / "small.ipynb")
+    (tmp_path / "answers.md").write_text(answers_to(range(1, 21)), "utf-8")
+    monkeypatch.setattr(course, "_release", lambda *_: None)
+    out = tmp_path / "course"
+    for answers, files in ((tmp_path / "answers.md", ["answers.md", "questions.md"]), (None, ["questions.md"])):
+        build_course([], tmp_path, out, BROKEN, answers)
+        assert sorted(path.name for path in (out / "exam").iterdir()) == files
 
 
 # The course, up to nbgrader

@@ -6,6 +6,7 @@ import torch
 from pruning_lib.structure import prunable
 from pruning_lib.teaching import recorded_lenet
 from pruning_lib.teaching.recorded_lenet import FILE, from_vector, load, ranking, to_vector
+from pruning_lib.tensors import read_tensors, write_tensors
 from pruning_lib.workbench import models, training
 from pruning_lib.workbench.data import load as load_data
 
@@ -74,6 +75,16 @@ def test_ranking_of_ties_and_files_written(tmp_path, recorded):
     assert FILE.stat().st_size < 700_000
 
 
+def test_every_score_is_written_and_read(tmp_path, recorded):
+    ranks = recorded.ranks | {"two words": recorded.ranks["random"].flip(0)}
+    trained = recorded.trained | {("two words", s): recorded.trained["random", s] for s in recorded.sparsities[1:]}
+    recorded_lenet.write(recorded._replace(ranks=ranks, trained=trained), tmp_path / "more.safetensors")
+    again = load(tmp_path / "more.safetensors")
+    assert list(again.ranks) == ["SNIP", "magnitude", "random", "two words"]
+    assert all(again.ranks[score].equal(rank) for score, rank in ranks.items())
+    assert again.trained.keys() == trained.keys()
+
+
 def test_bad_input(tmp_path, recorded):
     with pytest.raises(ValueError, match="sparsity is 0.7, must be one of 0.0, 0.5"):
         recorded.network("SNIP", 0.7)
@@ -82,3 +93,16 @@ def test_bad_input(tmp_path, recorded):
     (tmp_path / "cut.safetensors").write_bytes(FILE.read_bytes()[:1000])
     with pytest.raises(ValueError, match="is not a whole file of tensors"):
         load(tmp_path / "cut.safetensors")
+    whole = read_tensors(FILE)[0]
+    for wrong in (
+        {"weight": torch.ones(3)},
+        {name: tensor for name, tensor in whole.items() if name != "rank SNIP"},
+        {name: tensor for name, tensor in whole.items() if name != "dense"},
+        {name: tensor for name, tensor in whole.items() if name != "trained random 0.9"},
+        whole | {"start": torch.tensor(1.0)},
+        whole | {"start": whole["start"][:-1]},
+        whole | {"rank random": whole["rank random"][:-1]},
+    ):
+        write_tensors(tmp_path / "other.safetensors", wrong)
+        with pytest.raises(ValueError, match="other.safetensors holds no recorded LeNet"):
+            load(tmp_path / "other.safetensors")

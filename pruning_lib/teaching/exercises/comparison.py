@@ -112,10 +112,10 @@ class _Training:
         self.network, self.seed, self.left = network, seed, EPOCHS
 
     def __call__(self, masks: Masks | None, epochs: int, lr: float = 0.05, schedule: str = "constant") -> None:
-        self.left -= epochs
-        if self.left < 0:
-            raise RuntimeError(f"more than {EPOCHS} epochs")
+        if epochs not in range(self.left + 1):
+            raise ValueError(f"epochs is {epochs}, must be a whole number from 0 to {self.left}: no more are left")
         handle = masks.hold(self.network) if masks is not None else None
+        self.left -= epochs
         given.fit(self.network, epochs, 100 * self.seed + self.left, lr, schedule)
         if handle:
             handle.remove()

@@ -174,7 +174,10 @@ def _form_of(value: Any) -> str:
 def _same(left: Any, right: Any) -> bool:
     """Equality within rounding, through tuples, lists and dicts of tensors and numbers."""
     if isinstance(left, np.ndarray | np.generic) or (isinstance(left, int | float) and isinstance(right, Tensor)):
-        left = torch.as_tensor(left)  # a number or an array is as good an answer as the tensor of it
+        try:
+            left = torch.as_tensor(copy.copy(left))  # a number or an array is as good an answer as the tensor of it
+        except (TypeError, ValueError):  # objects, strings, a number too large
+            return False
     if isinstance(right, Tensor):
         return (
             isinstance(left, Tensor)

@@ -102,6 +102,10 @@ def _accuracy_as_cut(masks: Scores, network: nn.Module, images: Tensor, sparsity
         raise RuleBroken(f"Return a mask for each of {', '.join(weights)}.")
     if any(mask.dtype != torch.bool for mask in masks.values()):
         raise RuleBroken("A mask is boolean, True where a weight stays.")
+    for name, weight in weights.items():
+        if masks[name].shape != weight.shape:
+            shapes = tuple(masks[name].shape), tuple(weight.shape)
+            raise RuleBroken(f"The mask of {name} has shape {shapes[0]}, must be {shapes[1]} as its weights.")
     kept = sum(int(mask.sum()) for mask in masks.values())
     most = sum(w.numel() for w in weights.values()) * (1 - sparsity)
     if kept > most + 1:

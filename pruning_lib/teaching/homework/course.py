@@ -12,7 +12,7 @@ from pathlib import Path
 
 import nbformat
 
-from pruning_lib.files import make_writable
+from pruning_lib.files import CHECKOUT, make_writable
 from pruning_lib.reproduction.parameters import chosen_notebooks, notebook_paths
 from pruning_lib.teaching.homework.exam import exam
 from pruning_lib.teaching.homework.source import read_exercises
@@ -55,12 +55,17 @@ def build_course(
 
     `source/NAME/` and `release/NAME/` get the assignment with and without solutions, `notebooks/student/` and
     `notebooks/solutions/` the whole notebooks, `exam/` the exam, with its answers if `answers` is their file;
-    `nbgrader_config.py` only where there is none. What students handed in, the gradebook's marks and all else stay.
-    Return the released assignments.
+    `nbgrader_config.py` only where there is none. Answers of an earlier build go if there are none now. What students
+    handed in, the gradebook's marks and all else stay. Return the released assignments.
 
     ValueError for an unknown notebook, a malformed exercise, a folder that cannot be written, no nbgrader, answers that
-    `exam` refuses, or exercises that came or went after students handed in; everything is then as it was.
+    `exam` refuses or that might be committed from `out`, or exercises that came or went after students handed in;
+    everything is then as it was.
     """
+    out = Path(out).resolve()
+    build = CHECKOUT.resolve() / "build"
+    if answers is not None and out.is_relative_to(build.parent) and not out.is_relative_to(build):
+        raise ValueError(f"out is {str(out)!r}, must be outside the repository or below {str(build)!r} with answers")
     paths = notebook_paths(folder)
     names = chosen_notebooks(list(names) or ["all"], paths)
     files = {f"exam/{name}": text for name, text in exam(answers).items()}
@@ -73,7 +78,6 @@ def build_course(
         files[f"source/{name}/{name}.ipynb"] = assignment(notebook, exercises, name)
     if not nbgrader.is_file():
         raise ValueError(f"nbgrader is not at {nbgrader}; make homework installs it there")
-    out = Path(out).resolve()
     made = not out.exists()
     make_writable(out)
     try:
@@ -110,6 +114,8 @@ def _fill(temporary: Path, files: dict, names: list[str], out: Path, nbgrader: P
         place = out / path.relative_to(temporary)
         place.parent.mkdir(parents=True, exist_ok=True)
         os.replace(path, place)
+    if "exam/answers.md" not in files:
+        (out / "exam" / "answers.md").unlink(missing_ok=True)
 
 
 def _release(names: list[str], course: Path, gradebooks: list[Path], nbgrader: Path) -> None:

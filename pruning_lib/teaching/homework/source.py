@@ -84,8 +84,9 @@ def written(notebook: Any, where: str) -> list[Written]:
             around = [cells[i] if 0 <= i < len(cells) else None for i in (index - 1, index + 1)]
             before, after = (c.source if c is not None and c.cell_type == "markdown" else "" for c in around)
             found.append(_exercise(index, before, cell.source, after, f"{where}, cell {index + 1}"))
-    for what in ("name", "number"):
-        for value, times in Counter(getattr(each, what) for each in found).items():
+    all_of_them = [*found, *questions(notebook, where)]
+    for what, exercises in (("name", found), ("number", all_of_them)):
+        for value, times in Counter(getattr(each, what) for each in exercises).items():
             if times > 1:
                 raise ValueError(f"{where}: {what} {value!r} is that of {times} exercises, must be of one")
     number_at = {each.cell: each.number for each in found}

@@ -6,6 +6,7 @@ from torch import nn
 
 from pruning_lib.checks import check_choice
 from pruning_lib.teaching.widgets.javascript import Drawn, check_range
+from pruning_lib.teaching.widgets.prune_by_hand import hidden_of
 from pruning_lib.workbench.monks import Problem
 
 LIMITS = (1e-6, 1.0)  # of α
@@ -29,8 +30,8 @@ class InverseHessian(Drawn):
     Raises
     ------
     ValueError
-        For a network of another form, or with too many or not finite weights; for a weight that is not there and an α
-        out of its range.
+        For a network of another form, or with too many or not finite weights; for inputs that are not 0 or 1, a weight
+        that is not there and an α out of its range.
     """
 
     weight = traitlets.Int(0).tag(sync=True)
@@ -39,17 +40,18 @@ class InverseHessian(Drawn):
     learned = traitlets.Dict(read_only=True).tag(sync=True)
 
     def __init__(self, task: Problem, network: nn.Module, **shown: float):
+        inputs, targets = task.train
+        hidden = hidden_of(network, inputs.shape[1], "network")
         weights = nn.utils.parameters_to_vector(network.parameters())
         if len(weights) > MOST:
             raise ValueError(f"network has {len(weights)} weights, must have at most {MOST}")
         if not torch.isfinite(weights).all():
             raise ValueError("weights of network must be finite")
-        inputs, targets = task.train
-        if network.output.out_features != 1 or not ((inputs == 0) | (inputs == 1)).all():
-            raise ValueError("network must have one output, and the inputs of task must be 0 or 1")
+        if not ((inputs == 0) | (inputs == 1)).all():
+            raise ValueError("inputs of task must be 0 or 1")
         learned = {
             "names": [f"x{i}" for i in range(1, inputs.shape[1] + 1)],
-            "hidden": network.hidden.out_features,
+            "hidden": hidden,
             "weights": weights.tolist(),
             "cases": [row.nonzero().flatten().tolist() for row in inputs],
             "targets": targets.flatten().tolist(),

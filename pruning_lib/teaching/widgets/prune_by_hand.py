@@ -94,12 +94,20 @@ def connections(inputs: Sequence[str], hidden: int) -> list[str]:
     return [*into, *(f"bias → {unit}" for unit in units), *(f"{unit} → out" for unit in units), "bias → out"]
 
 
+def hidden_of(network: nn.Module, inputs: int, what: str) -> int:
+    """The hidden neurons of `network`; ValueError about `what` unless it is inputs–hidden–1 as `monks.network`."""
+    found = [(name, tuple(parameter.shape)) for name, parameter in network.named_parameters()]
+    hidden = dict(found).get("hidden.bias", (0,))[0]
+    form = {"hidden.weight": (hidden, inputs), "hidden.bias": (hidden,), "output.weight": (1, hidden)}
+    if found != [*form.items(), ("output.bias", (1,))]:
+        raise ValueError(f"{what} must have {inputs} inputs and one output, in linear layers named hidden and output")
+    return hidden
+
+
 def _problem(name: str, one: Learned, runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """What the page needs of one problem, in plain lists, or ValueError as `PruneByHand` tells."""
+    hidden = hidden_of(one.network, len(INPUTS), f"network of {name}")
     weights = nn.utils.parameters_to_vector(one.network.parameters()).tolist()
-    hidden = one.network.hidden.out_features
-    if one.network.hidden.in_features != len(INPUTS) or one.network.output.out_features != 1:
-        raise ValueError(f"network of {name} must have {len(INPUTS)} inputs and one output")
     if not all(map(torch.isfinite, torch.tensor(weights))):
         raise ValueError(f"weights of {name} must be finite")
     if not one.alpha > 0:

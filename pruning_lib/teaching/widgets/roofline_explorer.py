@@ -1,5 +1,6 @@
 """The roofline of a square layer, dense and 2:4: what width, tokens, GPU and number format allow as speed-up."""
 
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -14,6 +15,7 @@ from pruning_lib.teaching.widgets.javascript import Drawn, check_range
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "int8": torch.int8, "float32 (TF32)": torch.float32}
 LIMITS = {"width": (256, 32768), "tokens": (1, 16384)}
 INTENSITIES = (0.3, 30000.0)  # the shown part of the horizontal axis, FLOP per byte
+_VARIANT = re.compile(r"\b(PCIe|NVL|Ti|SUPER|Laptop|Max-Q|MIG|D)\b", re.IGNORECASE)
 START = {"gpu": "A100 80GB SXM", "width": 4096, "tokens": 16, "dtype": "float16", "share": 0.8}
 
 
@@ -33,12 +35,13 @@ def gpu_table() -> dict[str, dict]:
 def card_of(device: str) -> str | None:
     """The entry of `GPUS` that torch calls `device`, as "NVIDIA A100-SXM4-80GB"; None if the table has none.
 
-    A card's own name must be in it; of several entries with that name the one with most words in common counts. PCIe
-    cards are left out: they have other peaks than those of the table.
+    A card's own name must be in it, in whole words; of several entries with that name the one with most words in common
+    counts. Variants under the same name are left out: they have other peaks than those of the table.
     """
-    if "PCIe" in device:
+    if _VARIANT.search(device):
         return None
-    same = [name for name in GPUS if " ".join(name.split()[: 2 if name.startswith("RTX") else 1]) in device]
+    own = {name: " ".join(name.split()[: 2 if name.startswith("RTX") else 1]) for name in GPUS}
+    same = [name for name in GPUS if re.search(rf"\b{own[name]}\b", device)]
     return max(same, key=lambda name: sum(word in device for word in name.split()), default=None)
 
 

@@ -1,4 +1,4 @@
-"""The small layers that the SparseGPT stepper takes: an example, inputs as equal as one likes, and what is refused."""
+"""The small layers that the SparseGPT stepper takes: an example, and what is refused."""
 
 import torch
 from torch import Tensor
@@ -21,13 +21,6 @@ def example(seed: int = 7) -> tuple[Tensor, Tensor]:
     covariance = causes @ causes.T + 0.6 * torch.eye(8, dtype=torch.float64)
     scale = covariance.diagonal().sqrt()
     return weight, (covariance / torch.outer(scale, scale)).round(decimals=2)
-
-
-def correlated(hessian: Tensor, rho: float) -> Tensor:
-    """H of inputs that keep their strengths, the diagonal, and are all equally correlated: H_ij = ρ √(H_ii H_jj)."""
-    strength = hessian.diagonal().sqrt()
-    equal = rho * torch.outer(strength, strength)
-    return equal.diagonal_scatter(hessian.diagonal())
 
 
 def check_layer(weight: Tensor, hessian: Tensor) -> None:

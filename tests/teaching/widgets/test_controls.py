@@ -9,6 +9,7 @@ from typing import NamedTuple
 import anywidget
 import pytest
 import torch
+from sparsegpt_states import correlated
 from widgets_used import every
 
 from pruning_lib.acceleration.two_four import GPUS
@@ -137,7 +138,7 @@ def a_sparsegpt_stepper() -> Case:
     layer = sparsegpt_forms.example()
     values = {"step": [0, 3, 11], "form": list(sparsegpt_forms.FORMS), "view": list(sparsegpt_forms.VIEWS)}
     values["weight"] = [(-layer[0]).tolist(), [[-9.0] * 8] * 6]
-    values["hessian"] = [sparsegpt_forms.correlated(layer[1], rho).tolist() for rho in (0.0, 0.5, 0.99)]
+    values["hessian"] = [correlated(layer[1], rho).tolist() for rho in (0.0, 0.5, 0.99)]
     stepper = sparsegpt_stepper.SparseGPTStepper(*layer)
     return Case(stepper, values)
 

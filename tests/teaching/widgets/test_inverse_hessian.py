@@ -1,5 +1,7 @@
 """H and H⁻¹ of a tiny network on the page: the same numbers as the library's, and what is refused."""
 
+import copy
+
 import pytest
 import torch
 from node import computed
@@ -77,8 +79,17 @@ def test_networks_that_do_not_fit_are_refused():
     task, network = learned()
     with pytest.raises(ValueError, match="network has 17 weights, must have at most 16"):
         InverseHessian(*learned(4))
-    with pytest.raises(ValueError, match="network must have one output, and the inputs of task must be 0 or 1"):
+    with pytest.raises(ValueError, match="inputs of task must be 0 or 1"):
         InverseHessian(monks.Problem("halves", (task.train[0] / 2, task.train[1]), task.test, 2), network)
+    other = monks.Problem("three", (torch.eye(3).double(), torch.ones(3, 1).double()), task.test, 2)
+    three = monks.network(other)
+    plain = nn.Sequential(nn.Linear(2, 2), nn.Tanh(), nn.Linear(2, 1))
+    two_outputs, no_bias = copy.deepcopy(network), copy.deepcopy(network)
+    two_outputs.output, no_bias.output = nn.Linear(2, 2), nn.Linear(2, 1, bias=False)
+    for wrong in (three, plain, two_outputs, no_bias, nn.Tanh()):
+        with pytest.raises(ValueError, match="network must have 2 inputs and one output, in linear layers"):
+            InverseHessian(task, wrong)
+    assert InverseHessian(other, three).learned["names"] == ["x1", "x2", "x3"]
     nn.init.constant_(network.output.bias, float("nan"))
     with pytest.raises(ValueError, match="weights of network must be finite"):
         InverseHessian(task, network)

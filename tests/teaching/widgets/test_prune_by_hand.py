@@ -135,8 +135,9 @@ def test_networks_and_records_that_do_not_fit_are_refused():
         PruneByHand({"MONK2": one}, [run | {"problem": 2} for run in RECORD if run["problem"] == 1])
     with pytest.raises(ValueError, match="alpha of MONK2 is 0, must be above 0"):
         PruneByHand({"MONK2": one._replace(alpha=0)}, RECORD)
-    with pytest.raises(ValueError, match="network of MONK2 must have 17 inputs and one output"):
-        PruneByHand({"MONK2": one._replace(network=monks.network(monks.xor()))}, RECORD)
+    for wrong in (monks.network(monks.xor()), nn.Sequential(nn.Linear(17, 2), nn.Tanh(), nn.Linear(2, 1))):
+        with pytest.raises(ValueError, match="network of MONK2 must have 17 inputs and one output"):
+            PruneByHand({"MONK2": one._replace(network=wrong)}, RECORD)
     nn.init.constant_(one.network.output.bias, float("inf"))
     with pytest.raises(ValueError, match="weights of MONK2 must be finite"):
         PruneByHand({"MONK2": one}, RECORD)

@@ -8,11 +8,11 @@ import pytest
 import textbook_sparsegpt
 import torch
 from node import computed
-from sparsegpt_states import FormState, block_weights, states
+from sparsegpt_states import FormState, block_weights, correlated, states
 
 from pruning_lib.after_training import sparsegpt
 from pruning_lib.after_training.reconstruction import error
-from pruning_lib.teaching.widgets.sparsegpt_forms import FORMS, correlated, example
+from pruning_lib.teaching.widgets.sparsegpt_forms import FORMS, example
 from pruning_lib.teaching.widgets.sparsegpt_stepper import SparseGPTStepper
 
 NEAR = {"rtol": 0, "atol": 1e-12}
