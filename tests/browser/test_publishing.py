@@ -95,15 +95,17 @@ def widgets_of(runs: Path, name: str) -> list[str]:
 
 
 def move(page, place) -> None:
-    """Move each slider of a widget, or its radio buttons if it has none, by a step and see that the drawing follows."""
-    sliders = place.locator("input[type=range]:not(:disabled)")
-    if not sliders.count():
-        sliders = place.locator("input[type=radio]:not(:disabled)")
-    assert sliders.count() >= 1
-    for slider in sliders.all():
+    """Move each slider of a widget, else its radio buttons or lists, by a step and see that the drawing follows."""
+    kinds = ("input[type=range]", "input[type=radio]", "select")
+    found = [place.locator(f"{kind}:not(:disabled)") for kind in kinds]
+    controls = next(some for some in found if some.count())
+    for control in controls.all():
         before = place.evaluate(DRAWING)
-        at_end = slider.evaluate("(slider) => slider.value === slider.max")
-        slider.press("ArrowLeft" if at_end else "ArrowRight")
+        is_list, at_end = control.evaluate(
+            "(one) => [one.localName === 'select', one.value === (one.max ?? [...one.options].at(-1).value)]"
+        )
+        forth, back = ("ArrowDown", "ArrowUp") if is_list else ("ArrowRight", "ArrowLeft")
+        control.press(back if at_end else forth)
         page.wait_for_function(
             "([place, before, draw]) => eval(draw)(place) !== before", arg=[place.element_handle(), before, DRAWING]
         )

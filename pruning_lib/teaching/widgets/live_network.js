@@ -97,7 +97,9 @@ function render({ model, el }) {
     film = requestAnimationFrame(next);
   }
   find(".sweep").addEventListener("click", () => (film === null ? sweep() : stop()));
-  for (const name of ["sparsity", "structure", "scope"]) find(`.${name}`).addEventListener("input", stop, true);
+  // A key, too: Home at 0 % changes nothing, so it is no input.
+  for (const name of ["sparsity", "structure", "scope"])
+    for (const touch of ["input", "keydown"]) find(`.${name}`).addEventListener(touch, stop, true);
   return () => (stop(), end());
 }
 
