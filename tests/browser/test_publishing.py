@@ -342,6 +342,30 @@ def test_a_question_is_asked_before_its_answer_is_shown(page, page_errors, tmp_p
     assert page.evaluate("Reveal.isLastSlide()") and page_errors == []
 
 
+def test_an_answer_that_was_shown_by_hand_stays(page, page_errors, tmp_path):
+    from playwright.sync_api import expect
+
+    saved = Widget.get_manager_state(widgets=[asked := Predict("How many?", 92.0)])["state"][asked.model_id]
+    cells = [view("a", "slide"), view("b", "slide")]
+    for cell in cells:
+        cell.source = 'Predict("How many?", 92.0)'
+    broken = anywidget(module="export default { render() { throw new Error('no luck'); } };")
+    show(page, write(tmp_path / "deck.html", deck(notebook(*cells, a=saved, b=broken))))
+    page.evaluate("Reveal.next()")
+    page.locator(".live-widget input").press("End")
+    page.locator(".live-widget button").press("Enter")
+    text = page.locator(".live-widget [role=status]")
+    expect(text).to_contain_text("Measured: 92 %.")
+    page.keyboard.press("Escape")
+    page.keyboard.press("Space")
+    assert page.locator(".fragment.visible").count() == 1
+    expect(text).to_contain_text("Measured: 92 %.")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Space")  # nothing has started there, so there is nothing to show
+    assert page.locator(".fragment.visible").count() == 2 and page.evaluate("Reveal.isLastSlide()")
+    assert [error.splitlines()[0] for error in page_errors] == ["no luck"]
+
+
 def test_speaker_notes(page, page_errors, tiny_deck):
     from playwright.sync_api import expect
 

@@ -19,6 +19,7 @@ function render({ model, el }) {
   else inputs.forEach((input, i) => (input.nextSibling.textContent = choices[i]));
 
   function paint({ guess, shown }) {
+    root.dataset.shown = shown; // for slides, whose next step shows it
     const said = guess === null ? "no guess yet" : text(guess);
     inputs.forEach((input, i) => {
       Object.assign(input, { disabled: shown, checked: i === guess });
