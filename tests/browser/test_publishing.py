@@ -8,6 +8,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+import torch
 import widgets_used
 from ipywidgets import Widget
 from live_notebooks import STATE, anywidget, markdown, notebook, view
@@ -20,6 +21,7 @@ from pruning_lib.reproduction.execution import SameInterpreter
 from pruning_lib.reproduction.parameters import notebook_paths, read_notebook
 from pruning_lib.teaching.publishing.gather import gather
 from pruning_lib.teaching.publishing.pages import deck, handout
+from pruning_lib.teaching.widgets.layer_race import SPARSITIES, LayerRace
 from pruning_lib.teaching.widgets.predict import Predict
 
 NAMES = list(notebook_paths(NOTEBOOKS))
@@ -193,6 +195,25 @@ def test_views_of_one_widget_follow_each_other_and_other_widgets_do_not(page, pa
     expect(outputs).to_have_text(["4 × 0.5", "9 × 0.5", "4 × 0.5"])
     sliders.nth(1).press("Home")
     expect(outputs).to_have_text(["4 × 0.5", "0 × 0.5", "4 × 0.5"])
+    assert page_errors == []
+
+
+def test_a_button_that_is_disabled_hands_the_keyboard_on(page, page_errors, tmp_path):
+    from playwright.sync_api import expect
+
+    race = LayerRace({"magnitude": {"fc.weight": torch.arange(1.0, 21.0)}}, step=len(SPARSITIES) - 2)
+    saved = Widget.get_manager_state(widgets=[race, asked := Predict("How many?", 92.0)])["state"]
+    cells = notebook(view("a"), view("b"), a=saved[race.model_id], b=saved[asked.model_id])
+    page.goto(write(tmp_path / "page.html", handout(cells)).as_uri())
+    page.locator(".next").press("Enter")
+    expect(page.locator(".next")).to_be_disabled()
+    expect(page.locator(".step")).to_be_focused()
+    guess, button = page.locator(".predict input"), page.locator(".predict button")
+    guess.press("End")
+    button.press("Enter")
+    button.press("Enter")
+    expect(button).to_be_disabled()
+    expect(guess).to_be_focused()
     assert page_errors == []
 
 

@@ -95,6 +95,12 @@ export function setSlider(slider, value, text, spoken = text) {
   slider.setAttribute("aria-valuetext", spoken);
 }
 
+/** Gives the keyboard to `other` if what has it in `root`, also in a hand-out's shadow tree, is disabled and would lose it. */
+export function keepFocus(root, other) {
+  const { activeElement } = root.getRootNode();
+  if (root.contains(activeElement) && activeElement.disabled) other.focus();
+}
+
 export const slider = (name, label) =>
   `<label class="slide">${label} <input class="${name}" type="range" min="0" step="1"><output></output></label>`;
 export const list = (name, label, options = "") => `<label>${label} <select class="${name}">${options}</select></label>`;

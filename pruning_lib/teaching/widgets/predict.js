@@ -1,6 +1,6 @@
 // Predict, then see: a question, a slider or choices for the guess, and a button that shows what was measured.
 
-import { setSlider, slider, stage } from "./charts.js";
+import { keepFocus, setSlider, slider, stage } from "./charts.js";
 import { follow } from "./redraw.js";
 
 const SCALE = slider("guess", "Your guess") + '<span class="scale" aria-hidden="true"><i></i><i></i></span>';
@@ -32,6 +32,7 @@ function render({ model, el }) {
       mark.style.setProperty("--at", `${(100 * ((i ? answer : (guess ?? low)) - low)) / (high - low)}%`);
     });
     Object.assign(find("button"), { disabled: guess === null && !shown, textContent: shown ? "Guess again" : "Show what was measured" });
+    keepFocus(root, shown ? find("button") : inputs[0]);
     const you = guess === null ? "Guess first." : `You say: ${said}.`;
     find("p").textContent = shown ? `${guess === null ? "" : you} Measured: ${text(answer)}. ${note}` : you;
   }
