@@ -39,6 +39,11 @@ function render({ model, el }) {
 
   const { set, end } = follow(model, { guess: null, shown: null }, root, paint);
   find(".guesses").addEventListener("input", ({ target }) => set({ guess: Number(target.value) }));
+  if (!choices.length) {
+    const take = () => set({ guess: Number(inputs[0].value) });
+    inputs[0].addEventListener("click", take); // where the slider stands there is nothing to move
+    inputs[0].addEventListener("keydown", ({ key }) => key === "Enter" && take());
+  }
   find("button").addEventListener("click", () => set(model.get("shown") ? { shown: false, guess: null } : { shown: true }));
   return end;
 }
