@@ -39,7 +39,6 @@ const superscript = (n) => [...String(n)].map((c) => (c === "-" ? "⁻" : "⁰¹
 /** The squares of a matrix, the column `lit` outlined; with `move`, that column times its factor, beside it. Gives which column is at a place. */
 function drawMatrix(canvas, matrix, lit, move) {
   const n = matrix.length;
-  const columns = n + (move ? 1.4 : 0);
   const width = canvas.parentElement.clientWidth;
   const side = Math.floor(Math.min(34, (width - 34) / (n + 1.4))); // room for δw in both: squares of one size
   const paper = sheet(canvas, n * side + 30);
@@ -69,7 +68,7 @@ function drawMatrix(canvas, matrix, lit, move) {
     rectangle(g, x - 2, top - 2, side + 3, n * side + 3, { line: palette.updated, thick: 3 });
   }
   rectangle(g, left + lit * side - 2, top - 2, side + 3, n * side + 3, { line: move ? palette.updated : paper.ink, thick: move ? 3 : 1.5 });
-  return (x) => (x >= left && x < left + columns * side ? Math.min(n - 1, Math.floor((x - left) / side)) : null);
+  return (x) => (x >= left && x < left + n * side ? Math.floor((x - left) / side) : null);
 }
 
 function drawNetwork(canvas, learned, names, q, { follow }) {
