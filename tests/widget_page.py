@@ -33,7 +33,7 @@ def show(page, widget, width: int = 700) -> None:
     page.set_content(
         f"<!doctype html><meta name='color-scheme' content='light dark'><style>{widget._css}</style>"
         f"<div id='here'></div><script type='module'>{script}{stub}"
-        "widget.render({ model, el: document.getElementById('here') });</script>"
+        "window.end = widget.render({ model, el: document.getElementById('here') });</script>"
     )
 
 

@@ -1,7 +1,7 @@
 """Two GPTs that write, on a page without a kernel: the stream, keyboard, what is typed, pictures, both themes."""
 
 from packed_models import packed
-from widget_page import LIMIT, PIXELS, all_drawn_anew, check_page, show
+from widget_page import LIMIT, PIXELS, TWO_FRAMES, all_drawn_anew, check_page, show
 
 from pruning_lib.teaching.widgets.gpt_writer import GPTWriter
 from pruning_lib.workbench.packed_gpt import PackedGPT
@@ -89,6 +89,34 @@ def test_what_is_typed(page, page_errors):
     expect(page.locator(".seed")).to_have_value("2")
     expect(status).to_contain_text("The two texts ")
     assert page_errors == []
+
+
+def test_a_variant_that_cannot_be_unpacked_says_so_and_leaves_the_others_alone(page, page_errors):
+    from playwright.sync_api import expect
+
+    model = packed()
+    writer = GPTWriter(model, prompt=PROMPT, written=5)
+    part, content = model.index["parts"]["b, 50 %"], bytearray(model.content)
+    content[part["at"] : part["at"] + part["length"]] = bytes(part["length"])  # no zlib stream begins with zeros
+    writer.set_trait("content", bytes(content))
+    show(page, writer)
+    wait_until_written(page)
+    status, texts = page.locator("[role=status]"), page.evaluate(TEXTS)
+    page.locator(".method").select_option("b")
+    expect(status).to_contain_text("The weights could not be unpacked: ")
+    page.locator(".method").select_option("a")
+    expect(status).to_contain_text("The two texts ")
+    assert page.evaluate(TEXTS) == texts and page_errors == []
+
+
+def test_off_the_page_nothing_is_computed(page, page_errors):
+    show(page, GPTWriter(packed(), prompt=PROMPT, written=5))
+    wait_until_written(page)
+    texts = page.evaluate(TEXTS)
+    page.evaluate("window.end()")
+    page.locator("input.written").press("End")
+    page.evaluate(TWO_FRAMES)
+    assert page.evaluate(TEXTS) == texts and page_errors == []
 
 
 def test_the_shipped_models_stream_stop_and_go_on(page, page_errors):

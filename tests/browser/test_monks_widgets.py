@@ -118,4 +118,12 @@ def test_inverse_hessian(page, page_errors):
     expect(page.locator(".weight")).to_have_value("0")
     page.mouse.move(0, 0)
     expect(text).to_contain_text("Without w₁, x1 → h1")
+    # The squares begin at 30; to the right of the matrix stands the move δw, which is no column of it.
+    side = (box["height"] - 30) / 9
+    page.mouse.move(box["x"] + 30 + 8.5 * side, box["y"] + 100)
+    expect(text).to_contain_text("Without w₉, ")
+    page.mouse.move(box["x"] + 30 + 9.9 * side, box["y"] + 100)
+    expect(text).to_contain_text("Without w₁, x1 → h1")
+    page.mouse.click(box["x"] + 30 + 9.9 * side, box["y"] + 100)
+    expect(page.locator(".weight")).to_have_value("0")
     check_page(page, page_errors, widths=(1100, 700, 390, 340))

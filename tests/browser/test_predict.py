@@ -40,6 +40,21 @@ def test_a_number(page, page_errors):
     assert page.locator("input").is_enabled() and button.is_disabled()
 
 
+def test_the_middle_of_the_scale_can_be_guessed(page, page_errors):
+    from playwright.sync_api import expect
+
+    show(page, Predict("How many?", 92.27, "", limits=(0, 100)))
+    text, guess = page.locator("[role=status]"), page.locator("input")
+    guess.press("Enter")
+    expect(text).to_have_text("You say: 50 %.")
+    page.locator("button").press("Enter")
+    page.locator("button").press("Enter")
+    expect(text).to_have_text("Guess first.")
+    guess.click()  # in its middle, on the thumb
+    expect(text).to_have_text("You say: 50 %.")
+    assert page_errors == []
+
+
 def test_a_choice(page, page_errors):
     from playwright.sync_api import expect
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+import torch
 import widgets_used
 from ipywidgets import Widget
 from live_notebooks import STATE, anywidget, markdown, notebook, view
@@ -20,6 +21,7 @@ from pruning_lib.reproduction.execution import SameInterpreter
 from pruning_lib.reproduction.parameters import notebook_paths, read_notebook
 from pruning_lib.teaching.publishing.gather import gather
 from pruning_lib.teaching.publishing.pages import deck, handout
+from pruning_lib.teaching.widgets.layer_race import SPARSITIES, LayerRace
 from pruning_lib.teaching.widgets.predict import Predict
 
 NAMES = list(notebook_paths(NOTEBOOKS))
@@ -198,6 +200,25 @@ def test_views_of_one_widget_follow_each_other_and_other_widgets_do_not(page, pa
     assert page_errors == []
 
 
+def test_a_button_that_is_disabled_hands_the_keyboard_on(page, page_errors, tmp_path):
+    from playwright.sync_api import expect
+
+    race = LayerRace({"magnitude": {"fc.weight": torch.arange(1.0, 21.0)}}, step=len(SPARSITIES) - 2)
+    saved = Widget.get_manager_state(widgets=[race, asked := Predict("How many?", 92.0)])["state"]
+    cells = notebook(view("a"), view("b"), a=saved[race.model_id], b=saved[asked.model_id])
+    page.goto(write(tmp_path / "page.html", handout(cells)).as_uri())
+    page.locator(".next").press("Enter")
+    expect(page.locator(".next")).to_be_disabled()
+    expect(page.locator(".step")).to_be_focused()
+    guess, button = page.locator(".predict input"), page.locator(".predict button")
+    guess.press("End")
+    button.press("Enter")
+    button.press("Enter")
+    expect(button).to_be_disabled()
+    expect(guess).to_be_focused()
+    assert page_errors == []
+
+
 MODEL = """
 export default async () => ({
   initialize({ model }) { model.seen = []; },
@@ -342,6 +363,30 @@ def test_a_question_is_asked_before_its_answer_is_shown(page, page_errors, tmp_p
     page.keyboard.press("Space")
     expect(text).to_contain_text("Measured: 92 %.")
     assert page.evaluate("Reveal.isLastSlide()") and page_errors == []
+
+
+def test_an_answer_that_was_shown_by_hand_stays(page, page_errors, tmp_path):
+    from playwright.sync_api import expect
+
+    saved = Widget.get_manager_state(widgets=[asked := Predict("How many?", 92.0)])["state"][asked.model_id]
+    cells = [view("a", "slide"), view("b", "slide")]
+    for cell in cells:
+        cell.source = 'Predict("How many?", 92.0)'
+    broken = anywidget(module="export default { render() { throw new Error('no luck'); } };")
+    show(page, write(tmp_path / "deck.html", deck(notebook(*cells, a=saved, b=broken))))
+    page.evaluate("Reveal.next()")
+    page.locator(".live-widget input").press("End")
+    page.locator(".live-widget button").press("Enter")
+    text = page.locator(".live-widget [role=status]")
+    expect(text).to_contain_text("Measured: 92 %.")
+    page.keyboard.press("Escape")
+    page.keyboard.press("Space")
+    assert page.locator(".fragment.visible").count() == 1
+    expect(text).to_contain_text("Measured: 92 %.")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Space")  # nothing has started there, so there is nothing to show
+    assert page.locator(".fragment.visible").count() == 2 and page.evaluate("Reveal.isLastSlide()")
+    assert [error.splitlines()[0] for error in page_errors] == ["no luck"]
 
 
 def test_speaker_notes(page, page_errors, tiny_deck):

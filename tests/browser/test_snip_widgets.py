@@ -43,6 +43,24 @@ def test_tangent_explorer(page, page_errors):
     check_page(page, page_errors)
 
 
+def test_tangent_explorer_where_nothing_changes(page, page_errors):
+    from playwright.sync_api import expect
+
+    show(page, TangentExplorer(**a_network(), connection=6))  # h₁→o₁ and h₁→o₂ gone: what enters h₁ ends there
+    text, connection, indicator = (page.locator(one) for one in ("[role=status]", ".connection", ".indicator"))
+    expect(text).to_contain_text("h₁→o₁ at c = 1")
+    indicator.press("Home")
+    for _ in range(3):
+        connection.press("ArrowRight")
+    expect(text).to_contain_text("h₁→o₂ at c = 1")
+    indicator.press("Home")
+    connection.press("Home")
+    expect(text).to_contain_text(", no change; the loss would be ")
+    expect(text).to_contain_text(", no change: the tangent is right. Of 12 it ranks ")
+    expect(text).not_to_contain_text("NaN")
+    assert page_errors == []
+
+
 def test_tangent_explorer_by_mouse(page, page_errors):
     from playwright.sync_api import expect
 
@@ -57,6 +75,15 @@ def test_tangent_explorer_by_mouse(page, page_errors):
     page.mouse.move(box["x"] + 0.8 * box["width"], box["y"] + 80)  # no button: nothing is dragged
     expect(text).to_contain_text("x₁→h₁ at c = 0: loss 0.754")
     page.locator(".restore").click()
+    page.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + 80)
+    page.mouse.down(button="right")
+    page.mouse.move(box["x"] + 2, box["y"] + 80)
+    page.mouse.up(button="right")
+    page.mouse.move(box["x"] + 0.5 * box["width"], box["y"] - 5)
+    page.mouse.down()  # beside the drawing
+    page.mouse.move(box["x"] + 2, box["y"] + 80)
+    page.mouse.up()
+    expect(text).to_contain_text("x₁→h₁ at c = 1: loss 0.701")
     page.locator(".ranks canvas").click(position={"x": 60, "y": 52 + 24})
     expect(text).to_contain_text("it ranks 2 by |g|")
     width = page.locator(".ranks canvas").bounding_box()["width"]
@@ -66,6 +93,10 @@ def test_tangent_explorer_by_mouse(page, page_errors):
     expect(text).to_contain_text("and 1 by |ΔL|")
     page.locator(".network canvas").click(position={"x": 90, "y": 62})
     expect(text).to_contain_text("x₁→h₁ at c = 1")
+    page.locator(".ranks canvas").click(position={"x": 60, "y": 52 + 24})
+    expect(text).to_contain_text("it ranks 2 by |g|")
+    page.locator(".network canvas").click(position={"x": 3, "y": 3})  # where no connection is
+    expect(text).to_contain_text("it ranks 2 by |g|")
     assert page_errors == []
 
 

@@ -14,10 +14,13 @@ _TITLE = 5  # words in bold at the head of a paragraph; more of them are a claim
 _BLOCK = re.compile(
     r"```.*?```|<details.*?</details>|^\$\$.*?\$\$|(?:(?!^\$\$|^```|\n\s*\n).)+", re.DOTALL | re.MULTILINE
 )
-_WHOLE = re.compile(r"\$.+?\$|`[^`]+`", re.DOTALL)  # no sentence ends in there
-_END = re.compile(r"""(?<!\bal)[.!?]["')*_]*\s+(?=["'(*_\[]*[A-Z\d`$])""")  # of a sentence
+_WHOLE = re.compile(  # no sentence ends in there
+    r"\$.+?\$|`[^`]+`|\b(?:al|vs|[Cc]f|[Ee]\.g|[Ii]\.e|Eqs?|Figs?|Secs?)\.", re.DOTALL
+)
+_END = re.compile(r"""[.!?]["')*_]*\s+(?=["'(*_\[]*[A-Z\d])""")  # of a sentence
 _BOLD = re.compile(r"(?<!\S)\*\*[^*]+[.!?]\*\*(?!\S)")
 _ITEM = re.compile(r"^(?=(?:[-*]|\d+\.) )", re.MULTILINE)
+_MARKER = re.compile(r"(?:(?:[-*]|\d+\.) +)?")  # of an item, or nothing
 
 
 class _Piece(NamedTuple):
@@ -190,9 +193,11 @@ def shortened(text: str, few: int) -> str:
 
 
 def _first(text: str, few: int) -> str:
-    hidden = _WHOLE.sub(lambda whole: "x" * len(whole[0]), text)
+    marker = _MARKER.match(text)[0]
+    text = text.removeprefix(marker)
+    hidden = _WHOLE.sub(lambda whole: "X" * len(whole[0]), text)
     ends = [*(found.end() for found in _END.finditer(hidden)), len(text)]
-    return text[: max([end for end in ends if _words(text[:end]) <= few], default=ends[0])].strip()
+    return marker + text[: max([end for end in ends if _words(text[:end]) <= few], default=ends[0])].strip()
 
 
 def _words(text: str) -> int:

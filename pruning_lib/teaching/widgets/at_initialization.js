@@ -49,7 +49,7 @@ function render({ model, el }) {
   for (const stage of stages) find(".stage").add(new Option(stage, stage));
   find(".level").max = sparsities.length - 1;
   const networks = recordedNetworks(model);
-  const panels = networkPanels(model, { find, describe });
+  const panels = networkPanels(model, { root, find, describe });
   const texts = sparsities.map((sparsity) => `${compact(100 * sparsity)} %`);
   const axis = { x: [-0.3, sparsities.length - 0.7], names: texts, xTitle: "weights pruned" };
   const curves = new Map(); // what was seen: score and stage -> how it looks, and its points by sparsity

@@ -4,6 +4,10 @@ export const number = (x) => x.toLocaleString("en-US");
 export const percent = (share) => `${(100 * share).toFixed(1)} %`;
 export const compact = (x) => String(Number(x.toPrecision(3)));
 
+const inDigits = (digits) => (n) => [...String(n)].map((c) => (c === "-" ? digits[10] : digits[c])).join("");
+export const subscript = inDigits("₀₁₂₃₄₅₆₇₈₉₋");
+export const superscript = inDigits("⁰¹²³⁴⁵⁶⁷⁸⁹⁻");
+
 export function ticks(low, high, wanted) {
   const rough = (high - low) / wanted || 1;
   const power = 10 ** Math.floor(Math.log10(rough));

@@ -1,10 +1,10 @@
 // Line charts on a canvas, and the element that a widget lives in.
 
-import { axisTitles, compact, setFont, sheet, strokes, tick, ticks, write } from "./canvas.js";
+import { axisTitles, compact, setFont, sheet, strokes, superscript, tick, ticks, write } from "./canvas.js";
 
 export const short = (x) => (x !== 0 && Math.abs(x) < 1e-3 ? x.toExponential(1) : compact(x)).replaceAll("-", "−");
 
-const power = (exponent) => `10${[...String(exponent)].map((c) => (c === "-" ? "⁻" : "⁰¹²³⁴⁵⁶⁷⁸⁹"[c])).join("")}`;
+const power = (exponent) => `10${superscript(exponent)}`;
 
 /** A canvas with axes and what to draw between them. `x` and `y` are [low, high], x also [high, low]; a list `names` puts names at 0, 1, … of x; `log` takes log10 of y, `logX` of x. */
 export function chart(canvas, height, { x, y, xTitle, yTitle, names, log = false, logX = false }) {
@@ -93,6 +93,12 @@ export function setSlider(slider, value, text, spoken = text) {
   slider.value = value;
   slider.nextElementSibling.textContent = text;
   slider.setAttribute("aria-valuetext", spoken);
+}
+
+/** Gives the keyboard to `other` if what has it in `root`, also in a hand-out's shadow tree, is disabled and would lose it. */
+export function keepFocus(root, other) {
+  const { activeElement } = root.getRootNode();
+  if (root.contains(activeElement) && activeElement.disabled) other.focus();
 }
 
 export const slider = (name, label) =>

@@ -142,12 +142,12 @@ function render({ model, el }) {
 
   const unpack = networks(model.get("content"), index);
   const readers = {}; // of a variant's own text; and the dense one's of another's
-  let failure = "";
+  const failures = {}; // by variant
   function readerOf(variant, purpose = variant) {
     if (purpose in readers) return readers[purpose];
     readers[purpose] = null;
     const ready = (network) => (readers[purpose] = remembering(reader(network)));
-    unpack(variant).then(ready).catch((error) => (failure = `The weights could not be unpacked: ${error}`)).then(() => draw());
+    unpack(variant).then(ready).catch((error) => (failures[variant] = `The weights could not be unpacked: ${error}`)).then(() => draw());
     return null;
   }
 
@@ -172,8 +172,9 @@ function render({ model, el }) {
     pause: PAUSE,
   });
 
-  let [complaint, later, shown, budget] = ["", null, false, AT_ONCE];
+  let [complaint, later, shown, ended, budget] = ["", null, false, false, AT_ONCE];
   function paint(values) {
+    if (ended) return; // off the page
     clearTimeout(later);
     const { bytes, total } = usedBytes(values.prompt, context);
     prompt = bytes;
@@ -194,6 +195,7 @@ function render({ model, el }) {
     setSlider(find(".temperature"), values.temperature, values.temperature ? values.temperature.toFixed(1) : "0, likeliest");
     steps.show();
     root.setAttribute("aria-busy", String(!done));
+    const failure = failures[first.name] ?? failures[variant.name];
     if (failure || !pair.every((one) => one?.tops.length) || !(done || shown)) return void (find("p").textContent = failure || "Unpacking the weights …");
     shown = true;
     show(variant, pair, Math.min(written, ...pair.map(({ tops }) => tops.length - 1)), total, done);
@@ -261,6 +263,7 @@ function render({ model, el }) {
     (value) => `The seed is “${value}”, must be a whole number from 0 to ${LAST_SEED}. Below is still seed ${model.get("seed")}.`
   );
   return () => {
+    ended = true;
     clearTimeout(later);
     steps.stop();
     end();

@@ -1,6 +1,6 @@
 // Inverse Hessian: two matrices of a tiny network, and what a column of the inverse does to it. All is computed here.
 
-import { rectangle, setFont, sheet, stroke, write } from "./canvas.js";
+import { rectangle, setFont, sheet, stroke, subscript, superscript, write } from "./canvas.js";
 import { chart, list, setSlider, short, slider, stage } from "./charts.js";
 import { drawNodes, halo, watchLines, weightNames } from "./network_drawing.js";
 import { follow } from "./redraw.js";
@@ -14,7 +14,6 @@ const PANELS = {
   matrix: `H + αI: <b style="color:var(--kept)">blue</b> positive, <b style="color:var(--accent)">red</b> negative`,
   inverse: "(H + αI)⁻¹: the marked column, scaled, is the move δw",
 };
-const sub = (n) => [...String(n)].map((digit) => "₀₁₂₃₄₅₆₇₈₉"[digit]).join("");
 
 /** Both matrices, and for every weight: how all move without it, and loss and cases right if the others stay or follow. */
 export function surgeries({ names, hidden, weights, cases, targets }, alpha) {
@@ -34,12 +33,10 @@ export function surgeries({ names, hidden, weights, cases, targets }, alpha) {
 }
 
 const minus = (text) => text.replace("-", "−");
-const superscript = (n) => [...String(n)].map((c) => (c === "-" ? "⁻" : "⁰¹²³⁴⁵⁶⁷⁸⁹"[c])).join("");
 
 /** The squares of a matrix, the column `lit` outlined; with `move`, that column times its factor, beside it. Gives which column is at a place. */
 function drawMatrix(canvas, matrix, lit, move) {
   const n = matrix.length;
-  const columns = n + (move ? 1.4 : 0);
   const width = canvas.parentElement.clientWidth;
   const side = Math.floor(Math.min(34, (width - 34) / (n + 1.4))); // room for δw in both: squares of one size
   const paper = sheet(canvas, n * side + 30);
@@ -58,8 +55,8 @@ function drawMatrix(canvas, matrix, lit, move) {
   matrix.forEach((row, a) => row.forEach((value, b) => square(left + b * side, top + a * side, value, largest, text(value))));
   if (exponent) write(paper, `×10${superscript(exponent)}`, 0, top - 10, { align: "left" });
   for (let k = 0; k < n; k++) {
-    write(paper, `w${sub(k + 1)}`, left + (k + 0.5) * side, top - 10);
-    write(paper, `w${sub(k + 1)}`, left - 4, top + (k + 0.5) * side, { align: "right" });
+    write(paper, `w${subscript(k + 1)}`, left + (k + 0.5) * side, top - 10);
+    write(paper, `w${subscript(k + 1)}`, left - 4, top + (k + 0.5) * side, { align: "right" });
   }
   if (move) {
     const x = left + (n + 0.4) * side;
@@ -69,7 +66,7 @@ function drawMatrix(canvas, matrix, lit, move) {
     rectangle(g, x - 2, top - 2, side + 3, n * side + 3, { line: palette.updated, thick: 3 });
   }
   rectangle(g, left + lit * side - 2, top - 2, side + 3, n * side + 3, { line: move ? palette.updated : paper.ink, thick: move ? 3 : 1.5 });
-  return (x) => (x >= left && x < left + columns * side ? Math.min(n - 1, Math.floor((x - left) / side)) : null);
+  return (x) => (x >= left && x < left + n * side ? Math.floor((x - left) / side) : null);
 }
 
 function drawNetwork(canvas, learned, names, q, { follow }) {
@@ -85,7 +82,7 @@ function drawNetwork(canvas, learned, names, q, { follow }) {
   paper.finish();
   lines.forEach(([[x0, y0], [x1, y1]], k) => {
     const at = k % 2 ? 0.3 : 0.22; // lines that cross have their names apart
-    halo(paper, `w${sub(k + 1)}`, x0 + at * (x1 - x0), y0 + at * (y1 - y0), paper.page);
+    halo(paper, `w${subscript(k + 1)}`, x0 + at * (x1 - x0), y0 + at * (y1 - y0), paper.page);
   });
   return lines;
 }
@@ -108,7 +105,7 @@ function render({ model, el }) {
   const [learned, limits] = ["learned", "limits"].map((name) => model.get(name));
   const { root, find, describe } = stage(el, "inverse-hessian", CONTROLS, PANELS);
   const names = weightNames(learned.names, learned.hidden);
-  names.forEach((name, k) => find(".weight").add(new Option(`w${sub(k + 1)}: ${name}`, k)));
+  names.forEach((name, k) => find(".weight").add(new Option(`w${subscript(k + 1)}: ${name}`, k)));
   const [min, max] = limits.map(Math.log10);
   Object.assign(find(".alpha"), { min, max, step: 0.25 });
   let lines = [];
@@ -131,8 +128,8 @@ function render({ model, el }) {
     const total = learned.cases.length;
     const said = ({ right, error }) => `${right} of ${total} cases right, E = ${short(error)}`;
     const least = each.reduce((best, { saliency }, k) => (saliency < each[best].saliency ? k : best), 0);
-    const name = `w${sub(q + 1)}, ${names[q]} (${short(learned.weights[q])})`;
-    const verdict = least === q ? "It is OBS's choice." : `OBS would delete w${sub(least + 1)}.`;
+    const name = `w${subscript(q + 1)}, ${names[q]} (${short(learned.weights[q])})`;
+    const verdict = least === q ? "It is OBS's choice." : `OBS would delete w${subscript(least + 1)}.`;
     const outcome = `Without ${name}: others stay, ${said(one.stay)}; others follow by ${short(factor)} times the column, ${said(one.follow)}.`;
     find("[role=status]").textContent = `${outcome} Expected cost L = ${short(one.saliency)}. ${verdict}`;
     describe(".network", `Network with ${names.length} weights. ${outcome}`);

@@ -28,7 +28,7 @@ function render({ model, el }) {
   const layers = layersOf(model.get("layers"), fromHalves(model.get("vector")));
   const total = layers.reduce((sum, layer) => sum + layer.total, 0);
   const choose = networkChooser(layers);
-  const panels = networkPanels(model, { find, describe });
+  const panels = networkPanels(model, { root, find, describe });
   const curves = new Map(); // what was seen: structure and scope -> how it looks, and its points by sparsity
 
   function run(structure, scope, sparsity) {

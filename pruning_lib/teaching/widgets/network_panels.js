@@ -1,7 +1,7 @@
 // What a pruned network does: accuracy over sparsity, all test images with those that are misread, the logits of one.
 
 import { percent, rectangle, rgb, setFont, sheet, stroke, tick, ticks, write } from "./canvas.js";
-import { chart, setSlider, short, slider } from "./charts.js";
+import { chart, keepFocus, setSlider, short, slider } from "./charts.js";
 import { inputsOf } from "./network.js";
 
 export const IMAGE_CONTROLS = `${slider("image", "Image")}<button class="misread">next misread</button>`;
@@ -118,7 +118,7 @@ function drawWall(canvas, { shape, shades, labels }, image, before, after) {
  * The images in a model's bytes, and the panels about them. `show` draws what is read `before` and `after` pruning, the
  * `curves` seen and the `current` one on an `axis`, and what is `kept` of each of the `layers`.
  */
-export function networkPanels(model, { find, describe }) {
+export function networkPanels(model, { root, find, describe }) {
   const [pixels, grays, bytes, shape] = ["pixels", "grays", "labels", "shape"].map((name) => model.get(name));
   const labels = new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const [low, high] = [Math.min(...grays), Math.max(...grays)];
@@ -140,6 +140,7 @@ export function networkPanels(model, { find, describe }) {
 
     setSlider(find(".image"), image, `${image}, a ${label}`);
     find(".misread").disabled = !misread.some((i) => i !== image);
+    keepFocus(root, find(".image"));
     drawCurves(find(".curve canvas"), axis, curves, current, before.accuracy);
     drawLogits(find(".logits canvas"), images, image, before, after);
     imageAt = drawWall(find(".wall canvas"), images, image, before, after);

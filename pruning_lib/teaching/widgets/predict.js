@@ -1,6 +1,6 @@
 // Predict, then see: a question, a slider or choices for the guess, and a button that shows what was measured.
 
-import { setSlider, slider, stage } from "./charts.js";
+import { keepFocus, setSlider, slider, stage } from "./charts.js";
 import { follow } from "./redraw.js";
 
 const SCALE = slider("guess", "Your guess") + '<span class="scale" aria-hidden="true"><i></i><i></i></span>';
@@ -19,6 +19,7 @@ function render({ model, el }) {
   else inputs.forEach((input, i) => (input.nextSibling.textContent = choices[i]));
 
   function paint({ guess, shown }) {
+    root.dataset.shown = shown; // for slides, whose next step shows it
     const said = guess === null ? "no guess yet" : text(guess);
     inputs.forEach((input, i) => {
       Object.assign(input, { disabled: shown, checked: i === guess });
@@ -31,12 +32,18 @@ function render({ model, el }) {
       mark.style.setProperty("--at", `${(100 * ((i ? answer : (guess ?? low)) - low)) / (high - low)}%`);
     });
     Object.assign(find("button"), { disabled: guess === null && !shown, textContent: shown ? "Guess again" : "Show what was measured" });
+    keepFocus(root, shown ? find("button") : inputs[0]);
     const you = guess === null ? "Guess first." : `You say: ${said}.`;
     find("p").textContent = shown ? `${guess === null ? "" : you} Measured: ${text(answer)}. ${note}` : you;
   }
 
   const { set, end } = follow(model, { guess: null, shown: null }, root, paint);
   find(".guesses").addEventListener("input", ({ target }) => set({ guess: Number(target.value) }));
+  if (!choices.length) {
+    const take = () => set({ guess: Number(inputs[0].value) });
+    inputs[0].addEventListener("click", take); // where the slider stands there is nothing to move
+    inputs[0].addEventListener("keydown", ({ key }) => key === "Enter" && take());
+  }
   find("button").addEventListener("click", () => set(model.get("shown") ? { shown: false, guess: null } : { shown: true }));
   return end;
 }

@@ -1,7 +1,7 @@
 // Prune by hand: delete connections of a small network, by clicking or by a method's choice; all of OBS runs here.
 
 import { stroke } from "./canvas.js";
-import { chart, list, short, stage } from "./charts.js";
+import { chart, keepFocus, list, short, stage } from "./charts.js";
 import { drawNodes, watchLines, weightNames } from "./network_drawing.js";
 import { follow } from "./redraw.js";
 import { choices, hessian, inverse, jacobian, judge, move } from "./tiny_network.js";
@@ -186,7 +186,7 @@ function render({ model, el }) {
     find(".five").disabled = last || !method;
     find(".paper").disabled = !method || now.alive.length <= problem.paper[0];
     find(".undo").disabled = find(".start").disabled = !values.deleted.length;
-    if (root.contains(document.activeElement) && document.activeElement.disabled) find(".choice").focus();
+    keepFocus(root, find(".choice"));
     drawNetwork(values, problem, now, target);
     drawAccuracy(values, problem, states);
     const results = drawLoss(values, problem, now, target);

@@ -1,8 +1,8 @@
 // The view "block by block" of the SparseGPT stepper: GPT-8 as it runs, and what being lazy saves.
 
-import { number, rectangle, sheet } from "./canvas.js";
+import { number, rectangle, sheet, subscript } from "./canvas.js";
 import { chart, short } from "./charts.js";
-import { below, digits, drawWeights, fillTable, label, largest, thinLine, wrapped, x } from "./sparsegpt_drawing.js";
+import { digits, drawWeights, fillTable, label, largest, thinLine, wrapped, x } from "./sparsegpt_drawing.js";
 import { traffic } from "./sparsegpt_layer.js";
 
 const REAL = { rows: 4096, columns: 4096, block: 128 };
@@ -66,7 +66,7 @@ function drawFactor(canvas, height, { phase, at, start, end, U }) {
   const words = {
     start: "Nothing is read yet.",
     mask: "red: the diagonal of the block. Squared, it divides w² in the scores.",
-    column: `orange: row ${at + 1} up to the end of the block. U${below(at + 1)} times −E moves the weights there.`,
+    column: `orange: row ${at + 1} up to the end of the block. U${subscript(at + 1)} times −E moves the weights there.`,
     lazy: "orange: the rows of the block, right of it. E times this part is the lazy update.",
   };
   wrapped(c, words[phase]).forEach((text, k) => label(c, text, 0, 40 + n * high + 20 * k, { align: "left" }));

@@ -1,12 +1,11 @@
 // What the SparseGPT stepper draws: weights, inverses or the factor, errors, tables.
 
-import { rectangle, setFont, sheet, stroke, write } from "./canvas.js";
+import { rectangle, setFont, sheet, stroke, subscript, write } from "./canvas.js";
 import { chart } from "./charts.js";
 
 const STYLES = { exact: ["kept", "circle", []], synchronized: ["updated", "square", []], cholesky: ["good", "diamond", [2, 4]] };
 
-export const below = (k) => [...String(k)].map((digit) => "₀₁₂₃₄₅₆₇₈₉"[digit]).join("");
-export const x = (column) => `x${below(column + 1)}`;
+export const x = (column) => `x${subscript(column + 1)}`;
 export const fixed = (value) => value.toFixed(2).replace(/^-0\.00$/, "0.00").replace("-", "−");
 const signed = (value) => (value > 0 && !fixed(value).startsWith("−") ? "+" : "") + fixed(value);
 export const gone = (mark) => mark === "now" || mark === "pruned";
@@ -158,8 +157,8 @@ export function drawShared(canvas, height, state, same, form) {
   const rest = n - from - 1;
   if (started && rest) rectangle(g, left + (from + 1) * wide - 1, 22 + (from + 1) * high - 1, rest * wide + 2, rest * high + 2, { line: palette.kept, thick: 2, dash: [6, 4] });
   const y = 22 + n * high;
-  const strips = [[`row 1 of (H_S${below(from + 1)})⁻¹ ÷ its first entry, ${fixed(same.B[from][from])}`, same.B]];
-  if (factor) strips.push([`row ${from + 1} of U ÷ U${below(from + 1)}${below(from + 1)} = ${fixed(same.U[from][from])}: the same`, same.U]);
+  const strips = [[`row 1 of (H_S${subscript(from + 1)})⁻¹ ÷ its first entry, ${fixed(same.B[from][from])}`, same.B]];
+  if (factor) strips.push([`row ${from + 1} of U ÷ U${subscript(from + 1)}${subscript(from + 1)} = ${fixed(same.U[from][from])}: the same`, same.U]);
   strips.forEach(([text, source], k) => {
     label(c, text, left, y + 20 + 52 * k, { align: "left" });
     for (let column = from; column < n; column++)

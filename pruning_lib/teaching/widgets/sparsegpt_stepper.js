@@ -1,11 +1,12 @@
 // SparseGPT stepper: three views of one small layer. All is computed here, so that nothing waits for a kernel.
 
+import { subscript } from "./canvas.js";
 import { list, slider, stage } from "./charts.js";
 import { follow } from "./redraw.js";
 import { blockStates, correlated, formStates, refusal } from "./sparsegpt_layer.js";
 import { BLOCK_PANELS, drawBlocks } from "./sparsegpt_blocks.js";
 import { cellAt, drawLayer, LAYER_PANELS, numbered } from "./sparsegpt_editor.js";
-import { below, x } from "./sparsegpt_drawing.js";
+import { x } from "./sparsegpt_drawing.js";
 import { drawSteps, NAMES, STEP_PANELS } from "./sparsegpt_steps.js";
 import { STEP_BUTTONS, stepper } from "./stepper.js";
 
@@ -112,7 +113,7 @@ function render({ model, el }) {
   function typed(text) {
     const value = Number(text.trim().replace("−", "-").replace(",", "."));
     if (text.trim() && Math.abs(value) <= LIMIT) return put(value); // false for NaN too
-    const name = `${cell.matrix === "weight" ? "W" : "H"}${below(cell.row + 1)}${below(cell.column + 1)}`;
+    const name = `${cell.matrix === "weight" ? "W" : "H"}${subscript(cell.row + 1)}${subscript(cell.column + 1)}`;
     refused = `Refused: ${name} can't be “${text}”, must be a number from −${LIMIT} to ${LIMIT}. The layer stays as it was.`;
     again();
   }

@@ -1,7 +1,8 @@
 // The view "step by step" of the SparseGPT stepper: three forms of one idea, side by side.
 
+import { subscript } from "./canvas.js";
 import { short } from "./charts.js";
-import { below, drawErrors, drawPerRow, drawShared, drawWeights, fillTable, fixed, gone, largest, pruned, x } from "./sparsegpt_drawing.js";
+import { drawErrors, drawPerRow, drawShared, drawWeights, fillTable, fixed, gone, largest, pruned, x } from "./sparsegpt_drawing.js";
 
 export const NAMES = { exact: "exact OBS per row", synchronized: "synchronized", cholesky: "Cholesky" };
 export const STEP_PANELS = {
@@ -30,7 +31,7 @@ function stepStory(form, state, step, last, maskBlock, same) {
   const j = state.columns[0];
   const hit = [...Array(rows).keys()].filter((i) => state.marks[i][j] === "now").map((i) => i + 1);
   const who = `row${hit.length > 1 ? "s" : ""} ${spoken(hit)}`;
-  const b = below(j + 1);
+  const b = subscript(j + 1);
   const chosen = j % maskBlock ? "" : ` The mask of ${x(j)} to ${x(Math.min(j + maskBlock, columns) - 1)} was chosen just before, by ${form === "cholesky" ? "w²/U_jj², the squared diagonal" : "w²/[(H_S)⁻¹]₁₁"}.`;
   if (form === "synchronized") {
     const s = hit.length > 1 ? "" : "s";
@@ -49,10 +50,10 @@ function stepBrackets(form, { columns: [current], weight }) {
   const columns = weight[0].length;
   if (form === "exact") return [[0, columns, ["each row: any weight that it has left", "any weight that is left"], palette.updated]];
   const from = current ?? 0;
-  const set = `S${below(from + 1)} = {${from + 1}${from + 1 < columns ? `, …, ${columns}` : ""}}`;
+  const set = `S${subscript(from + 1)} = {${from + 1}${from + 1 < columns ? `, …, ${columns}` : ""}}`;
   return [
     [0, from, ["frozen", ""], palette.kept],
-    [from, columns, [`${set} for all rows`, set, `S${below(from + 1)}`], palette.updated],
+    [from, columns, [`${set} for all rows`, set, `S${subscript(from + 1)}`], palette.updated],
   ];
 }
 
@@ -75,7 +76,7 @@ export function drawSteps({ find, describe }, { forms, form, step, last, maskBlo
   if (form === "exact") drawPerRow(find(".inverse canvas"), height, state);
   else drawShared(find(".inverse canvas"), height, state, same, form);
   drawErrors(find(".errors canvas"), forms, reached);
-  const j = below((state.columns[0] ?? 0) + 1);
+  const j = subscript((state.columns[0] ?? 0) + 1);
   const title = { exact: "H⁻¹ of each row, each its own: empty = gone", synchronized: `One (H_S${j})⁻¹ for all rows, updated after each column`, cholesky: "Factor U of H⁻¹: computed once, never updated" };
   find(".inverse figcaption").textContent = title[form];
   const error = (other) => `${short(forms[other][reached[other]].error)} (${pruned(forms[other][reached[other]])})`;

@@ -1,6 +1,6 @@
 // Steps forth and back: four buttons, a slider and a film. What the steps are, the widget knows.
 
-import { setSlider } from "./charts.js";
+import { keepFocus, setSlider } from "./charts.js";
 
 export const STEP_BUTTONS = `
   <span role="group" aria-label="Steps">
@@ -22,10 +22,9 @@ export function stepper(root, slider, { at, last, go, word, pause }) {
     const words = `${at()} of ${last()}`;
     slider.max = last();
     setSlider(slider, at(), words, `${word} ${words}`);
-    const { activeElement } = document;
     button("start").disabled = button("back").disabled = at() === 0;
     button("next").disabled = at() === last();
-    if (root.contains(activeElement) && activeElement.disabled) slider.focus(); // a disabled button loses the keyboard
+    keepFocus(root, slider);
     button("play").textContent = timer === null ? "play" : "pause";
     button("play").setAttribute("aria-pressed", String(timer !== null));
   }

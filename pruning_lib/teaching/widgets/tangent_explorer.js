@@ -1,7 +1,8 @@
 // Tangent explorer: the loss of a tiny network over one indicator, its tangent and its chord. All is computed here.
 
-import { setFont, sheet, stroke, write } from "./canvas.js";
+import { setFont, sheet, stroke, subscript, write } from "./canvas.js";
 import { chart, setSlider, short, slider, stage } from "./charts.js";
+import { lineAt } from "./network_drawing.js";
 import { follow } from "./redraw.js";
 
 const CONTROLS = slider("connection", "Connection") + slider("indicator", "indicator c_j") + '<button class="restore">put all back</button>';
@@ -59,12 +60,12 @@ export function ranks(values) {
 
 /** Names of the connections as c has them: x₁→h₁ and so on. */
 function namesOf({ first, second }) {
-  const low = (n) => [...String(n + 1)].map((digit) => "₀₁₂₃₄₅₆₇₈₉"[digit]).join("");
+  const low = (n) => subscript(n + 1);
   const layer = (weights, from, to) => weights.flatMap((row, n) => row.map((_, k) => `${from}${low(k)}→${to}${low(n)}`));
   return [...layer(first, "x", "h"), ...layer(second, "h", "o")];
 }
 
-const wrong = ({ tangent, chord }) => Math.sign(tangent) !== Math.sign(chord);
+const wrong = ({ tangent, chord }) => Math.sign(tangent) * Math.sign(chord) < 0;
 
 /** L over c_j with the tangent at 1 and the chord; what both say of c_j = 0 is joined by a bar. Gives the chart. */
 function drawCurve(canvas, network, c, j, { tangent, chord }) {
@@ -114,7 +115,7 @@ function drawRanks(canvas, names, all, chosen) {
   return { sides, at: (px, py) => sides[px < width / 2 ? "tangent" : "chord"].indexOf(Math.floor((py - top) / step)) };
 }
 
-/** Neurons in three columns and all connections; gives the nearest one to a point, for clicks. */
+/** Neurons in three columns and all connections; gives the one at a point, or −1, for clicks. */
 function drawNetwork(canvas, { first, second }, c, chosen) {
   const paper = sheet(canvas, 210);
   const { g, width, height, ink } = paper;
@@ -139,28 +140,20 @@ function drawNetwork(canvas, { first, second }, c, chosen) {
       Object.assign(g, { fillStyle: paper.dark ? "#222" : "#fff", strokeStyle: ink, lineWidth: 1.5 });
       g.fill();
       g.stroke();
-      write(paper, `${"xho"[column]}${"₁₂₃₄₅₆₇₈₉"[n] ?? n + 1}`, ...place(column, n));
+      write(paper, `${"xho"[column]}${subscript(n + 1)}`, ...place(column, n));
     }
   });
-  const distance = ([[ax, ay], [bx, by]], px, py) => {
-    const [dx, dy] = [bx - ax, by - ay];
-    const along = Math.max(0, Math.min(1, ((px - ax) * dx + (py - ay) * dy) / (dx * dx + dy * dy)));
-    return Math.hypot(ax + along * dx - px, ay + along * dy - py);
-  };
-  return (px, py) => {
-    const far = ends.map((line) => distance(line, px, py));
-    return far.indexOf(Math.min(...far));
-  };
+  return (x, y) => lineAt(ends, ends.keys(), x, y) ?? -1;
 }
 
-const moves = (by) => (by > 0 ? `a fall by ${short(by)}` : `a rise by ${short(-by)}`);
+const moves = (by) => (by > 0 ? `a fall by ${short(by)}` : by < 0 ? `a rise by ${short(-by)}` : "no change");
 
 /** What tangent and chord say of the chosen connection. */
 function sentences(names, c, j, loss, full, one, sides) {
   const { tangent, chord } = one;
-  const verdict = wrong(one)
-    ? "even the sign is wrong."
-    : `${short(Number(Math.abs(tangent / chord).toPrecision(2)))} times the truth.`;
+  let verdict = `${short(Number(Math.abs(tangent / chord).toPrecision(2)))} times the truth.`;
+  if (wrong(one)) verdict = "even the sign is wrong.";
+  else if (chord === 0) verdict = tangent === 0 ? "the tangent is right." : "the tangent is wrong.";
   const others = c.map((value, i) => [i, value]).filter(([i, value]) => i !== j && value < 1);
   const context = others.length ? ` All this with ${others.map(([i, value]) => `${names[i]} at ${short(value)}`).join(", ")}.` : "";
   return (
@@ -198,12 +191,13 @@ function render({ model, el }) {
   find(".indicator").addEventListener("input", ({ target }) => indicate(Number(target.value)));
   find(".restore").addEventListener("click", () => set({ c: names.map(() => 1) }));
   const valueAt = (px) => (px - curve.X(0)) / (curve.X(1) - curve.X(0));
-  const drag = ({ offsetX, buttons }) => buttons && indicate(Math.max(0, Math.min(1, Math.round((100 * valueAt(offsetX))) / 100)));
+  const drag = ({ offsetX }) => indicate(Math.max(0, Math.min(1, Math.round((100 * valueAt(offsetX))) / 100)));
   find(".curve canvas").addEventListener("pointerdown", (event) => {
+    if (event.button !== 0) return; // not the primary one
     event.target.setPointerCapture(event.pointerId);
     drag(event);
   });
-  find(".curve canvas").addEventListener("pointermove", drag);
+  find(".curve canvas").addEventListener("pointermove", (event) => event.target.hasPointerCapture(event.pointerId) && drag(event));
   const choose = (j) => j >= 0 && set({ connection: j });
   find(".ranks canvas").addEventListener("click", ({ offsetX, offsetY }) => choose(ladder.at(offsetX, offsetY)));
   find(".network canvas").addEventListener("click", ({ offsetX, offsetY }) => choose(nearest(offsetX, offsetY)));

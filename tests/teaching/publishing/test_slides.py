@@ -122,6 +122,15 @@ def test_questions_come_last_with_answers_for_the_lecturer_only():
         ("Head:\n- one. Two three four five six.\n- b", "Head:\n- one.\n- b"),
         ("- **Bold.** One two. Three four five.\n- b", "- **Bold.** One two.\n- b"),
         ("1. one two. Three four five six.\n2. c", "1. one two.\n2. c"),
+        ("1. One two three four five six. And then.\n2. Short.", "1. One two three four five six.\n2. Short."),
+        ("- one two three four five. Six.\n- b", "- one two three four five.\n- b"),
+        ("This is the paper's Eq. 7 and no other. More.", "This is the paper's Eq. 7 and no other."),
+        (
+            "See e.g. Fig. 3, i.e. Sec. 4 (cf. Eqs. 5), one vs. Two. More.",
+            "See e.g. Fig. 3, i.e. Sec. 4 (cf. Eqs. 5), one vs. Two.",
+        ),
+        ("One two three. $a$ and four five six.", "One two three."),
+        ("One two three. `code` and four five six.", "One two three."),
     ],
 )
 def test_shortened(text, short):

@@ -56,10 +56,10 @@ function build() {
   }
 }
 
-/** Show what was measured, whether the room has guessed or not. */
+/** Show what was measured, whether the room has guessed or not; once it is shown the button would hide it again. */
 function answer(slide) {
-  const button = slide.querySelector(".live-widget")?.shadowRoot?.querySelector("button");
-  Object.assign(button, { disabled: false }).click();
+  const button = slide.querySelector(".live-widget")?.shadowRoot?.querySelector("[data-shown=false] button");
+  if (button) Object.assign(button, { disabled: false }).click();
 }
 
 function startDeck() {
