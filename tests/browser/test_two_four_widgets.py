@@ -112,13 +112,14 @@ def test_roofline(page, page_errors):
 def test_recorded_runs_are_drawn(page, page_errors):
     from playwright.sync_api import expect
 
+    text = page.locator("[role=status]")
     show(page, RooflineExplorer(tokens=64))
+    expect(text).not_to_be_empty()  # and drawn, in the same frame
     alone = page.evaluate(PIXELS)
     product = {"shape": "4096²", "dtype": "float16", "tokens": 64, "rows": 4096, "columns": 4096}
     times = {"dense_call": 4e-5, "sparse_call": 3e-5, "dense_graph": 3e-5, "sparse_graph": 2e-5}
     record = {"gpu": {"name": "NVIDIA A100-SXM4-80GB"}, "runs": [product | times]}
     show(page, RooflineExplorer([record], tokens=64))
-    text = page.locator("[role=status]")
     expect(text).to_contain_text("Small hollow marks: 1 of 1 recorded GPU runs, those on this GPU in this format.")
     assert page.evaluate(PIXELS)[0] != alone[0] and page.evaluate(PIXELS)[1] == alone[1]
     page.locator(".gpu").select_option("H200 SXM")
