@@ -104,7 +104,7 @@ def _cost(after: Tensor, w: Tensor, H: Tensor, count: int) -> float:
     return ((after - w) @ H @ (after - w) / 2).item()
 
 
-def _fitted(w: Tensor, H: Tensor, kept: Tensor) -> Tensor:
+def fit_on(w: Tensor, H: Tensor, kept: Tensor) -> Tensor:
     """The best weights that are zero but at `kept`."""
     return torch.zeros_like(w).index_copy(0, kept, torch.linalg.solve(H[kept][:, kept], (H @ w)[kept]))
 
@@ -125,7 +125,7 @@ EXERCISES["beat_the_surgeon"] = Experiment(
     _best_subset,
     lambda w, H, count: w.index_fill(0, w.abs().argsort()[:count], 0),
     "The smallest are gone and nothing else moved. How much can the others make up for?",
-    lambda w, H, count: _fitted(w, H, w.abs().argsort()[count:]),
+    lambda w, H, count: fit_on(w, H, w.abs().argsort()[count:]),
     "The best weights on magnitude's choice. The other half of the problem is the choice.",
     lambda w, H, count: _at_once(w, torch.linalg.inv(H), count),
     "All chosen by the first saliencies. Do they still hold after the first deletion?",

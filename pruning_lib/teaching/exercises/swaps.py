@@ -7,7 +7,7 @@ from pruning_lib.after_training import exact, reconstruction, sparsegpt, swaps
 from pruning_lib.structure import keep_largest
 from pruning_lib.teaching.exercises.exercise import Exercise, Experiment, draw
 from pruning_lib.teaching.exercises.given import query_layer
-from pruning_lib.teaching.exercises.obs import random_inverse
+from pruning_lib.teaching.exercises.obs import fit_on, random_inverse
 from pruning_lib.teaching.exercises.sparsegpt import Pair, layer_error
 
 EXERCISES: dict[str, Exercise | Experiment] = {}
@@ -20,8 +20,7 @@ def _row(generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
 
 def _fit(w: Tensor, H: Tensor, keep: Tensor) -> Tensor:
     """The best weights on `keep`."""
-    M = keep.nonzero().flatten()
-    return torch.zeros_like(w).index_copy(0, M, torch.linalg.solve(H[M][:, M], (H @ w)[M]))
+    return fit_on(w, H, keep.nonzero().flatten())
 
 
 def _least(w: Tensor, H: Tensor, keep: Tensor, fitted: Tensor | None = None) -> Tensor:
@@ -43,8 +42,7 @@ def _gains(w: Tensor, H: Tensor, keep: Tensor, gain=None) -> Tensor:
 
 def _moved(w: Tensor, H: Tensor, keep: Tensor, q: Tensor, p: Tensor) -> Tensor:
     """The fitted weights with q gone and p back at its old value, nothing fitted again."""
-    fitted = _fit(w, H, keep).index_fill(0, q, 0)
-    return fitted.index_copy(0, p[None], w[p][None])
+    return _fit(w, H, keep).index_fill(0, q, 0).index_copy(0, p[None], w[p][None])
 
 
 EXERCISES["exchange_gains"] = Exercise(
