@@ -52,8 +52,10 @@ def test_every_equation_is_checked_and_every_check_asserts(path):
 
 
 def asserts(path, tag):
-    """Whether the cell that begins with the check of `tag` holds an assertion."""
+    """Whether a cell calls `check(tag, …)`, or begins with the check of `tag` and holds an assertion."""
     for source in sources(path, "code"):
+        if tag in checked(source):
+            return True
         if re.match(rf"# check {tag}\b", source):
             return any(
                 isinstance(node, ast.Assert)
@@ -63,13 +65,20 @@ def asserts(path, tag):
     return False
 
 
+def checked(source):
+    """The tags of the calls `check(tag, …)` in a cell."""
+    calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+    return [call.args[0].value for call in calls if ast.unparse(call.func) == "check"]
+
+
 @notebooks
 def test_check_follows_its_equation(path):
     place = {}
     for index, cell in enumerate(read(path).cells):
-        found = re.findall(
-            r"\\tag\{([A-Z]+-\d+)\}" if cell.cell_type == "markdown" else r"# check ([A-Z]+-\d+)", cell.source
-        )
+        if cell.cell_type == "markdown":
+            found = re.findall(r"\\tag\{([A-Z]+-\d+)\}", cell.source)
+        else:
+            found = re.findall(r"# check ([A-Z]+-\d+)", cell.source) + checked(cell.source)
         for name in found:
             place.setdefault((cell.cell_type, name), index)
     for (kind, name), index in place.items():
