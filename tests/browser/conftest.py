@@ -61,16 +61,24 @@ class Lab:
         page.evaluate(f"(cells) => ({RUN_CELLS})(cells).then(() => (window.ranCells = true)) && null", cells)
         page.wait_for_function(f"window.ranCells && {kernel}.status === 'idle'", polling=POLLING)
 
+    def start_kernel(self, folder: str) -> str:
+        """The id of a kernel that works in `folder`, for `attach`."""
+        return json.load(self._ask("POST", "api/kernels", {"path": folder}))["id"]
+
+    def attach(self, notebook: str, kernel: str) -> None:
+        """Have a notebook use this kernel when it is opened, in place of one of its own."""
+        session = {"path": notebook, "name": notebook, "type": "notebook", "kernel": {"id": kernel}}
+        self._ask("POST", "api/sessions", session).close()
+
     def shut_down_kernels(self) -> None:
         """End all kernels, as a lecturer's laptop may do it in the middle of a demonstration."""
         for kernel in json.load(self._ask("GET", "api/kernels")):
             self._ask("DELETE", f"api/kernels/{kernel['id']}").close()
 
-    def _ask(self, method: str, path: str):
-        headers = {"Authorization": f"token {self.token}"}
-        return urllib.request.urlopen(
-            urllib.request.Request(self.url + path, method=method, headers=headers), timeout=LIMIT / 1000
-        )
+    def _ask(self, method: str, path: str, body: dict | None = None):
+        headers, data = {"Authorization": f"token {self.token}"}, json.dumps(body).encode() if body else None
+        request = urllib.request.Request(self.url + path, data=data, method=method, headers=headers)
+        return urllib.request.urlopen(request, timeout=LIMIT / 1000)
 
 
 def pytest_addoption(parser) -> None:

@@ -10,6 +10,7 @@ import time
 
 import nbformat
 import pytest
+from nbformat.v4 import new_code_cell
 from widget_keys import check_tab, check_words, move_all, wait_for_rest
 from widgets_used import CHECKOUT, NOTEBOOKS, needed_cells, used
 
@@ -27,16 +28,24 @@ CELL = f"""async (index) => {{
 }}"""
 
 
-def run(lab, page, path) -> list[tuple[int, str]]:
-    """Open a copy beside copies of the figures, run what its widgets need; cells with a widget and its class."""
+@pytest.fixture(scope="module")
+def kernel(lab) -> str:
+    """One for all notebooks: to start one and to import torch takes longer than most cells."""
     shutil.copytree(CHECKOUT / "figures", lab.folder / "figures", dirs_exist_ok=True)
     (lab.folder / "notebooks").mkdir(exist_ok=True)
+    return lab.start_kernel("notebooks")
+
+
+def run(lab, page, path, kernel) -> list[tuple[int, str]]:
+    """Open a copy beside copies of the figures, run what its widgets need; cells with a widget and its class."""
     notebook = nbformat.read(path, as_version=4)
+    needed = [0, *(index + 1 for index in needed_cells(notebook))]
+    notebook.cells.insert(0, new_code_cell("%reset -f"))
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.execution_count, cell.outputs = None, []
     nbformat.write(notebook, lab.folder / "notebooks" / path.name)
-    needed = needed_cells(notebook)
+    lab.attach(f"notebooks/{path.name}", kernel)
     lab.open(page, f"notebooks/{path.name}", needed)
     cells, widgets = page.evaluate(f"{PANEL}.model.toJSON()")["cells"], []
     for index in needed:
@@ -59,11 +68,11 @@ def keep(run: dict) -> None:
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_notebook(lab, page, page_errors, path, request):
+def test_notebook(lab, page, page_errors, path, kernel, request):
     recorded = request.config.getoption("--record-widgets", default=False)
     start = time.monotonic()
     measured = []
-    widgets = run(lab, page, path)
+    widgets = run(lab, page, path, kernel)
     assert {name for _, name in widgets} == used(path)
     for index, name in widgets:
         root = page.evaluate_handle(CELL, index).as_element().wait_for_selector(OUTPUT)
@@ -72,7 +81,6 @@ def test_notebook(lab, page, page_errors, path, request):
         check_tab(page, root)
         measured += [{"widget": name} | one for one in move_all(page, root, PRESSES if recorded else 2, recorded)]
     assert page_errors == []
-    lab.shut_down_kernels()
     if recorded:
         chromium, seconds = page.context.browser.version, time.monotonic() - start
         keep({"notebook": path.stem, "chromium": chromium, "seconds": seconds, "widgets": measured})

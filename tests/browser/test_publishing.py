@@ -3,6 +3,7 @@
 The pages are made from the committed notebooks, of which the cells that make widgets are run once for this file.
 """
 
+import asyncio
 import re
 from pathlib import Path
 
@@ -45,20 +46,27 @@ SETTLED = "window.MathJax?.startup?.promise && MathJax.startup.promise.then(() =
 
 @pytest.fixture(scope="session")
 def runs(browser, tmp_path_factory) -> Path:
-    """A folder of runs with the committed outputs; what widgets need is run again, since their state is not saved."""
-    folder = tmp_path_factory.mktemp("runs")
-    for path in widgets_used.NOTEBOOKS:
-        notebook = read_notebook(path)
-        needed = widgets_used.needed_cells(notebook)
-        for index, cell in enumerate(notebook.cells):
-            if cell.cell_type == "code" and index not in needed:
-                cell.metadata.tags = [*cell.metadata.get("tags", []), "skip-execution"]
-        resources = {"metadata": {"path": str(NOTEBOOKS)}}
-        NotebookClient(notebook, kernel_manager_class=SameInterpreter, resources=resources).execute()
-        notebook.metadata.papermill = {"end_time": "when it was done"}
-        copy = folder / path.stem / "smoke" / path.name
-        copy.parent.mkdir(parents=True)
-        nbformat.write(notebook, copy)
+    """A folder of runs with the committed outputs; what widgets need is run again, since their state is not saved.
+
+    All in one kernel, emptied in between: to start one and to import torch takes longer than most cells.
+    """
+    folder, kernel = tmp_path_factory.mktemp("runs"), SameInterpreter()
+    try:
+        for path in widgets_used.NOTEBOOKS:
+            notebook = read_notebook(path)
+            needed = widgets_used.needed_cells(notebook)
+            for index, cell in enumerate(notebook.cells):
+                if cell.cell_type == "code" and index not in needed:
+                    cell.metadata.tags = [*cell.metadata.get("tags", []), "skip-execution"]
+            notebook.cells.insert(0, new_code_cell("%reset -f"))
+            NotebookClient(notebook, kernel, resources={"metadata": {"path": str(NOTEBOOKS)}}).execute()
+            del notebook.cells[0]
+            notebook.metadata.papermill = {"end_time": "when it was done"}
+            copy = folder / path.stem / "smoke" / path.name
+            copy.parent.mkdir(parents=True)
+            nbformat.write(notebook, copy)
+    finally:
+        asyncio.run(kernel.shutdown_kernel(now=True))
     return folder
 
 
