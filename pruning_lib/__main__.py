@@ -139,17 +139,18 @@ def sweep(
 @click.argument("paths", metavar="[FOLDER|FILE.json]...", nargs=-1, type=click.Path(exists=True, path_type=Path))
 @click.option("--format", "form", type=click.Choice(["markdown", "html", "csv"]), help="[default: markdown]")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="File for it; left out, it is printed.")
-@click.option("--readme", is_flag=True, help="Renew the table in README.md from the files its comment names.")
-def table(paths: tuple[Path, ...], form: str | None, out: Path | None, readme: bool) -> None:
+@click.option("--page", is_flag=True, help="Renew docs/results.md from the files that its comment names.")
+def table(paths: tuple[Path, ...], form: str | None, out: Path | None, page: bool) -> None:
     """Set the papers' numbers beside ours, mean and spread over seeds, with a verdict and links to the runs."""
     from pruning_lib.files import written_whole
     from pruning_lib.reproduction.gather import read_records, rows_of
-    from pruning_lib.reproduction.table import render, renew
+    from pruning_lib.reproduction.results_page import PAGE, renew
+    from pruning_lib.reproduction.table import render
 
-    if readme:
+    if page:
         if paths or form or out:
-            raise Refused("--readme takes nothing else: README.md itself names its files")
-        refusing(renew, CHECKOUT / "README.md")
+            raise Refused("--page takes nothing else: docs/results.md itself names its files")
+        refusing(renew, PAGE)
         return
     if not paths:
         raise Refused("a folder or file with results is missing, such as runs/NAME")
@@ -184,8 +185,9 @@ def notebooks(names: tuple[str, ...], folder: Path) -> None:
 @main.command()
 @click.option("--out", default=CHECKOUT / "figures", type=FOLDER, help="Folder for the figures.")
 def figures(out: Path) -> None:
-    """Draw the figures, take the stills of the widgets in Chromium, and print their paths."""
+    """Draw the figures, take stills and the animated capture of the widgets in Chromium, and print their paths."""
     from pruning_lib.files import make_writable
+    from pruning_lib.teaching import capture
     from pruning_lib.teaching.figures import draw_all
     from pruning_lib.teaching.stills import take_all
 
@@ -195,6 +197,7 @@ def figures(out: Path) -> None:
     try:
         for path in take_all(out / "widgets"):
             click.echo(path)
+        click.echo(capture.take(out / "capture.webp"))
     except FileNotFoundError as error:
         raise click.ClickException(str(error)) from None
 

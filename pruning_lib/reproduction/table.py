@@ -1,4 +1,4 @@
-"""The paper's numbers beside ours, with a verdict: Markdown, HTML or CSV, and the table in README.md."""
+"""The paper's numbers beside ours, with a verdict: Markdown, HTML or CSV."""
 
 import html
 import os
@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from pruning_lib.files import written_whole
-from pruning_lib.reproduction.gather import Row, read_records, rows_of
+from pruning_lib.reproduction.gather import Row
 
 HEAD = ("notebook", "quantity", "setting", "paper", "ours", "n", "verdict", "runs")
 _ALIGNED = "|---|---|---|---:|---:|---:|---|---|"
@@ -39,7 +38,6 @@ td:nth-child(n+4):nth-child(-n+6) {{ text-align: right }}
 <ul>{lines}</ul>
 </body></html>
 """
-PLACE = re.compile(r"(<!-- results: ([^>]*?) -->\n).*?(<!-- end of results -->)", re.DOTALL)
 
 
 def render(rows: Sequence[Row], form: str = "markdown", base: str | Path = ".") -> str:
@@ -53,9 +51,9 @@ def render(rows: Sequence[Row], form: str = "markdown", base: str | Path = ".") 
     if form == "csv":
         numbers = [_numbers(row, rows, base) for row in rows]
         return pd.DataFrame(numbers, columns=_COLUMNS, dtype=object).to_csv(index=False)
-    show, link = (_plain, "[{}]({})") if form == "markdown" else (html.escape, '<a href="{1}">{0}</a>')
+    show, link = (marked, "[{}]({})") if form == "markdown" else (html.escape, '<a href="{1}">{0}</a>')
     texts = [
-        [*map(show, cells(row, rows)), ", ".join(link.format(show(label), at) for label, at in _links(row, base))]
+        [*map(show, cells(row, rows)), ", ".join(link.format(show(label), at) for label, at in links(row, base))]
         for row in rows
     ]
     frame, below = pd.DataFrame(texts, columns=HEAD, dtype=object), origins(rows)
@@ -69,38 +67,6 @@ def render(rows: Sequence[Row], form: str = "markdown", base: str | Path = ".") 
         table = frame.to_html(index=False, escape=False, border=0, formatters=[str] * len(HEAD))
     table = table.replace("<th>", '<th scope="col">')  # no cell has one: their texts are escaped
     return _PAGE.format(table=table, rule=html.escape(RULE), lines="".join(f"<li>{line}</li>" for line in lines))
-
-
-def readme_table(records: Sequence[str | Path], base: str | Path) -> str:
-    """Return the rows of `records` for which the paper gives a number, in Markdown, links relative to `base`."""
-    return render([row for row in rows_of(read_records(records)) if row.paper is not None], "markdown", base)
-
-
-def renewed(path: Path) -> str:
-    """Return what the README at `path` should say.
-
-    Between ``<!-- results: FILE FILE -->`` and ``<!-- end of results -->``, the table of those files, whose paths are
-    relative to the README; the rest as it is.
-
-    Raises
-    ------
-    ValueError
-        If there are no such comments or more than one pair, or a file holds no results.
-    """
-    text = path.read_text(encoding="utf-8")
-    places = PLACE.findall(text)
-    if len(places) != 1:
-        wanted = "<!-- results: FILE.json FILE.json --> and <!-- end of results -->"
-        raise ValueError(f"{path} has {len(places)} places for the results, must have one: {wanted}")
-    table = readme_table([path.parent / name for name in places[0][1].split()], path.parent)
-    return PLACE.sub(lambda found: found[1] + table + found[3], text)
-
-
-def renew(path: Path) -> None:
-    """Write the table of results into the README at `path`."""
-    text = renewed(path)
-    with written_whole(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
 
 
 def cells(row: Row, rows: Sequence[Row]) -> list[str]:
@@ -145,7 +111,7 @@ def told(note: str, name: str, value: object) -> bool:
     return any(said.fullmatch(part) for part in note.split(", "))
 
 
-def _links(row: Row, base: str | Path) -> list[tuple[str, str]]:
+def links(row: Row, base: str | Path) -> list[tuple[str, str]]:
     """Return label and relative address of each run of `row`, one for a file that holds several."""
     found: dict[Path, str] = {}
     for record in row.records:
@@ -154,7 +120,7 @@ def _links(row: Row, base: str | Path) -> list[tuple[str, str]]:
     return [(label, quote(Path(os.path.relpath(link, base)).as_posix())) for link, label in found.items()]
 
 
-def _plain(text: str) -> str:
+def marked(text: str) -> str:
     """Return `text` as Markdown shows it letter by letter within a table."""
     text = html.escape(" ".join(text.split()), quote=False)
     return "".join(f"\\{letter}" if letter in "\\`*_[]|" else letter for letter in text)
@@ -165,7 +131,7 @@ def _numbers(row: Row, rows: Sequence[Row], base: str | Path) -> list[Any]:
     late = row.late if row.tolerance is not None else None
     counts = [len(row.values), len(row.records), row.planned]  # n: of values, then of runs
     numbers = [row.paper, row.mean, row.sd, *counts, row.unit, row.tolerance, late]
-    addresses = " ".join(address for _, address in _links(row, base))
+    addresses = " ".join(address for _, address in links(row, base))
     return [row.notebook, row.quantity, _setting(row, rows), *numbers, row.verdict, addresses]
 
 

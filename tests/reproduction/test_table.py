@@ -404,7 +404,7 @@ def test_the_command_writes_any_format_into_a_file(tmp_path, monkeypatch):
     ("arguments", "message"),
     [
         ([], "a folder or file with results is missing"),
-        (["--readme", "--format", "csv"], "--readme takes nothing else"),
+        (["--page", "--format", "csv"], "--page takes nothing else"),
         (["file.json"], "file.json holds no complete results"),
         (["good.json", "--out", "file.json/x.md"], "out is 'file.json/x.md', must be a file that can be written"),
     ],

@@ -1,0 +1,142 @@
+import json
+import re
+import statistics
+
+import pytest
+
+from pruning_lib.files import CHECKOUT
+from pruning_lib.reproduction import measured, results_page
+from pruning_lib.reproduction.gather import Record, Row
+from pruning_lib.reproduction.results import Headline, write
+from pruning_lib.reproduction.results_page import renew, renewed
+
+PAGE = results_page.PAGE
+
+
+@pytest.fixture
+def page(tmp_path):
+    """A page with a place for two files."""
+    entries = [Headline("error", 2.0, "%", 1.6), Headline("speed", 3.0)]
+    for name in ("a", "b"):
+        write(tmp_path / "made" / f"{name}.json", f"0{name}", {}, entries, seconds=1.0)
+    path = tmp_path / "results.md"
+    path.write_text("before\n<!-- results: made/a.json made/b.json -->\nold\n<!-- end of results -->\nafter\n")
+    return path
+
+
+def test_tables_stand_between_the_comments_and_nothing_else_changes(page):
+    renew(page)
+    text = page.read_text(encoding="utf-8")
+    assert text.startswith("before\n<!-- results: made/a.json made/b.json -->\n\n## [0a](../notebooks/0a.ipynb)\n")
+    assert text.endswith("\n<!-- end of results -->\nafter\n")
+    assert "| A | error | 1.6 % | 2 % | 1 | another setting: not compared |" in text
+    assert "([run](made/a.json))" in text and "old" not in text and "speed" not in text
+    renew(page)
+    assert page.read_text(encoding="utf-8") == text
+    assert text.count("\n## ") == 2
+
+
+@pytest.mark.parametrize("count", [0, 2])
+def test_there_must_be_one_place(page, count):
+    page.write_text(count * page.read_text())
+    with pytest.raises(ValueError, match=f"has {count} places for the results, must have one: <!-- results: FILE"):
+        renewed(page)
+
+
+def row(**given):
+    known = {
+        "notebook": "02",
+        "quantity": "error",
+        "unit": "%",
+        "paper": 1.6,
+        "tolerance": 0.3,
+        "differs": "",
+        "note": "",
+    }
+    results = {"device": "cpu"}
+    record = Record(results, PAGE, {}, 0, {"error": None}, given.pop("late", False), (), given.pop("planned", 1))
+    return Row(**known | {"parameters": {}, "values": [1.5], "records": [record]} | given)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({}, "**reproduced**: −0.1 off, 0.3 allowed"),
+        ({"late": True}, "**reproduced**: −0.1 off, 0.3 allowed; tolerance set after the runs"),
+        ({"values": [2.5]}, "**not reached**: +0.9 off, 0.3 allowed"),
+        ({"planned": 3}, "incomplete: 1 of 3 runs"),
+        ({"tolerance": None}, "no claim"),
+        ({"values": [0.0, 5.0], "tolerance": None}, "no claim; the mean says little: 0, 5"),
+        (
+            {"against": "dense", "difference": 0.5, "paper_difference": -0.1},
+            "**the value, not the claim**: −0.1 off, 0.3 allowed, but +0.5 to *dense*, in the paper −0.1",
+        ),
+        ({"against": "dense", "difference": 0.1, "paper_difference": -0.1}, "**reproduced**: −0.1 off, 0.3 allowed"),
+    ],
+)
+def test_verdicts_in_words(given, words):
+    assert results_page.verdict(row(**given)) == words
+
+
+def test_what_is_the_same_is_said_once(tmp_path):
+    files = []
+    for name, epochs, note in (("a", 5, "mnist, small"), ("b", 9, "mnist, large")):
+        files.append(tmp_path / f"{name}.json")
+        write(files[-1], "02_snip", {"epochs": epochs, "lr": 1}, [Headline("error", 2.0, "%", 1.6, note=note)], 1.0)
+    lines = results_page.tables(files, tmp_path).split("\n")
+    assert "All: mnist." in lines
+    assert lines.count("- **A**: small, epochs 5 ([run](a.json))") == 1
+    assert lines.count("- **B**: large, epochs 9 ([run](b.json))") == 1
+    assert "| A, B | error | 1.6 % | 2 % | 1 | another setting: not compared |" in lines
+
+
+def test_results_in_readme_are_recorded():
+    text = (CHECKOUT / "README.md").read_text(encoding="utf-8")
+    table = text.split("## Five results")[1].split("\n## ")[0]
+    rows = [line.strip("| ").split(" | ") for line in table.split("\n") if line.startswith("| ")][1:]
+    assert len(rows) == 5
+    *papers, model = rows
+    recorded = [line.split(" | ") for line in PAGE.read_text(encoding="utf-8").split("\n")]
+    for _, paper, ours, n, words in papers:
+        found = [one for one in recorded if one[2:5] == [paper, ours, n]]
+        assert any(words.split(":")[0] in one[5] for one in found), ours
+    runs = json.loads((CHECKOUT / "figures/measured/05_smollm2.json").read_text(encoding="utf-8"))["runs"]
+    values, theirs = {}, measured.paper_values("05_sparsegpt")
+    for run in runs:
+        if run["pattern"] in ("dense", "50 %") and run["segments"] in (0, 16) and run["calibrated_on"] == "its start":
+            values.setdefault(run["method"], []).append(run["perplexity"])
+    ours = [statistics.fmean(values[method]) / values["dense"][0] for method in ("magnitude", "sparsegpt")]
+    paper = [
+        theirs[f"OPT-125M, {kind} 50 %"]["value"] / theirs["OPT-125M, dense"]["value"]
+        for kind in ("magnitude", "SparseGPT")
+    ]
+    assert model[1:3] == [f"OPT-125M: {paper[0]:.1f}, {paper[1]:.2f}", f"SmolLM2: {ours[0]:.1f}, {ours[1]:.2f}"]
+    assert int(model[3]) == len(values["sparsegpt"])
+
+
+def test_readme_holds_no_placeholder():
+    assert re.findall("@[A-Z]+@|RESULTS", (CHECKOUT / "README.md").read_text(encoding="utf-8")) == []
+
+
+def test_page_is_up_to_date_and_every_number_is_in_a_committed_file():
+    text = PAGE.read_text(encoding="utf-8")
+    assert renewed(PAGE) == text, "python -m pruning_lib table --page"
+    files = [PAGE.parent / name for name in results_page.PLACE.search(text)[2].split()]
+    known = set()
+    for path in files:  # read apart from the code that made the table
+        content = json.loads(path.read_text(encoding="utf-8"))
+        by_name = {}
+        for run in content.get("runs", [content]):
+            for entry in run["headline"]:
+                known |= {f"{entry[key]:.4g}" for key in ("value", "paper") if entry[key] is not None}
+                setting = {name: value for name, value in run.get("given", {}).items() if not name.startswith("seed")}
+                of_seeds = entry.get("values") or [entry["value"]]
+                by_name.setdefault((entry["name"], json.dumps(setting)), []).extend(of_seeds)
+        for values in by_name.values():
+            known.add(f"{statistics.fmean(values):.4g}")
+            known |= {f"{statistics.stdev(values):.2g}"} if len(values) > 1 else set()
+    rows = [line.split(" | ") for line in text.split("\n") if re.match(r"\| [A-Z]", line)]
+    assert len(rows) > 20
+    for row in rows:
+        for number in re.findall(r"-?\d[\d.e+-]*", f"{row[2]} {row[3]}"):
+            assert number in known, f"{number} of {' | '.join(row)}"
