@@ -58,7 +58,7 @@ def _draw_methods(ax: Axes, methods: list[Method], center: float, top: float, co
         place = (center - _COLUMN / 2 + 0.15, y - _LINE / 2 + 0.06), _COLUMN - 0.3, _LINE - 0.12
         shape = {"boxstyle": "round,pad=0,rounding_size=0.08", "linewidth": 1.8}
         ax.add_patch(FancyBboxPatch(*place, facecolor=style.PAPER, edgecolor=color, **shape))
-        left, right = center - _COLUMN / 2 + 0.3, center + _COLUMN / 2 - 0.3
+        left, right = center - _COLUMN / 2 + 0.23, center + _COLUMN / 2 - 0.23
         ax.text(left, y - 0.13, method.name, va="center", fontweight="bold")
-        ax.text(right, y - 0.13, method.notebook[:2], va="center", ha="right")
+        ax.text(right, y - 0.13, method.notebook.split("_")[0], va="center", ha="right", fontsize=style.SMALL)
         ax.text(left, y + 0.16, f"data: {method.data}", va="center", fontsize=style.SMALL)
