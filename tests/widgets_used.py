@@ -30,11 +30,19 @@ def cells(notebook: nbformat.NotebookNode) -> dict[int, set[str]]:
     return {index: set(found) for index, source in code.items() if (found := calls.findall(source))}
 
 
-def used(path: Path) -> set[str]:
-    """Names of the widget classes that code cells of a notebook call."""
-    return set().union(*cells(nbformat.read(path, as_version=4)).values())
-
-
 def needed_cells(notebook: nbformat.NotebookNode) -> list[int]:
-    """Indices of the code cells that make a widget, and of those that they need."""
-    return needed(notebook, cells(notebook))
+    """Indices of the code cells that make a widget, and of those that they need.
+
+    Of the questions, `Predict`, those whose answer needs nothing more: others wait for what trains a network.
+    """
+    makes = cells(notebook)
+    questions = {index for index, names in makes.items() if names == {"Predict"}}
+    found = set(needed(notebook, makes.keys() - questions))
+    return sorted(found | {index for index in questions if set(needed(notebook, [index])) <= found | {index}})
+
+
+def used(path: Path) -> set[str]:
+    """Names of the widget classes that the `needed_cells` of a notebook call."""
+    notebook = nbformat.read(path, as_version=4)
+    makes = cells(notebook)
+    return set().union(*(makes.get(index, set()) for index in needed_cells(notebook)))

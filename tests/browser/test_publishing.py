@@ -41,7 +41,6 @@ DOLLARS = """() => {
   }
   return found;
 }"""
-SETTLED = "window.MathJax?.startup?.promise && MathJax.startup.promise.then(() => !window.Reveal || Reveal.isReady())"
 
 
 @pytest.fixture(scope="session")
@@ -92,9 +91,16 @@ def page(browser):
     assert [url for url in asked if re.match("https?:|wss?:", url)] == []
 
 
+def settle(page) -> None:
+    """Wait until formulas are set and the deck, if it is one, is ready: step by step, for no promise is waited for."""
+    page.wait_for_function("window.MathJax?.startup?.promise")
+    page.evaluate("MathJax.startup.promise.then(() => null)")
+    page.wait_for_function("!window.Reveal || Reveal.isReady()")
+
+
 def show(page, path: Path) -> None:
     page.goto(path.as_uri(), wait_until="commit")
-    page.wait_for_function(SETTLED)
+    settle(page)
 
 
 def widgets_of(runs: Path, name: str) -> list[str]:
@@ -147,7 +153,7 @@ def test_index_of_the_handouts(page, page_errors, built):
     page.goto((built / "handouts" / "index.html").as_uri())
     assert page.locator("li a").count() == len(NAMES)
     page.locator("li a").first.click()
-    page.wait_for_function(SETTLED)
+    settle(page)
     assert page.locator("h1").first.inner_text().startswith("1 · ")
     assert page_errors == []
 
@@ -320,7 +326,7 @@ def test_printed_a_slide_is_a_page(page, page_errors, tiny_deck):
     from playwright.sync_api import expect
 
     page.goto(f"{tiny_deck.as_uri()}?print-pdf", wait_until="commit")
-    page.wait_for_function(SETTLED)
+    settle(page)
     page.wait_for_selector(".pdf-page")
     place = page.locator(".live-widget output")
     page.wait_for_function("(place) => place.textContent", arg=place.element_handle())
@@ -443,7 +449,7 @@ def test_search_of_the_site(page, page_errors, site):
     found = page.locator("#search-results li a", has_text="4 · ")
     expect(found).to_have_count(1)
     found.click()
-    page.wait_for_function(SETTLED)
+    settle(page)
     assert page.url.split("?")[0].endswith("/notebooks/04_obs.html")
     page.goto((site / "search.html").as_uri() + "?q=обрезка")
     expect(page.locator("#search-results li a", has_text="Glossary")).to_have_count(1)
