@@ -66,9 +66,10 @@ def asserts(path, tag):
 
 
 def checked(source):
-    """The tags of the calls `check(tag, …)` in a cell."""
+    """The tags of the calls `check(tag, …)` in a cell; of one in a function, the tag may be the caller's."""
     calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
-    return [call.args[0].value for call in calls if ast.unparse(call.func) == "check"]
+    named = [call.args[0] for call in calls if ast.unparse(call.func) == "check"]
+    return [tag.value for tag in named if isinstance(tag, ast.Constant)]
 
 
 @notebooks
