@@ -86,6 +86,7 @@ export function advise(evidence, published, chosen) {
   return [...ranked, ...found.filter((one) => one.place === "out")].map(({ seeds, ...advice }) => advice);
 }
 
+const ON_CARD = 8; // methods, at most
 const LINE = 22;
 const heightOf = (ranked) => 44 + LINE * Math.max(1, ranked.length);
 const lookOf = ({ place }) => (place === "fits" ? palette.kept : palette.updated);
@@ -164,19 +165,20 @@ function render({ model, el }) {
     const points = `${chosen.loss} ${chosen.loss === 1 ? "point" : "points"}`;
     const opening = !first ? `Nothing is left at ${where}.` : first.place === "fits" ? `First ${chosen.sparsity === ANY ? "of all, each at its best sparsity" : `at ${where}`}:` : `Nothing at ${where} stays within ${points} of dense. The closest:`;
     const tied = ranked.filter((one) => one.tied);
-    const others = tied.length ? `The evidence can't tell these apart from it: ${tied.map((one) => labels[one.name]).join(", ")}.` : "";
+    const others = tied.length ? `The evidence can't tell these apart from it: ${tied.map((one) => labels[one.name]).join(", ")}.` : "All others are told apart from it.";
     const words = first ? `${opening} ${at(first)}, ${told(first)}${gain(first)}; dense ${reference.toFixed(2)} %. ${others}${untrained}` : `${opening}${untrained}`;
     find("p").textContent = words;
     find(".accuracy figcaption").textContent = `Accuracy, mean ± standard deviation; dashed: dense; squares lose more than ${points}; ≈: not told apart from the first`;
     const items = (kind, texts) => find(kind).replaceChildren(...texts.map((text) => Object.assign(document.createElement("li"), { textContent: text })));
-    const within = (one) => (one.sure ? (one.place === "loses" ? `; loses more than ${points}` : "") : `; on average ${one.place === "loses" ? "more" : "less"} than ${points} lost, but these seeds leave it open`);
+    const within = (one) => (one.place === "loses" ? (one.sure ? `; loses more than ${points}` : `; may stay within ${points}`) : one.sure ? "" : `; may lose more than ${points}`);
     const rows = ranked.map((one) => `${one.tied ? "≈ " : ""}${at(one)}: ${told(one)}${gain(one)}${within(one)}`);
     const dropped = found.filter((one) => one.place === "out").map((one) => `${labels[one.name]}: ${one.why}`);
     items("ol", rows);
     items("ul", dropped);
     const asked = Object.entries(rules.choices).map(([name, options]) => options[chosen[name]]);
     const given = `${asked.join("; ")}; giving up at most ${points}; ${where}.`;
-    card = { title: "Which pruning method?", given, words, "Ranked; ≈: not told apart from the first": rows, "Dropped out": dropped, about: find(".about").textContent };
+    const short = rows.length > ON_CARD ? [...rows.slice(0, ON_CARD), `and ${rows.length - ON_CARD} more`] : rows;
+    card = { title: "Which pruning method?", given, words, "Ranked; ≈: not told apart from the first": short, "Dropped out": dropped, about: find(".about").textContent };
     find(".gain").hidden = chosen.goal === "accuracy";
     find(".gain figcaption").textContent = `Against dense (dashed), ${unit ?? ""}; hollow: not measured on this hardware, or as dense`;
     drawAccuracy(find(".accuracy canvas"), ranked, labels, reference);
