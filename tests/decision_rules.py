@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple
 
+from pruning_lib.comparison import difference
 from pruning_lib.teaching.widgets.decision_helper import ANY, PUBLISHED, START
 
 
@@ -14,7 +15,9 @@ class Advice(NamedTuple):
     sparsity: float | None
     accuracy: list[float] | None  # mean, standard deviation, seeds, in %
     gain: float | None  # times less than dense; of the goal "accuracy" the accuracy
-    basis: str  # "measured", "measured on a CPU", "runs as dense", "counted", "published", "at most" or "no kernel"
+    basis: str  # "measured", "… on a CPU", "runs as dense", "counted", "published", "at most", "no kernel", "not timed"
+    sure: bool = True  # whether the seeds tell that it is on that side of the loss
+    tied: bool = False  # whether the evidence can't tell it apart from the first
 
 
 def advise(
@@ -29,47 +32,67 @@ def advise(
     """All methods, the advisable first, as `DecisionHelper` tells."""
     if data != "train":
         budget = "none"
-    floor = unpruned(evidence, budget, data)[0] - loss - 1e-9
-    found = [
-        of_method(method, evidence["near"], floor, hardware, budget, data, goal, sparsity)
-        for method in evidence["methods"]
-    ]
+    found = [of_method(m, evidence, hardware, budget, data, goal, sparsity, loss) for m in evidence["methods"]]
     fits = sorted((a for a in found if a.place == "fits"), key=lambda a: (-a.gain, -a.accuracy[0]))
     loses = sorted((a for a in found if a.place == "loses"), key=lambda a: -a.accuracy[0])
-    return fits + loses + [advice for advice in found if advice.place == "out"]
+    ranked = [a._replace(tied=tied(a, (fits + loses)[0], evidence, budget, data, goal)) for a in fits + loses]
+    return ranked + [advice for advice in found if advice.place == "out"]
+
+
+def tied(one: Advice, first: Advice, evidence: dict, budget: str, data: str, goal: str) -> bool:
+    """Whether gains are as near as two timings of the same shapes, and the accuracy is not told to be lower."""
+    if one is first or one.place != first.place:
+        return False
+    clock = evidence["timing"][-1] if goal == "latency" and evidence["timing"] else 1
+    near = goal == "accuracy" or one.place == "loses" or one.gain * clock >= first.gain - 1e-9
+    moment = "cut" if unpruned(budget, data) == "dense_cut" else "retrained"
+    return near and difference(*(seeds(evidence, advice, moment) for advice in (one, first))).verdict != "lower"
+
+
+def seeds(evidence: dict, advice: Advice, moment: str) -> dict[str, float]:
+    (method,) = (method for method in evidence["methods"] if method["name"] == advice.name)
+    return next(p for p in method["points"] if p["sparsity"] == advice.sparsity and p[moment] == advice.accuracy)[
+        "seeds"
+    ][moment]
 
 
 def of_method(
-    method: dict, near: float, floor: float, hardware: str, budget: str, data: str, goal: str, sparsity: float
+    method: dict, evidence: dict, hardware: str, budget: str, data: str, goal: str, sparsity: float, loss: float
 ) -> Advice:
     name, after = method["name"], method["time"] == "after"
     if not after and budget != "full":
         return out(name, "needs training from scratch")
     if data == "none" and method["data"] != "none":
         return out(name, f"needs {method['data']} to choose what goes")
-    points = [p for p in method["points"] if sparsity == ANY or apart(p["sparsity"], sparsity) <= near]
+    points = [p for p in method["points"] if sparsity == ANY or apart(p["sparsity"], sparsity) <= evidence["near"]]
     if not points:
         return out(name, method["only"])
     moment = "cut" if budget == "none" else "retrained"
     if any(point[moment] is None for point in points):
         return out(name, "prunes in rounds of training: needs a budget for it")
-    found = [of_point(method, point, moment, floor, hardware, goal) for point in points]
+    dense = unpruned(budget, data)
+    found = [of_point(method, point, moment, evidence, dense, loss, hardware, goal) for point in points]
     fits = [advice for advice in found if advice.place == "fits"]
     if fits:
         return max(fits, key=lambda advice: (advice.gain, advice.accuracy[0]))
     return max(found, key=lambda advice: advice.accuracy[0])
 
 
-def unpruned(evidence: dict[str, Any], budget: str, data: str) -> list[float]:
+def unpruned(budget: str, data: str) -> str:
     """The dense network to count losses from: where nothing is trained any more, as it was when others were cut."""
-    return evidence["dense_cut" if budget == "none" or data != "train" else "dense"]
+    return "dense_cut" if budget == "none" or data != "train" else "dense"
 
 
-def of_point(method: dict, point: dict, moment: str, floor: float, hardware: str, goal: str) -> Advice:
+def of_point(
+    method: dict, point: dict, moment: str, evidence: dict, dense: str, loss: float, hardware: str, goal: str
+) -> Advice:
     """A method at one of its measured points."""
     accuracy = point[moment]
     won = (accuracy[0], "measured") if goal == "accuracy" else gain(method["structure"], point, hardware, goal)
-    return Advice(method["name"], "fits" if accuracy[0] >= floor else "loses", "", point["sparsity"], accuracy, *won)
+    place = "fits" if accuracy[0] >= evidence[dense][0] - loss - 1e-9 else "loses"
+    lost = difference(point["seeds"][moment], evidence["seeds"][dense])
+    sure = lost.low >= -loss - 1e-9 if place == "fits" else lost.high < -loss
+    return Advice(method["name"], place, "", point["sparsity"], accuracy, *won, sure)
 
 
 def apart(one: float, other: float) -> float:
@@ -86,12 +109,13 @@ def gain(structure: str, point: dict, hardware: str, goal: str) -> tuple[float, 
     """How many times less than dense, and how it is known."""
     if goal != "latency":
         return point[goal], "counted"
+    faster = point["latency"][-1] if point["latency"] else None
     if structure == "structured":
-        return point["latency"], "measured" if hardware == "cpu" else "measured on a CPU"
+        return (faster, "measured" if hardware == "cpu" else "measured on a CPU") if faster else (1, "not timed")
     if hardware == "kernels":
         return point["macs"], "at most"
     if structure == "unstructured" and hardware == "cpu":
-        return point["latency"], "measured" if point["latency"] > 1 else "runs as dense"
+        return (faster, "measured" if faster > 1 else "runs as dense") if faster else (1, "not timed")
     if hardware == "ampere" and point["setting"] == [2, 4]:
         return PUBLISHED["low"], "published"
     return 1.0, "no kernel"

@@ -66,8 +66,13 @@ def difference(one: Mapping[Any, float], other: Mapping[Any, float]) -> Differen
         raise ValueError(f"{len(shared)} pairs, must be at least 2: one has {list(one)}, other has {list(other)}")
     values = _finite(one[key] - other[key] for key in shared)
     mean, sd, n = spread(values)
-    half = float(stdtrit(n - 1, 0.975)) * sd / math.sqrt(n)  # Student's t, two-sided 95 %
+    half = student(n) * sd / math.sqrt(n)
     return Difference(mean, mean - half, mean + half, n)
+
+
+def student(n: int) -> float:
+    """Student's factor t of n − 1 degrees of freedom, two-sided 95 %."""
+    return float(stdtrit(n - 1, 0.975))
 
 
 def pareto(points: Sequence[tuple[float, float]]) -> list[int]:

@@ -77,10 +77,8 @@ STILLS = {
     "two_four_group": Still("06_two_four", "TwoFourGroup(", {"weights": [1.0, -9.0, 2.0, 0.5, *ROW[4:]]}),
     "roofline_explorer": Still("06_two_four", "RooflineExplorer(", {"tokens": 16}),
     "roofline_explorer_prefill": Still("06_two_four", "RooflineExplorer(", {"tokens": 2048}),
+    "pareto_front": Still("07_comparison", "ParetoFront(", {}),
     "decision_helper": Still("07_comparison", "DecisionHelper(", {}),
-    "decision_helper_untrained": Still(
-        "07_comparison", "DecisionHelper(", {"budget": "none", "data": "few", "goal": "accuracy", "sparsity": 0.9}
-    ),
 }
 
 

@@ -6,13 +6,14 @@ export const short = (x) => (x !== 0 && Math.abs(x) < 1e-3 ? x.toExponential(1) 
 
 const power = (exponent) => `10${superscript(exponent)}`;
 
-/** A canvas with axes and what to draw between them. `x` and `y` are [low, high], x also [high, low]; a list `names` puts names at 0, 1, … of x; `log` takes log10 of y, `logX` of x. */
-export function chart(canvas, height, { x, y, xTitle, yTitle, names, log = false, logX = false }) {
+/** A canvas with axes and what to draw between them. `x` and `y` are [low, high], x also [high, low]; a list `names` puts names at 0, 1, … of x; `log` takes log10 of y, `logX` of x. `xTicks` and `yTicks`, lists of [place, text], stand in place of the usual ones. */
+export function chart(canvas, height, { x, y, xTitle, yTitle, names, xTicks, yTicks, log = false, logX = false }) {
   const paper = sheet(canvas, height);
   const { g, ink } = paper;
   const [scaledX, scaled] = [logX ? x.map(Math.log10) : x, log ? y.map(Math.log10) : y];
-  const beside = ticks(scaled[0], scaled[1], Math.max(2, (height - 56) / 40)).filter((at) => !log || Number.isInteger(at));
-  const label = (at) => (log ? power(at) : short(at));
+  const texts = new Map(yTicks);
+  const beside = yTicks ? [...texts.keys()] : ticks(scaled[0], scaled[1], Math.max(2, (height - 56) / 40)).filter((at) => !log || Number.isInteger(at));
+  const label = (at) => texts.get(at) ?? (log ? power(at) : short(at));
   const left = Math.max(62, 22 + Math.max(...beside.map((at) => g.measureText(label(at)).width)));
   const box = { left, top: 10, width: paper.width - left - 12, height: height - 56 };
   const X = (value) => box.left + (box.width * ((logX ? Math.log10(value) : value) - scaledX[0])) / (scaledX[1] - scaledX[0]);
@@ -21,8 +22,9 @@ export function chart(canvas, height, { x, y, xTitle, yTitle, names, log = false
   g.strokeStyle = ink;
   g.strokeRect(box.left, box.top, box.width, box.height);
   g.globalAlpha = 1;
-  const below = names ? names.map((_, i) => i) : ticks(Math.min(...scaledX), Math.max(...scaledX), Math.max(2, box.width / 70));
-  const name = names ? (at) => names[at] : logX ? power : short;
+  const under = new Map(xTicks ?? names?.map((name, i) => [i, name]));
+  const below = under.size ? [...under.keys()] : ticks(Math.min(...scaledX), Math.max(...scaledX), Math.max(2, box.width / 70));
+  const name = (at) => under.get(at) ?? (logX ? power : short)(at);
   const wide = () => names && Math.max(...names.map((name) => g.measureText(name).width)) + 3 > X(1) - X(0);
   const { font } = g;
   if (wide()) setFont(g, 10);

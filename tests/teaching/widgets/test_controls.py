@@ -24,6 +24,7 @@ from pruning_lib.teaching.widgets import (
     lasso_explorer,
     layer_race,
     live_network,
+    pareto_front,
     perplexity_slider,
     predict,
     prune_by_hand,
@@ -38,6 +39,7 @@ from pruning_lib.teaching.widgets import (
 )
 from pruning_lib.workbench import monks
 from pruning_lib.workbench.packed_gpt import PackedGPT
+from tests.comparison_runs import made_up
 
 
 class Case(NamedTuple):
@@ -179,7 +181,7 @@ def a_decision_helper() -> Case:
         "setting": 0.5,
         "bytes": 1.9,
         "macs": 2.0,
-        "latency": 1.2,
+        "latency": [1.2],
         "cut": [90.0, 0.5, 3],
         "retrained": [95.0, 0.2, 3],
     }
@@ -202,6 +204,12 @@ def a_decision_helper() -> Case:
     return Case(helper, values)
 
 
+def a_pareto_front() -> Case:
+    front = pareto_front.ParetoFront({"one": made_up(), "two": made_up()})
+    values = {"record": ["one", "two"], "cost": list(front.costs), "limit": pareto_front.LIMITS}
+    return Case(front, values | {"point": ["SNIP at 90 %", "SSS, channels at 40 %", "n:m magnitude 2:4"]})
+
+
 def a_prediction() -> Case:
     widget = predict.Predict("How many?", 90.0, limits=(50, 99))
     return Case(widget, {"guess": [50.0, 75.0, 99.0, None], "shown": [False, True]})
@@ -209,6 +217,7 @@ def a_prediction() -> Case:
 
 MAKERS = {
     "DecisionHelper": a_decision_helper,
+    "ParetoFront": a_pareto_front,
     "SparsityExplorer": a_sparsity_explorer,
     "LassoExplorer": a_lasso_explorer,
     "LayerRace": a_layer_race,

@@ -5,11 +5,12 @@ import itertools
 import pytest
 from node import computed
 
+from pruning_lib.comparison import difference
 from pruning_lib.teaching.widgets.decision_helper import ANY, CHOICES, LOSSES, PUBLISHED, START, DecisionHelper
-from tests.comparison_runs import made_up
+from tests.comparison_runs import made_up, recorded
 from tests.decision_rules import advise, apart
 
-EVIDENCE = made_up()
+EVIDENCE, RECORDED = made_up(), recorded()
 ALL = [
     dict(zip(START, values, strict=True))
     for values in itertools.product(*CHOICES.values(), [ANY, *EVIDENCE["sparsities"]], LOSSES[1:3])
@@ -121,9 +122,59 @@ def test_state_follows_the_traits():
     assert {name: getattr(widget, name) for name in START} == shown
 
 
-def test_javascript_gives_the_same_advice(tmp_path):
+def test_what_the_evidence_cannot_tell_apart_from_the_first():
+    at = START | {"goal": "accuracy", "sparsity": 0.98, "budget": "full", "loss": 2.0}
+    found = [advice for advice in advise(RECORDED, **at) if advice.place == "fits"]
+    by_name = {method["name"]: method["points"] for method in RECORDED["methods"]}
+    pairs = {a.name: next(p for p in by_name[a.name] if p["setting"] == 0.98)["seeds"]["retrained"] for a in found}
+    told = {name: difference(values, pairs["gradual"]).verdict == "lower" for name, values in pairs.items()}
+    assert found[0].name == "gradual" and not found[0].tied
+    assert {advice.name: not advice.tied for advice in found[1:]} == {
+        name: told[name] for name in pairs if name != "gradual"
+    }
+    assert not told["iterative"] and told["snip"]
+
+
+def test_timings_as_near_as_two_of_the_same_shapes_are_not_told_apart():
+    first, second, *_ = advise(RECORDED, **START | {"budget": "full", "goal": "latency", "loss": 1.0})
+    assert first.gain > second.gain * RECORDED["timing"][-1] or second.tied or second.accuracy[0] < first.accuracy[0]
+    vague = RECORDED | {"timing": [1.0, 100.0]}
+    near = advise(vague, **START | {"budget": "full", "goal": "latency", "loss": 1.0})
+    assert sum(a.tied for a in near) > sum(a.tied for a in advise(RECORDED, **START | {"budget": "full"}))
+
+
+def test_a_loss_near_the_limit_is_left_open_by_few_seeds():
+    found = advise(RECORDED, **START | {"goal": "accuracy", "sparsity": 0.95, "loss": 1.0, "budget": "full"})
+    assert {advice.sure for advice in found if advice.place != "out"} == {True, False}
+
+
+def test_without_a_timing_nothing_is_faster():
+    untimed = EVIDENCE | {
+        "methods": [m | {"points": [p | {"latency": []} for p in m["points"]]} for m in EVIDENCE["methods"]]
+    }
+    found = advise(untimed, **START | {"loss": 5.0})
+    assert {(a.gain, a.basis) for a in found if a.place != "out"} == {(1, "not timed"), (1.0, "no kernel")}
+
+
+@pytest.mark.parametrize("evidence", [EVIDENCE, RECORDED | {"timing": [1.1, 1.5]}], ids=["made up", "recorded"])
+def test_javascript_gives_the_same_advice(tmp_path, evidence):
     expression = "given.settings.map((chosen) => advise(given.evidence, given.published, chosen))"
-    given = {"evidence": EVIDENCE, "published": PUBLISHED, "settings": ALL}
+    settings = ALL if evidence is EVIDENCE else ALL[::7]
+    given = {"evidence": evidence, "published": PUBLISHED, "settings": settings}
     answers = computed(tmp_path, "decision_helper", "advise", expression, given)
-    for chosen, found in zip(ALL, answers, strict=True):
-        assert found == [advice._asdict() for advice in advise(EVIDENCE, **chosen)], chosen
+    for chosen, found in zip(settings, answers, strict=True):
+        assert found == [advice._asdict() for advice in advise(evidence, **chosen)], chosen
+
+
+def test_the_card_holds_texts_as_they_are(tmp_path):
+    card = {
+        "title": "Which?",
+        "given": "a < b & c",
+        "words": "<b>x",
+        "Ranked": ["one", "<two>"],
+        "Out": [],
+        "about": "",
+    }
+    page = computed(tmp_path, "decision_helper", "cardPage", "cardPage(given)", card)
+    assert "a &lt; b &amp; c" in page and "&lt;b>x" in page and "<li>&lt;two></li>" in page
+    assert "<h2>Ranked</h2>" in page and "<h2>Out</h2>" not in page
