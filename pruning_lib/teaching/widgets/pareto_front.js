@@ -146,6 +146,9 @@ function render({ model, el }) {
   let places = []; // of the points in the picture
   let names = []; // of the points under the slider, the first for the best
 
+  /** Only what changes is laid out anew. */
+  const say = (selector, text) => find(selector).textContent === text || (find(selector).textContent = text);
+
   /** What a share of the dense network's cost is in its unit. */
   function absolute({ unpruned, batches }, cost, share) {
     if (cost === "weights") return "";
@@ -172,15 +175,15 @@ function render({ model, el }) {
     const bound = `At most ${limit} % of the dense network's ${costs[cost]}${absolute(evidence, cost, limit)}`;
     const open = others.filter(({ difference }) => mayMatch(difference)).map((one) => one.point.name);
     const some = open.length > 5 ? `${open.slice(0, 4).join(", ")} and ${open.length - 4} more` : open.join(", ");
-    find("p").textContent = best
+    say("p", best
       ? `${bound}: the most accurate is ${best.name}, ${spreadOf(best.retrained)} (dense ${evidence.dense[0].toFixed(2)} %). ${some ? `Not told apart from it: ${some}` : others.length ? "All other methods are told apart from it" : "No other method is that cheap"}.`
-      : `${bound}: nothing that was measured is that cheap.`;
-    find(".pointed").textContent = describePoint(shown ?? best, nondominated, evidence);
+      : `${bound}: nothing that was measured is that cheap.`);
+    say(".pointed", describePoint(shown ?? best, nondominated, evidence));
     const without = all.slice(points.length).map((one) => one.name);
-    find(".missing").textContent = `On the front: ${nondominated.map((one, k) => `(${k + 1}) ${one.name}`).join(", ") || "nothing"}. ${without.length ? `Not measured, so not drawn: ${without.join(", ")}. ` : ""}Triangles at the lower edge are less accurate than the axis shows. ${evidence.about}.`;
+    say(".missing", `On the front: ${nondominated.map((one, k) => `(${k + 1}) ${one.name}`).join(", ") || "nothing"}. ${without.length ? `Not measured, so not drawn: ${without.join(", ")}. ` : ""}Triangles at the lower edge are less accurate than the axis shows. ${evidence.about}.`);
 
     places = drawPlane(find(".plane canvas"), points, nondominated, best, shown, evidence, { limit, title: `${costs[cost]}, % of dense (logarithmic)` });
-    find(".gaps figcaption").textContent = best ? `Points of accuracy against ${brief(best.name)}, of each method's best within the limit; blue: the interval (95 %, paired by seed) does not tell it apart` : "";
+    say(".gaps figcaption", best ? `Points of accuracy against ${brief(best.name)}, of each method's best within the limit; blue: the interval (95 %, paired by seed) does not tell it apart` : "");
     drawGaps(find(".gaps canvas"), found);
     describe(".plane", `Accuracy over ${costs[cost]}; on the front: ${nondominated.map((one) => `${one.name} ${one.accuracy} %`).join(", ") || "nothing"}`);
     describe(".gaps", best ? `Differences to ${best.name}: ${others.map((one) => `${one.point.name} ${interval(one.difference)}`).join("; ") || "none"}` : "Nothing to compare");
