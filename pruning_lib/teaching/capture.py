@@ -46,7 +46,7 @@ def steps() -> Iterator[Step]:
         yield Step("breaking", ".sparsity", str(percent), line, 2000 if percent == 97 else 400)
     for method, line in (
         ("magnitude", "A language model, 70 % of its weights gone, the smallest ones: gibberish."),
-        ("sparsegpt+refit", "Again 70 % gone, but SparseGPT chooses, and what stays makes up for it: words."),
+        ("sparsegpt+refit", "Again 70 % gone, but SparseGPT chooses, and least squares mends: almost words."),
     ):
         yield Step("mending", ".written", "0", line, 0)
         yield Step("mending", ".method", method, line, 600)
