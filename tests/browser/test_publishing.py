@@ -3,7 +3,6 @@
 The pages are made from the committed notebooks, of which the cells that make widgets are run once for this file.
 """
 
-import asyncio
 import re
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 import torch
 import widgets_used
 from ipywidgets import Widget
+from jupyter_core.utils import run_sync
 from live_notebooks import STATE, anywidget, markdown, notebook, view
 from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell, new_output
@@ -65,7 +65,7 @@ def runs(browser, tmp_path_factory) -> Path:
             copy.parent.mkdir(parents=True)
             nbformat.write(notebook, copy)
     finally:
-        asyncio.run(kernel.shutdown_kernel(now=True))
+        run_sync(kernel.shutdown_kernel)(now=True)
     return folder
 
 

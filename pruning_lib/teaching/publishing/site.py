@@ -80,7 +80,8 @@ def build_site(runs: str | Path, out: str | Path, checkout: str | Path = CHECKOU
     copies = [executed(runs, name) for name in notebook_paths(checkout / "notebooks")]
     with tempfile.TemporaryDirectory(prefix=".site.", dir=make_writable(site.parent)) as work:
         source, built = Path(work, "source"), Path(work, "site")
-        _start_page(source, _collect(checkout, copies, source))
+        pages = _collect(checkout, copies, source)
+        _start_page(source, pages, "".join(map(_first_widget, copies)))
         _run_sphinx(source, built, Path(work, "doctrees"))
         shutil.rmtree(site, ignore_errors=True)
         built.replace(site)
@@ -140,8 +141,18 @@ def _prepared(notebook: NotebookNode) -> NotebookNode:
     return notebook
 
 
-def _start_page(source: Path, pages: list[str]) -> None:
-    """Make README the start page, with all others in its table of contents."""
+def _first_widget(copy: Path) -> str:
+    """A chapter's title, which leads to it, and its first widget, alive; nothing if it has none but questions."""
+    notebook = live(read_notebook(copy))
+    title = re.search(r"^# (.+)$", notebook.cells[0].source, re.MULTILINE)[1]
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    pages = [output.data["text/html"] for output in outputs if "text/html" in output.get("data", {})]
+    widgets = [page for page in pages if 'class="live-widget"' in page and '"question"' not in page]
+    return f"\n**[{title}](notebooks/{copy.stem}.ipynb)**\n\n```{{raw}} html\n{widgets[0]}\n```\n" if widgets else ""
+
+
+def _start_page(source: Path, pages: list[str], widgets: str) -> None:
+    """Make README the start page, with `widgets` before its first section and all others in its table of contents."""
     groups = {
         "Notebooks": "notebooks/",
         "For lecturers": "docs/lecturer/",
@@ -156,7 +167,9 @@ def _start_page(source: Path, pages: list[str]) -> None:
         others = [page for page in others if page not in inside]
     contents += _table_of_contents("More", [*sorted(others), "CONTRIBUTING"])
     readme = source / "README.md"
-    _write(source / "index.md", readme.read_text(encoding="utf-8") + contents)
+    top, heading, rest = readme.read_text(encoding="utf-8").partition("\n## ")
+    tried = f"\n## Try them here\n\nOne widget of each chapter, alive.\n{widgets}" if widgets else ""
+    _write(source / "index.md", top + tried + heading + rest + contents)
     readme.unlink()
 
 

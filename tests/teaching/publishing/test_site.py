@@ -111,6 +111,13 @@ def test_start_page_leads_to_all_others(built):
     assert not list(built.parent.glob(".site.*"))
 
 
+def test_start_page_has_a_widget_of_each_chapter_alive(built):
+    start = text_of(built / "index.html")
+    assert start.count('class="live-widget"') == 1  # the second notebook has none
+    assert start.index("a picture") < start.index("Try them here") < start.index('class="live-widget"')
+    assert "The tiny one" in start.split("Try them here")[-1]
+
+
 def test_notebook_page(built):
     page = text_of(built / "notebooks" / "01_one.html")
     assert "secret_drawing" not in page and "drawn" in page
