@@ -47,7 +47,7 @@ METHODS = (
         compensation="none: the rest is trained afterwards",
         cost="one forward and backward pass per round",
         source="de Jorge et al. 2021",
-        notebook="02_snip",
+        notebook="07_comparison",
         function="pruning_lib.before_training.iterative_snip.prune",
     ),
     Method(
@@ -58,7 +58,7 @@ METHODS = (
         compensation="none: the rest is trained afterwards",
         cost="one forward and backward pass per round",
         source="Tanaka et al. 2020",
-        notebook="02_snip",
+        notebook="07_comparison",
         function="pruning_lib.before_training.synflow.prune",
     ),
     Method(

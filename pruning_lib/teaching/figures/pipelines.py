@@ -41,7 +41,7 @@ def before() -> list[Stage]:
     keep = _largest(W, SPARSITY)
     return [
         ("random W₀", torch.ones_like(keep), False),
-        ("prune:\nM = m(W₀)", keep, False),
+        ("prune:\nM = choose(W₀; D)", keep, False),
         ("train W ⊙ M,\nM fixed", keep, True),
     ]
 
@@ -64,7 +64,7 @@ def after() -> list[Stage]:
     return [
         ("random W₀", dense, False),
         ("train W", dense, True),
-        ("prune:\nM = m(W)", keep, False),
+        ("prune:\nM = choose(W; D)", keep, False),
         ("retrain\nW ⊙ M", keep, True),
     ]
 
