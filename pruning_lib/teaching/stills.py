@@ -67,7 +67,6 @@ STILLS = {
     "prune_by_hand_stay": Still("04_obs", "PruneByHand(", {"others": "stay"}),
     "perplexity_slider": Still("05_sparsegpt", "PerplexitySlider(", {"pattern": "50 %"}),
     "sparsegpt_stepper": Still("05_sparsegpt", _STEPPER + "sparsity", {}),
-    "sparsegpt_stepper_exact": Still("05_sparsegpt", _STEPPER + "sparsity", {"form": "exact"}),
     "sparsegpt_stepper_cholesky": Still("05_sparsegpt", _STEPPER + "sparsity", {"form": "cholesky", "step": 8}),
     "sparsegpt_stepper_layer": Still("05_sparsegpt", _STEPPER + 'view="layer"', {"hessian": _CORRELATED}),
     "sparsegpt_stepper_blocks": Still("05_sparsegpt", _STEPPER + 'view="blocks"', {}),
