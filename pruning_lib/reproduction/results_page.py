@@ -80,7 +80,7 @@ def _section(notebook: str, rows: list[Row], base: Path) -> str:
     groups = list(settings.values())
     common = [part for part in _said(groups[0][0], groups) if all(part in _said(of[0], groups) for of in groups)]
     lines, cells = [], {}
-    for letter, of in zip(ascii_uppercase, groups, strict=False):
+    for letter, of in zip(ascii_uppercase[: len(groups)], groups, strict=True):
         parts = [part for part in _said(of[0], groups) if part not in common]
         parts += dict.fromkeys(f"unlike the paper: {row.differs}" for row in of if row.differs)
         runs = ", ".join(f"[{label}]({at})" for label, at in links(of[0], base))
