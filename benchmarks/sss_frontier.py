@@ -275,14 +275,15 @@ def recalibrate_(model: nn.Module, case: Case) -> None:
 
 
 def augmented(images: Tensor, shift: int, generator: torch.Generator) -> Tensor:
-    """Each image mirrored or not, and moved by up to `shift` pixels; what comes in is zero. In channels-last layout."""
+    """Each image mirrored or not, and moved by up to `shift` pixels; what comes in is zero."""
     count, _, height, width = images.shape
     down, right = torch.randint(0, 2 * shift + 1, (2, count, 1), generator=generator)
     rows, columns = down + torch.arange(height), right + torch.arange(width)
     mirror = torch.rand(count, 1, generator=generator) < 0.5
     columns = torch.where(mirror, columns.flip(1), columns)
     padded = F.pad(images, (shift,) * 4)
-    return padded[torch.arange(count)[:, None, None], :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+    moved = padded[torch.arange(count)[:, None, None], :, rows[:, :, None], columns[:, None, :]]
+    return moved.permute(0, 3, 1, 2).clone(memory_format=torch.contiguous_format)
 
 
 def values_of(scales: dict[str, Tensor]) -> dict[str, list[float]]:

@@ -102,21 +102,37 @@ def channels_last(model: nn.Module) -> Iterator[None]:
     """Lay the weights of convolutions out for the faster ones of a CPU (training takes a third less), then back.
 
     For networks whose forward flattens or reshapes: `view` refuses what such convolutions put out. Weights that have
-    the layout already keep it.
+    the layout already keep it. A strided 1 × 1 convolution of fewer than 16 channels keeps the usual layout: in
+    this one oneDNN's gradient of its weight writes outside of its memory (uxlfoundation/oneDNN issue 6035).
     """
+    usual = [module for module in model.modules() if isinstance(module, nn.Conv2d) and _overruns(module)]
+    kept = {module.weight for module in usual}
     moved = [
         weight
         for weight in model.parameters()
-        if weight.ndim == 4 and not weight.is_contiguous(memory_format=torch.channels_last)
+        if weight.ndim == 4 and weight not in kept and not weight.is_contiguous(memory_format=torch.channels_last)
     ]
+    handles = [module.register_forward_pre_hook(_in_usual_layout) for module in usual]
     for weight in moved:
         weight.data = weight.data.contiguous(memory_format=torch.channels_last)
     try:
         yield
     finally:
+        for handle in handles:
+            handle.remove()
         for weight in moved:
             weight.data = weight.data.contiguous()
             weight.grad = None if weight.grad is None else weight.grad.contiguous()
+
+
+def _overruns(module: nn.Conv2d) -> bool:
+    """If oneDNN gets its gradient wrong in the layout of channels last; 16 channels are its widest block."""
+    return module.kernel_size == (1, 1) and max(module.stride) > 1 and module.in_channels // module.groups < 16
+
+
+def _in_usual_layout(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """A copy: a single channel counts as contiguous in both layouts, and torch then goes by its strides."""
+    return inputs[0].clone(memory_format=torch.contiguous_format), *inputs[1:]
 
 
 def shifted(images: Tensor, down: int, right: int) -> Tensor:

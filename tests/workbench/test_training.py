@@ -1,3 +1,4 @@
+import copy
 from dataclasses import replace
 
 import pytest
@@ -177,6 +178,27 @@ def test_layout_changes_no_training(digits):
     for one, other in zip(plain.parameters(), faster.parameters(), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
         assert other.is_contiguous() and other.grad.is_contiguous()
+
+
+@pytest.mark.parametrize(
+    ("channels", "stride", "kernel"), [(1, 2, 1), (4, 2, 1), (15, 2, 1), (16, 2, 1), (4, 1, 1), (4, 2, 3)]
+)
+def test_layout_stays_where_its_gradient_overruns_memory(channels, stride, kernel):
+    """A narrow, strided 1 × 1 convolution (a shortcut of a pruned ResNet): the process ended, or went on with noise."""
+    torch.manual_seed(0)
+    plain = nn.Sequential(nn.Conv2d(3, channels, 3, padding=1), nn.Conv2d(channels, 8, kernel, stride))
+    faster, layouts = copy.deepcopy(plain), []
+    inputs = torch.randn(32, 3, 8, 8)
+    plain(inputs).square().mean().backward()
+    with training.channels_last(faster):
+        watching = faster[1].register_forward_hook(lambda _, given, out: layouts.append(given[0].stride(1) == 1))
+        faster(inputs).square().mean().backward()
+        watching.remove()
+    assert layouts == [channels == 16 or stride == 1 or kernel == 3]
+    for one, other in zip(plain.parameters(), faster.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, other.grad)
+        assert other.grad.is_contiguous()
+    assert not faster[1]._forward_pre_hooks
 
 
 def test_a_network_that_views_is_trained_as_it_is(digits):
