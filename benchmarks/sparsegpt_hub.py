@@ -261,6 +261,8 @@ def cases(given: argparse.Namespace, wanted: dict[str, dict[str, Any]]) -> Itera
         for method in given.only:
             yield Case(check_choice("dense-inputs", pattern, wanted), method, first, given.segments, usual, "dense")
     for method in COMPOSED if given.composed and target else ():
+        if method in given.only:  # above
+            continue
         for inputs in ("own", "dense") if target in given.dense_inputs else ("own",):
             yield Case(target, method, first, given.segments, usual, inputs)
     if target:
@@ -408,7 +410,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--model", default="facebook/opt-125m", help="smollm2, a folder, a GGUF file, or on the hub")
     parser.add_argument("--sparsity", type=float, nargs="*", default=[0.5], help="of the unstructured cases")
     parser.add_argument("--n-m", nargs="*", default=["2:4", "4:8"], help="patterns: n of every m weights stay")
-    parser.add_argument("--only", nargs="+", choices=METHODS, default=list(METHODS), metavar="METHOD")
+    parser.add_argument("--only", nargs="+", choices=_EVERY, default=list(METHODS), metavar="METHOD")
     parser.add_argument(
         "--composed", action="store_true", help="every mask with every reconstruction, at the first target"
     )
