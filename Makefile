@@ -88,6 +88,7 @@ run: $(READY)
 
 # nbval wants its files whole per worker, which --dist loadfile sees to; tests/conftest.py puts the longest first. Three
 # workers keep two cores busy: tests in the browser and in kernels wait for a third of their time.
+# A worker that crashes ends the run: replaced, loadfile can wait for it forever (pytest-xdist issues 784, 1378).
 test: $(READY) $(HOMEWORK_READY) check
 	$(ONE_THREAD) $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --max-worker-restart 0 --durations 5 \
 		--nbval-lax --nbval-current-env --nbval-cell-timeout=1800 --nbval-kernel-startup-timeout=600 \
