@@ -68,10 +68,10 @@ def test_a_point_under_the_pointer_and_by_keys(page, page_errors):
     last = pointed.inner_text()
     canvas = page.locator(".plane canvas")
     box = canvas.bounding_box()
-    for place in range(8, int(box["width"]), 6):  # along a line through the crowd
-        page.mouse.move(box["x"] + place, box["y"] + 75)
+    for place in range(8, int(box["width"]), 6):  # along a line through the crowd, that ends elsewhere
+        page.mouse.move(box["x"] + place, box["y"] + 110)
     expect(pointed).not_to_have_text(last)
-    assert page.evaluate("state.point") == page.locator(".point").get_attribute("aria-valuetext")
+    assert page.locator(".point").get_attribute("aria-valuetext") in pointed.inner_text()
     assert page_errors == []
 
 
