@@ -56,35 +56,84 @@ EXERCISES["surgeon"] = Exercise(
 )
 
 
-def _rows(generator: torch.Generator) -> tuple[Tensor, float, int]:
-    samples = whole(generator, 4, 20)
-    return draw(generator, 2 * samples, 4), 10.0 ** -whole(generator, 1, 4), samples
+def _blocks(generator: torch.Generator) -> tuple[list[Tensor], float, int]:
+    samples = whole(generator, 10, 20)
+    return [draw(generator, 3, 5) for _ in range(whole(generator, 3, 6))], 10.0 ** -whole(generator, 1, 4), samples
 
 
-def _recursion(rows: Tensor, alpha: float, weight: float = 1.0, start: float = 1.0, sign: int = -1) -> Tensor:
-    """Add rows / √weight one after the other to alpha·I, in the inverse."""
-    B = torch.eye(rows.shape[1], dtype=rows.dtype) / alpha * start
-    for x in rows:
-        column = B @ x
-        B = B + sign * torch.outer(column, column) / (weight + x @ column)
+def _in_blocks(
+    blocks: list[Tensor], alpha: float, samples: int, *, between=True, start: float = 1.0, sign: int = -1
+) -> Tensor:
+    """Add blocks of rows / √samples one after the other to alpha·I, in the inverse."""
+    B = torch.eye(blocks[0].shape[1], dtype=blocks[0].dtype) / alpha * start
+    for X in blocks:
+        columns = B @ X.T
+        middle = samples * torch.eye(len(X), dtype=X.dtype) + X @ columns
+        middle = middle if between else middle.diagonal().diag()
+        B = B + sign * columns @ torch.linalg.inv(middle) @ columns.T
     return B
 
 
-EXERCISES["inverse_hessian"] = Exercise(
-    _rows,
-    lambda rows, alpha, samples: _recursion(rows, alpha, samples),
-    lambda rows, alpha, samples: _recursion(rows, alpha),
-    "That is your colleague's matrix. Of which error is it the Hessian: the sum over the samples, or their mean?",
-    lambda rows, alpha, samples: _recursion(rows, alpha) * samples,
-    "Right where the data speak. But now the weight decay is divided by the number of samples as well.",
-    lambda rows, alpha, samples: _recursion(rows, alpha, len(rows)),
-    "There is a row for each sample *and output*. The mean is over samples only.",
-    lambda rows, alpha, samples: _recursion(rows, alpha, samples, start=alpha**2),
+EXERCISES["inverse_in_blocks"] = Exercise(
+    _blocks,
+    _in_blocks,
+    lambda blocks, alpha, samples: _in_blocks(blocks, alpha, samples, between=False),
+    "That is your colleague's matrix. Rows of one block overlap: what stands in the middle of OBS-11 if B has columns?",
+    lambda blocks, alpha, samples: _in_blocks(blocks, alpha, 1),
+    "That is the inverse for the sum over the samples. The error is their mean: what is C then?",
+    lambda blocks, alpha, samples: _in_blocks(blocks, alpha, len(blocks[0])),
+    "The mean is over all samples, not over the rows of a block.",
+    lambda blocks, alpha, samples: _in_blocks(blocks, alpha, samples, sign=1),
+    "More rows mean more curvature. Must the inverse grow with it, or shrink?",
+    lambda blocks, alpha, samples: _in_blocks(blocks, alpha, samples, start=alpha**2),
     "You start from alpha·I. What is the inverse of the matrix that the recursion starts from?",
-    lambda rows, alpha, samples: (
-        torch.linalg.inv(rows.T @ rows / samples + alpha * torch.eye(rows.shape[1], dtype=rows.dtype)).diagonal().diag()
+)
+
+
+def _on_a_slope(w: Tensor, slope: Tensor, H_inv: Tensor, q: int) -> tuple[Tensor, float]:
+    """Minimize slope·δw + ½ δwᵀHδw where δw_q = −w_q: down to the bottom of the bowl, and from there OBS-5."""
+    step = H_inv @ slope
+    bottom = w - step
+    after = bottom - bottom[q] / H_inv[q, q] * H_inv[:, q]
+    return after, (bottom[q] ** 2 / H_inv[q, q] / 2 - slope @ step / 2).item()
+
+
+def _level(w: Tensor, slope: Tensor, H_inv: Tensor, q: int) -> tuple[Tensor, float]:
+    return w - w[q] / H_inv[q, q] * H_inv[:, q], (w[q] ** 2 / H_inv[q, q] / 2).item()
+
+
+def _level_charged(w: Tensor, slope: Tensor, H_inv: Tensor, q: int) -> tuple[Tensor, float]:
+    after, cost = _level(w, slope, H_inv, q)
+    return after, cost + (slope @ (after - w)).item()
+
+
+def _both_steps_from_w(w: Tensor, slope: Tensor, H_inv: Tensor, q: int) -> tuple[Tensor, float]:
+    after, cost = _level(w, slope, H_inv, q)
+    step = H_inv @ slope
+    return after - step, cost - (slope @ step / 2).item()
+
+
+def _without_the_gain(w: Tensor, slope: Tensor, H_inv: Tensor, q: int) -> tuple[Tensor, float]:
+    after, change = _on_a_slope(w, slope, H_inv, q)
+    return after, change + (slope @ H_inv @ slope / 2).item()
+
+
+EXERCISES["surgeon_on_a_slope"] = Exercise(
+    lambda generator: (
+        draw(generator, 7),
+        0.5 * draw(generator, 7),
+        random_inverse(generator, 7),
+        whole(generator, 0, 7),
     ),
-    "Only the diagonal is right. How the others follow stands beside it.",
+    _on_a_slope,
+    _level,
+    "That is OBS-5: it takes the slope for zero. Write the Lagrangian again, with slope·δw in it.",
+    _level_charged,
+    "You charge the slope for OBS-5's move. With a slope another move is the best one.",
+    _both_steps_from_w,
+    "Weight q does not end at zero: the step down the slope has moved it, too.",
+    _without_the_gain,
+    "The weights are right. The change lacks what the step to the bottom of the bowl gains.",
 )
 
 
