@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from pruning_lib.acceleration.permutation import find_permutation
-from pruning_lib.teaching.exercises.exercise import Exercise, Experiment, RuleBroken, draw
+from pruning_lib.teaching.exercises.exercise import Exercise, Experiment, RuleBroken, draw, uniform, whole
 from pruning_lib.teaching.exercises.given import query_layer
 
 EXERCISES: dict[str, Exercise | Experiment] = {}
@@ -40,35 +40,47 @@ EXERCISES["two_four_multiplexer"] = Exercise(
 )
 
 
+def _products_on_a_gpu(generator: torch.Generator) -> tuple[int, int, int, float, float, float]:
+    """m, k, tokens, dense peak, bandwidth, share of the time; tokens on either side of the ridge."""
+    m, k = (1024 * whole(generator, 1, 13) for _ in range(2))
+    peak = uniform(generator, 1e14, 1e15)
+    bandwidth = peak / uniform(generator, 100, 300)
+    return m, k, 2 ** whole(generator, 0, 13), peak, bandwidth, uniform(generator, 0.3, 0.95)
+
+
+def _layer_gain(m, k, tokens, peak, bandwidth, share=1.0, *, packed=0.5625, rest=1.0, faster=2.0) -> float:
+    """Dense over 2:4 time by TF-5; of 2:4 the weights take `packed`, inputs and outputs `rest` of dense's bytes."""
+    flop, weights, others = 2 * m * k * tokens, 2 * m * k, 2 * (m + k) * tokens
+    dense = max(flop / peak, (weights + others) / bandwidth)
+    return dense / max(flop / (faster * peak), (packed * weights + rest * others) / bandwidth)
+
+
+def _amdahl(share: float, gain: float) -> float:
+    return 1 / (1 - share + share / gain)
+
+
+EXERCISES["model_forecast"] = Exercise(
+    _products_on_a_gpu,
+    lambda *case: _amdahl(case[-1], _layer_gain(*case)),
+    lambda *case: 1 - case[-1] + case[-1] * _layer_gain(*case, rest=0.5625),
+    "That is your colleague's forecast. Which bytes does 2:4 shrink? And what adds up in a model: speed-ups, or times?",
+    lambda *case: _amdahl(case[-1], _layer_gain(*case, rest=0.5625)),
+    "One of two bugs is left. At few tokens your bound is too high: which bytes stay as many as before?",
+    lambda *case: 1 - case[-1] + case[-1] * _layer_gain(*case),
+    "One of two bugs is left. Of 100 ms, 80 go to products that get twice as fast. How many ms are left in all?",
+    lambda *case: _layer_gain(*case),
+    "That is the gain of the products. The rest of the model takes its time as before.",
+    lambda *case: _amdahl(case[-1], _layer_gain(*case, faster=1.0)),
+    "At many tokens your products gain nothing. Half of the multiplications are skipped: which peak does 2:4 have?",
+    lambda *case: _amdahl(case[-1], _layer_gain(*case, packed=0.5)),
+    "Your packed weights are half of the dense bytes. What else is stored beside the values?",
+)
+
+
 def _kept_by(scores: Tensor) -> Tensor:
     """True at the two largest of every four in a row."""
     groups = scores.reshape(len(scores), -1, 4)
     return torch.zeros_like(groups, dtype=torch.bool).scatter_(-1, groups.topk(2).indices, True).view_as(scores)
-
-
-def _strided(weight: Tensor) -> Tensor:
-    """Columns in the order in which four, each a quarter of the row apart, follow each other."""
-    return weight.view(len(weight), 4, -1).mT.flatten(1)
-
-
-EXERCISES["two_four_mask"] = Exercise(
-    lambda generator: (draw(generator, 4, 8),),
-    lambda weight: _kept_by(weight.abs()),
-    lambda weight: _kept_by(weight.T).T,
-    "That is your colleague's mask. Print a column and a row of it beside the weights.",
-    _kept_by,
-    "One of two bugs is left. What happens to the group 1, −9, 2, 0.5?",
-    lambda weight: _kept_by(weight.abs().T).T,
-    "One of two bugs is left. What does a tensor core read together: one input of four outputs, or four inputs of one?",
-    lambda weight: _kept_by(_strided(weight.abs())).view(len(weight), -1, 4).mT.flatten(1),
-    "Your groups stride through the row. A group is four *neighbors*.",
-    lambda weight: ~_kept_by(weight.abs()),
-    "Your mask is True where a weight goes.",
-    lambda weight: weight.abs() > weight.abs().median(),
-    "Half of the matrix stays, and some groups keep one, three or four.",
-    lambda weight: weight * _kept_by(weight.abs()),
-    "You return the pruned weight; asked for is its mask.",
-)
 
 
 def _kept_share(order: Tensor, weight: Tensor) -> float:
