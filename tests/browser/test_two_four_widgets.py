@@ -31,7 +31,7 @@ def test_group(page, page_errors):
     show(page, TwoFourGroup())
     text, preset = page.locator("[role=status]"), page.locator(".preset")
     expect(text).to_have_text(
-        "Stored of group 0: values −3 and 2, indices 1 and 3, nibble 1101 (index 1 in the upper two bits). "
+        "Stored of group 0: values −3 and 2, indices 1 and 3, nibble 1101 (the second index in the upper two bits). "
         "Selected: x₁ and x₃. (−3) · 1 + 2 · 3 = 3; dense 2.5: −0.5 is lost. The row in float16: 64 bytes become 32 of "
         "values and 4 of words, 0xD9CD and 0xEC4D; as row 3 of a matrix these are the lower halves of loads 12 and 13."
     )

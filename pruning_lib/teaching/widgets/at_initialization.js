@@ -82,7 +82,7 @@ function render({ model, el }) {
     const level = sparsities.indexOf(sparsity);
     setSlider(find(".level"), level, texts[level]);
     const seen = [...curves.values()].map((curve) => ({ ...curve, points: [...curve.points.values()] }));
-    panels.show({ axis, curves: seen, current, ...run(score, sparsity, stage), before: run(score, 0, stage).after, image });
+    panels.show({ axis, curves: seen, current, ...run(score, sparsity, stage), before: run(score, 0, stage).after, image, how: "The mask was chosen before training. " });
   }
 
   const { set, end } = follow(model, { score: String, stage: String, sparsity: null, image: Number }, root, draw);

@@ -1,6 +1,6 @@
 // Line charts on a canvas, and the element that a widget lives in.
 
-import { axisTitles, compact, setFont, sheet, strokes, superscript, tick, ticks, write } from "./canvas.js";
+import { axisTitles, compact, sheet, strokes, superscript, tick, ticks, write } from "./canvas.js";
 
 export const short = (x) => (x !== 0 && Math.abs(x) < 1e-3 ? x.toExponential(1) : compact(x)).replaceAll("-", "−");
 
@@ -26,16 +26,13 @@ export function chart(canvas, height, { x, y, xTitle, yTitle, names, xTicks, yTi
   const below = under.size ? [...under.keys()] : ticks(Math.min(...scaledX), Math.max(...scaledX), Math.max(2, box.width / 70));
   const name = (at) => under.get(at) ?? (logX ? power : short)(at);
   const wide = () => names && Math.max(...names.map((name) => g.measureText(name).width)) + 3 > X(1) - X(0);
-  const { font } = g;
-  if (wide()) setFont(g, 10);
-  const lower = wide(); // still: every other name goes a line deeper
+  const lower = wide(); // every other name goes a line deeper
   for (const at of below) {
     const [place, top] = [X(logX ? 10 ** at : at), box.top + box.height + 1];
     const deep = lower && at % 2;
     if (!logX || Number.isInteger(at)) tick(paper, place, top, deep ? "" : name(at), "below");
     if (deep) g.fillText(name(at), place, top + 18);
   }
-  g.font = font;
   for (const at of beside) tick(paper, box.left - 1, Y(log ? 10 ** at : at), label(at), "left");
   axisTitles(paper, box, xTitle, yTitle);
 

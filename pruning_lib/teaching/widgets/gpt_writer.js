@@ -213,7 +213,7 @@ function render({ model, el }) {
       const cost = written ? `${(surprise[written] / written).toFixed(2)} bits a byte` : "none yet";
       find(`.${side} figcaption`).innerHTML = k
         ? `<i class="second"></i> <b></b><br>The dense model's surprise: ${cost}; <i class="outlined"></i> its bars`
-        : `<i class="kept"></i> <b></b><br>Its surprise: ${cost}; bars: the next byte`;
+        : `<i class="kept"></i> <b></b><br>Its surprise: ${cost}; bars: the byte after this text`;
       find(`.${side} b`).textContent = `${name}: perplexity ${one.perplexity.toFixed(2)}`;
       showText(find(`.${side} .text`), [own, other][k], prompt.length, parting);
       drawBars(find(`.${side} canvas`), tops[written], bytes[length], k ? palette.updated : palette.kept, k);

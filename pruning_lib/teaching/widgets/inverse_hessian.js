@@ -131,7 +131,7 @@ function render({ model, el }) {
     const name = `w${subscript(q + 1)}, ${names[q]} (${short(learned.weights[q])})`;
     const verdict = least === q ? "It is OBS's choice." : `OBS would delete w${subscript(least + 1)}.`;
     const outcome = `Without ${name}: others stay, ${said(one.stay)}; others follow by ${short(factor)} times the column, ${said(one.follow)}.`;
-    find("[role=status]").textContent = `${outcome} Expected cost L = ${short(one.saliency)}. ${verdict}`;
+    find("[role=status]").textContent = `Trained: ${said(trained)}. ${outcome} OBS expects E to rise by L = ${short(one.saliency)}. ${verdict}`;
     describe(".network", `Network with ${names.length} weights. ${outcome}`);
     describe(".outputs", `Outputs: trained ${trained.outputs.map(short)}; others stay ${one.stay.outputs.map(short)}; others follow ${one.follow.outputs.map(short)}`);
     describe(".matrix", `H plus alpha on the diagonal, ${names.length} by ${names.length}`);

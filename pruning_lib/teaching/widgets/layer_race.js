@@ -87,7 +87,7 @@ function render({ model, el }) {
   const races = model.get("races").map((race, k) => ({ ...race, died: deaths(race.kept), look: LOOKS[k] }));
   const signals = races[0].signal !== null;
   const legend = races.map(({ name, look }) => `<b style="color:var(--${look.color})">${look.sign}</b> ${name}`).join(", ");
-  const panels = { "lanes tall": `${legend}; ✕ empty`, emptied: `Layers emptied of ${names.length}` };
+  const panels = { "lanes tall": `${legend}; ✕ empty, the first at the sparsity on the right`, emptied: `Layers emptied of ${names.length}` };
   if (signals) panels.signal = "Signal at the outputs, dense = 1; at the bottom: none";
   const { root, find, describe } = stage(el, "layer-race", CONTROLS, panels);
   const total = weights.reduce((sum, count) => sum + count, 0);

@@ -116,7 +116,7 @@ function drawWall(canvas, { shape, shades, labels }, image, before, after) {
 
 /**
  * The images in a model's bytes, and the panels about them. `show` draws what is read `before` and `after` pruning, the
- * `curves` seen and the `current` one on an `axis`, and what is `kept` of each of the `layers`.
+ * `curves` seen and the `current` one on an `axis`, and what is `kept` of each of the `layers`; first it says `how`.
  */
 export function networkPanels(model, { root, find, describe }) {
   const [pixels, grays, bytes, shape] = ["pixels", "grays", "labels", "shape"].map((name) => model.get(name));
@@ -128,7 +128,7 @@ export function networkPanels(model, { root, find, describe }) {
   find(".image").max = labels.length - 1;
   let [shown, imageAt] = [null, () => null];
 
-  function show({ axis, curves, current, layers, kept, before, after, image }) {
+  function show({ axis, curves, current, layers, kept, before, after, image, how = "" }) {
     const wrong = (network) => labels.reduce((found, label, i) => (network.read[i] === label ? found : [...found, i]), []);
     const constant = (network) => network.read.every((one) => one === network.read[0]);
     const misread = wrong(after);
@@ -145,10 +145,10 @@ export function networkPanels(model, { root, find, describe }) {
     drawLogits(find(".logits canvas"), images, image, before, after);
     imageAt = drawWall(find(".wall canvas"), images, image, before, after);
     find("p").textContent =
-      `${pruned} of the weights pruned: ${after.right} of ${count} images are read right, ${percent(after.accuracy)}` +
+      `${how}${pruned} of the weights pruned: ${after.right} of ${count} images are read right, ${percent(after.accuracy)}` +
       ` (dense: ${percent(before.accuracy)}); loss ${after.loss.toFixed(3)} (${before.loss.toFixed(3)}).`;
     find(".shares").innerHTML =
-      "<span>pruned of</span>" +
+      "<span>pruned (blue: kept) of</span>" +
       layers.map(({ name, total }, l) => `<span>${name} <i style="--share:${100 - (100 * kept[l]) / total}%"></i> ${percent(1 - kept[l] / total)}</span>`).join("") +
       `<span class="network-note">${constant(after) && !constant(before) ? `Broken: every image is read as a ${read}.` : ""}</span>`;
     find(".curve figcaption").innerHTML =

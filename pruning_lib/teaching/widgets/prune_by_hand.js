@@ -21,7 +21,7 @@ const CONTROLS =
 const PANELS = {
   "network tall": `Click a connection to delete it; gray: marked. Thickness: |w|, dashed: negative;
     <b style="color:var(--updated)">□</b> magnitude, <b style="color:var(--accent)">△</b> OBD, <b style="color:var(--kept)">●</b> OBS would delete this;
-    <b style="color:var(--updated)">orange</b>: how the others follow`,
+    <span class="follows"><b style="color:var(--updated)">orange</b>: how the others follow</span>`,
   accuracy: `Test accuracy: <b>you</b>, <i class="target"></i> the paper, and recorded <b style="color:var(--kept)">OBS</b>, <b style="color:var(--accent)">OBD</b>,
     <b style="color:var(--updated)">magnitude</b>: means; band: range of all sets, for the choice shown; dashed: <span class="other"></span>`,
   loss: "Loss E after the next deletion, and test accuracy: of the one marked, and as each method chooses; dashed: now",
@@ -179,6 +179,7 @@ function render({ model, el }) {
     fillChoice(values, now, all);
     find(".problem").value = values.problem;
     find(".others").value = values.others;
+    find(".follows").hidden = values.others !== "follow";
     find(".other").textContent = values.others === "follow" ? "the others stay" : "the others follow";
     const method = METHODS.includes(find(".choice").value);
     const last = now.alive.length < 2;

@@ -87,7 +87,7 @@ export function drawLayer({ find, describe, inputs }, { weight, hessian, setting
     const pruned = gone(end.marks[i][k]);
     const style = pruned ? { line: palette.accent, thick: 2 } : { fill: palette.kept, alpha: (0.6 * Math.abs(value)) / wScale };
     const after = fixed(end.weight[i][k]);
-    return { style, second: pruned ? ["→ 0"] : after === fixed(value) ? null : [`→ ${after}`, after] };
+    return { style, second: pruned ? ["→ 0"] : after === fixed(value) ? null : [`→ ${after}`, `→${after}`, after] };
   });
   drawMatrix(find(".hessian canvas"), hessian, x, place("hessian"), (value, i, k) => ({
     style: { fill: palette.muted, alpha: 0.05 + (0.5 * Math.abs(value)) / hScale, line: i === k ? palette.muted : undefined },

@@ -68,8 +68,10 @@ export function ellipse(values, error) {
 function drawPlane(canvas, values, result) {
   const size = canvas.parentElement.clientWidth;
   const height = Math.max(300, Math.min(460, size));
-  const half = Math.max(2.4, ...Object.values(result).flatMap(({ point }) => point.map((x) => 1.15 * Math.abs(x))));
-  const wide = (half * (size - 74)) / (height - 56); // chart()'s margins: both axes on one scale
+  const aspect = (size - 74) / (height - 56); // chart()'s margins: both axes on one scale
+  const reach = (points) => Math.max(...points.flatMap(([x, y]) => [Math.abs(x) / aspect, Math.abs(y)]));
+  const half = Math.max(2.4, ...Object.values(result).map(({ point, error }) => Math.max(1.15 * reach([point]), 1.03 * reach(ellipse(values, error)))));
+  const wide = half * aspect;
   const c = chart(canvas, height, { x: [-wide, wide], y: [-half, half], xTitle: "w₁", yTitle: "w₂" });
   for (let k = 1; k < 9; k++) c.line(ellipse(values, 0.16 * k * k), palette.muted, { width: 1, alpha: 0.55 });
   const width = (q) => (result.OBS.deleted === q ? 3 : 1.5);

@@ -5,11 +5,11 @@ import { chart, setSlider, short, slider, stage } from "./charts.js";
 import { lineAt } from "./network_drawing.js";
 import { follow } from "./redraw.js";
 
-const CONTROLS = slider("connection", "Connection") + slider("indicator", "indicator c_j") + '<button class="restore">put all back</button>';
+const CONTROLS = slider("connection", "Connection") + slider("indicator", "indicator cⱼ") + '<button class="restore">put all back</button>';
 const PANELS = {
   curve: `<i class="line"></i> loss, <i class="line closes"></i> tangent at 1 (SNIP-3),
     <b style="color:var(--good)">⋯</b> chord (SNIP-2); drag the dot`,
-  "ranks tall": `Ranks, largest first; <b style="color:var(--accent)">– –</b> the tangent has the wrong sign`,
+  "ranks tall": `Ranks, largest first; minus: the loss rises without it; <b style="color:var(--accent)">– –</b> the tangent has the wrong sign`,
   network: "The network: thickness is |c·w|; click a connection",
 };
 const RANGE = 1.12; // of c_j in the drawing: a little beyond 1, so that the tangent is seen to touch
@@ -77,7 +77,7 @@ function drawCurve(canvas, network, c, j, { tangent, chord }) {
   const room = 0.1 * (Math.max(...shown) - Math.min(...shown)) || 0.1;
   const y = [Math.min(...shown) - room, Math.max(...shown) + room];
   const height = Math.max(260, Math.min(330, 0.7 * canvas.parentElement.clientWidth));
-  const d = chart(canvas, height, { x: [-0.04, RANGE], y, xTitle: "c_j: 1 there, 0 gone", yTitle: "loss" });
+  const d = chart(canvas, height, { x: [-0.04, RANGE], y, xTitle: "cⱼ: 1 there, 0 gone", yTitle: "loss" });
   d.line([[0, real], [1, full]], palette.good, { dash: [2, 3] });
   d.line([[0, promised], [RANGE, full + (RANGE - 1) * tangent]], palette.accent, { dash: [6, 4] });
   d.line(line, palette.kept, { width: 2.5 });
@@ -104,7 +104,7 @@ function drawRanks(canvas, names, all, chosen) {
   write(paper, "chord |ΔL|", right + 8, 12, { align: "left" });
   const order = names.map((_, j) => j).sort((i, j) => (i === chosen) - (j === chosen)); // the chosen one on top
   for (const j of order) {
-    const color = j === chosen ? palette.kept : wrong(all[j]) ? palette.accent : palette.muted;
+    const color = wrong(all[j]) ? palette.accent : j === chosen ? palette.kept : palette.muted;
     const look = { width: j === chosen ? 4 : 1.5, dash: wrong(all[j]) ? [6, 4] : [], alpha: j === chosen ? 1 : 0.8 };
     stroke(g, [[left, y(sides.tangent[j])], [right, y(sides.chord[j])]], color, look);
     setFont(g, 12, j === chosen);

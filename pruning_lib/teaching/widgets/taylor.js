@@ -1,6 +1,5 @@
 // Taylor: recorded errors along lines against their Taylor series, under a slider. All is here, no kernel is needed.
 
-import { setFont } from "./canvas.js";
 import { chart, list, setSlider, short, slider, stage } from "./charts.js";
 import { follow } from "./redraw.js";
 
@@ -103,8 +102,9 @@ function drawTerms(canvas, entries) {
   const room = 0.22 * (high - low) || 1;
   const y = [low < 0 ? low - room : 0, high > 0 ? high + room : 0];
   const c = chart(canvas, 200, { x: [-0.6, entries.length - 0.4], y, names: entries.map(({ name }) => name), xTitle: "", yTitle: "term" });
-  const texts = values.map((value) => short(Number(value.toPrecision(2))));
-  if (Math.max(...texts.map((text) => c.g.measureText(text).width)) > c.X(1) - c.X(0)) setFont(c.g, 10);
+  const digits = (count) => values.map((value) => short(Number(value.toPrecision(count))));
+  const wide = (texts) => Math.max(...texts.map((text) => c.g.measureText(text).width)) + 6 > c.X(1) - c.X(0);
+  const texts = wide(digits(2)) ? digits(1) : digits(2);
   entries.forEach(({ value, color, filled }, k) => c.bar(k, 0.6, value, palette[color], { texts: [texts[k]], filled }));
   c.line([[-1, 0], [entries.length, 0]], c.ink, { width: 1, alpha: 0.5 });
 }

@@ -108,15 +108,15 @@ function render({ model, el }) {
     const result = groups[group];
     const fate = (i) => (result.keep[i] ? "stays" : "becomes zero");
     result.weights.forEach((w, i) => setSlider(find(`.w${i}`), w, short(w), `${short(w)}, ${fate(i)}`));
-    setSlider(find("input.group"), group, `${group} of 0–${count - 1}`);
-    setSlider(find("input.row"), row, `${row} of 0–31`);
+    setSlider(find("input.group"), group, `${group} (0–${count - 1})`);
+    setSlider(find("input.row"), row, `${row} (0–31)`);
     find(".preset").value = Object.keys(presets).find((name) => presets[name].every((w, i) => w === result.weights[i])) ?? "";
     const { values, indices, nibble, selected, sparse, dense } = result;
     const both = (pair, form = short) => pair.map(form).join(" and ");
     const lost = Math.abs(dense - sparse) < 1e-9 ? "nothing is lost" : `${short(dense - sparse)} is lost`;
     const [first, second] = words.map((_, w) => loadOf(row, w));
     find("p").textContent =
-      `Stored of group ${group}: values ${both(values)}, indices ${both(indices)}, nibble ${binary(nibble, 4)} (index 1 in the upper two bits). ` +
+      `Stored of group ${group}: values ${both(values)}, indices ${both(indices)}, nibble ${binary(nibble, 4)} (the second index in the upper two bits). ` +
       `Selected: ${both(indices, (i) => `x${NAMES[i]}`)}. ` +
       `${values.map((value, k) => `${signed(value)} · ${signed(selected[k])}`).join(" + ")} = ${short(sparse)}; dense ${short(dense)}: ${lost}. ` +
       `The row in float16: ${2 * weights.length} bytes become ${weights.length} of values and ${2 * words.length} of words, ${words.map(hex).join(" and ")}; ` +
