@@ -245,7 +245,7 @@ EXERCISES["right_price"] = Experiment(
     lambda train, accuracy, share: train(0.003),
     "At this price no channel is worth closing. How many trainings have you left?",
     lambda train, accuracy, share: max((train(gamma) for gamma in _PRICES), key=accuracy),
-    "The most accurate network pays least and keeps most. What accuracy is enough, and what is the smallest that has it?",
+    "The most accurate network pays least and keeps most. How much accuracy is enough, and how small can it be?",
     lambda train, accuracy, share: next(net for net in map(train, _PRICES) if share(net) < 75),
     "Some channels have closed, and you stopped there. Do the held-out digits complain yet?",
 )
