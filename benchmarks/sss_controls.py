@@ -4,7 +4,8 @@
 
 At both levels the network that SSS leaves meets networks of the same size that were chosen otherwise:
 
-    blocks      random: as many blocks, drawn by chance, leave the dense network (several draws)
+    blocks      same: the blocks that SSS closed leave the dense network
+                random: as many blocks, drawn by chance, leave it (several draws)
                 autograd: the same penalty, differentiated by autograd, then a cut at |λ| < 0.01
     channels    l1, random: the same shape is cut from the dense network, by filter norms or by chance
                 uniform: the same share of every layer stays, at equal MACs; from fresh weights
@@ -37,7 +38,7 @@ from pruning_lib.structure import choose_units, remove, score_units
 from pruning_lib.workbench import data, models, training
 
 SETTINGS = SWEEP | {"gamma_block": 0.1, "gamma_channel": 0.015, "more_epochs": 4, "cut_below": 0.01}
-DRAWS = 5
+DRAWS = 3
 
 
 class Case:
@@ -155,6 +156,7 @@ def autograd(case: Case) -> nn.Module:
 METHODS: dict[str, Callable[[Case], nn.Module]] = {
     "dense": lambda case: copy.deepcopy(case.dense),
     "blocks, SSS": lambda case: case.small(case.by_blocks),
+    "blocks, same": lambda case: case.without_blocks(list(sss.closed(case.by_blocks))),
     "blocks, scratch": lambda case: case.renewed(case.small(case.by_blocks)),
     **{f"blocks, random {draw}": lambda case, draw=draw: random_blocks(case, draw) for draw in range(DRAWS)},
     "blocks, autograd": autograd,
