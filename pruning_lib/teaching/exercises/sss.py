@@ -1,11 +1,18 @@
 """Exercises of notebook 03."""
 
+import copy
+import functools
+import warnings
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from pruning_lib.acceleration import cost
+from pruning_lib.during_training import sss
+from pruning_lib.teaching.exercises import given
 from pruning_lib.teaching.exercises.exercise import Exercise, Experiment, RuleBroken, draw
+from pruning_lib.workbench import data, models, training
 
 EXERCISES: dict[str, Exercise | Experiment] = {}
 Gradient = Callable[[Tensor], Tensor]
@@ -155,4 +162,90 @@ EXERCISES["fast_lasso"] = Experiment(
     "A constant momentum of 0.9: better than APG here. How would one know when it is too much, or too little?",
     lambda gradient, start, step, gamma: _accelerated(gradient, start, step / 2, gamma),
     "Half the step that 1/L allows.",
+)
+
+
+TRAININGS = 6
+LEARNED, CHOSEN = 900, 200  # digits that train, and those that choose γ; those of `given.accuracy` do neither
+
+
+def _two_convolutions() -> nn.Sequential:
+    first = [nn.Conv2d(1, 12, 3, padding=1, bias=False), nn.BatchNorm2d(12), nn.ReLU()]
+    second = [nn.Conv2d(12, 24, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(24), nn.ReLU()]
+    return models.initialize_(nn.Sequential(*first, *second, nn.Flatten(), nn.Linear(24 * 16, 10)), seed=1)
+
+
+@functools.cache
+def _at_price(gamma: float) -> nn.Module:
+    """What the gates leave of the network after ten epochs at this γ."""
+    learned = tuple(part[:LEARNED] for part in given.digits().train)
+    gated = sss.add_gates(_two_convolutions(), "channel")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that nothing closes, or all of a layer, is what the experiment is about
+        sss.train_gates(
+            gated,
+            lambda epoch: list(data.batches(learned, 100, epoch)),
+            gamma=gamma,
+            lr=lambda epoch: 0.1 if epoch < 8 else 0.01,
+            epochs=10,
+            seed=1,
+            progress=False,
+        )
+        return sss.remove_closed(gated, learned[0][:2])
+
+
+class _AtPrice:
+    """`train(gamma)`, a few times."""
+
+    def __init__(self):
+        self.left = TRAININGS
+
+    def __call__(self, gamma: float) -> nn.Module:
+        self.left -= 1
+        if self.left < 0:
+            raise RuntimeError(f"train was called more than {TRAININGS} times")
+        return copy.deepcopy(_at_price(float(gamma)))
+
+
+def _held_out_accuracy(network: nn.Module) -> float:
+    """In percent, on the digits that choose γ."""
+    chosen = tuple(part[LEARNED : LEARNED + CHOSEN] for part in given.digits().train)
+    return 100 * training.evaluate(network, chosen)[0]
+
+
+def _share_of_macs(network: nn.Module) -> float:
+    """In percent of the dense network's."""
+    image = given.digits().train[0][:1]
+    return 100 * cost.macs(network, image).dense / cost.macs(_two_convolutions(), image).dense
+
+
+def _share_if_accurate(network: nn.Module, *_: object) -> float:
+    if not isinstance(network, nn.Module):
+        raise RuleBroken("Asked for is a network, one that train has returned.")
+    if (found := given.accuracy(network)) < 93:
+        raise RuleBroken(f"Of digits that it has never met, your network reads {found:.1f} %, at least 93 % is asked.")
+    return _share_of_macs(network)
+
+
+_PRICES = (0.02, 0.03, 0.045, 0.07, 0.1, 0.15)
+
+
+def _cheapest(train, accuracy, share) -> nn.Module:
+    tried = [train(gamma) for gamma in _PRICES]
+    return min((network for network in tried if accuracy(network) >= 96), key=share)
+
+
+EXERCISES["right_price"] = Experiment(
+    lambda: [(_AtPrice(), _held_out_accuracy, _share_of_macs)],
+    _share_if_accurate,
+    40.0,
+    "MACs of the dense network:",
+    "{:.1f} %",
+    _cheapest,
+    lambda train, accuracy, share: train(0.003),
+    "At this price no channel is worth closing. How many trainings have you left?",
+    lambda train, accuracy, share: max((train(gamma) for gamma in _PRICES), key=accuracy),
+    "The most accurate network pays least and keeps most. How much accuracy is enough, and how small can it be?",
+    lambda train, accuracy, share: next(net for net in map(train, _PRICES) if share(net) < 75),
+    "Some channels have closed, and you stopped there. Do the held-out digits complain yet?",
 )
