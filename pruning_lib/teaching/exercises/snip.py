@@ -43,24 +43,54 @@ EXERCISES["snip_scores"] = Exercise(
 )
 
 
-def _mean_of(tensors: Tensors, sizes: list[int]) -> Tensor:
-    return sum(tensor * size for tensor, size in zip(tensors, sizes, strict=True)) / sum(sizes)
+def _control(weights: Tensors, masks: Tensors, orders: Tensors, scale: Callable[..., Tensor]) -> Tensors:
+    """Each layer's mask in a random order, and what it keeps times `scale(weight, kept by SNIP, kept now)`."""
+    kept = [w * mask.flatten()[order].view(w.shape) for w, mask, order in zip(weights, masks, orders, strict=True)]
+    return [now * scale(w, w * mask, now) for w, mask, now in zip(weights, masks, kept, strict=True)]
 
 
-EXERCISES["several_batches"] = Exercise(
-    lambda generator: (draw(generator, 6), [draw(generator, 6) for _ in range(3)], [10, 10, 4]),
-    lambda weight, gradients, sizes: (weight * _mean_of(gradients, sizes)).abs(),
-    lambda weight, gradients, sizes: _mean_of([(weight * g).abs() for g in gradients], sizes),
-    "That is your colleague's score. Take two batches whose gradients are +1 and −1: what is the gradient of both "
-    "together, and what does the code add up?",
-    lambda weight, gradients, sizes: (weight * sum(gradients) / len(gradients)).abs(),
-    "The same images in other batches still give another score: the last batch is a small one.",
-    lambda weight, gradients, sizes: (weight * gradients[-1]).abs(),
-    "Only the last batch counts.",
-    lambda weight, gradients, sizes: (weight * _mean_of(gradients, sizes) * sum(sizes)).abs(),
-    "That is the gradient of the summed loss, not of its mean.",
-    lambda weight, gradients, sizes: _mean_of(gradients, sizes).abs(),
-    "The batches are right now, but the weight got lost.",
+def _ratio(left: Tensor, right: Tensor) -> Tensor:
+    return left.square().sum() / right.square().sum()
+
+
+def _by_layers(generator: torch.Generator) -> tuple[Tensors, Tensors, Tensors]:
+    """Weights of two layers, masks that keep different shares of them, and an order for each."""
+    weights = [draw(generator, 4, 3), draw(generator, 2, 4)]
+    sizes = [torch.rand(w.shape, generator=generator) for w in weights]
+    masks = [size >= size.flatten().sort().values[-kept] for size, kept in zip(sizes, (3, 6), strict=True)]
+    return weights, masks, [torch.randperm(w.numel(), generator=generator) for w in weights]
+
+
+def _over_all_layers(weights: Tensors, masks: Tensors, orders: Tensors) -> Tensors:
+    """The colleague's: one shuffle over both layers, with the orders one behind the other."""
+    order = torch.cat([orders[1] + len(orders[0]), orders[0]])
+    flat = torch.cat([mask.flatten() for mask in masks])[order].split([w.numel() for w in weights])
+    return [w * part.view(w.shape) for w, part in zip(weights, flat, strict=True)]
+
+
+def _scaled_alike(weights: Tensors, masks: Tensors, orders: Tensors) -> Tensors:
+    """One factor for all layers."""
+    kept = _control(weights, masks, orders, lambda w, own, now: torch.ones(()))
+    before, after = (
+        sum(tensor.square().sum() for tensor in tensors)
+        for tensors in ([w * mask for w, mask in zip(weights, masks, strict=True)], kept)
+    )
+    return [now * (before / after).sqrt() for now in kept]
+
+
+EXERCISES["fair_control"] = Exercise(
+    _by_layers,
+    lambda weights, masks, orders: _control(weights, masks, orders, lambda w, own, now: _ratio(own, now).sqrt()),
+    lambda weights, masks, orders: _control(weights, masks, orders, lambda w, own, now: torch.ones(())),
+    "Right places. But SNIP's weights are larger than random ones: with the places the signal changes, too.",
+    _scaled_alike,
+    "One factor for all layers: a layer whose weights shrank more than the others' still passes less on.",
+    lambda weights, masks, orders: _control(weights, masks, orders, lambda w, own, now: _ratio(own, now)),
+    "You multiply by the ratio of the sums of squares. What does a factor do to a square?",
+    lambda weights, masks, orders: _control(weights, masks, orders, lambda w, own, now: _ratio(w, now).sqrt()),
+    "Now the control has the signal of the dense layer, and SNIP's mask less: again two things differ.",
+    _over_all_layers,
+    "That is one shuffle over all layers: each layer keeps another number of weights than SNIP keeps in it.",
 )
 
 

@@ -88,6 +88,77 @@ EXERCISES["masked_step"] = Exercise(
 )
 
 
+Layers = list[tuple[Tensor, Tensor]]
+
+
+def _three_layers(generator: torch.Generator) -> tuple[Layers, list[int]]:
+    shapes = ((6, 4), (6, 6), (3, 6))
+    layers = [(draw(generator, *shape), draw(generator, shape[0])) for shape in shapes]
+    return layers, [whole(generator, 2, 6), whole(generator, 2, 6)]
+
+
+def _strongest(W: Tensor, width: int) -> Tensor:
+    """The `width` rows of largest L1 norm, the largest first."""
+    return W.abs().sum(dim=1).topk(width).indices
+
+
+def _without_others(layers: Layers, stays: list[Tensor]) -> Layers:
+    """Of hidden layer l the neurons `stays[l]`, in this order."""
+    rows = [*stays, torch.arange(len(layers[-1][0]))]
+    columns = [torch.arange(layers[0][0].shape[1]), *stays]
+    return [(W[row][:, column], b[row]) for (W, b), row, column in zip(layers, rows, columns, strict=True)]
+
+
+def _fewer_neurons(layers: Layers, widths: list[int]) -> Layers:
+    norms = zip(layers[:-1], widths, strict=True)
+    return _without_others(layers, [_strongest(W, width).sort().values for (W, _), width in norms])
+
+
+def _one_after_the_other(layers: Layers, widths: list[int]) -> Layers:
+    """Each layer's neurons are judged when those before it are gone already."""
+    layers = list(layers)
+    for i, width in enumerate(widths):
+        (W, b), (reads, own) = layers[i : i + 2]
+        stays = _strongest(W, width).sort().values
+        layers[i : i + 2] = [(W[stays], b[stays]), (reads[:, stays], own)]
+    return layers
+
+
+def _zeroed(layers: Layers, widths: list[int]) -> Layers:
+    """Rows of zeros instead of fewer rows; biases stay."""
+    stays = [_strongest(W, width) for (W, _), width in zip(layers[:-1], widths, strict=True)]
+    kept = [torch.zeros(len(W)).index_fill(0, rows, 1) for (W, _), rows in zip(layers[:-1], stays, strict=True)]
+    return [(W * keep[:, None], b) for (W, b), keep in zip(layers[:-1], kept, strict=True)] + layers[-1:]
+
+
+def _all_biases(layers: Layers, widths: list[int]) -> Layers:
+    return [(W, b) for (W, _), (_, b) in zip(_fewer_neurons(layers, widths), layers, strict=True)]
+
+
+EXERCISES["fewer_neurons"] = Exercise(
+    _three_layers,
+    _fewer_neurons,
+    _all_biases,
+    "The matrices are right. Each neuron has one more number, which its layer adds.",
+    _zeroed,
+    "Rows of zeros are still multiplied, and such a neuron outputs relu(b). Take rows, biases and columns out.",
+    lambda layers, widths: _without_others(
+        layers,
+        [
+            (-W.abs().sum(dim=1)).topk(width).indices.sort().values
+            for (W, _), width in zip(layers, widths, strict=False)
+        ],
+    ),
+    "The neurons that stay are those of smallest norm.",
+    lambda layers, widths: _without_others(
+        layers, [_strongest(W, width) for (W, _), width in zip(layers[:-1], widths, strict=True)]
+    ),
+    "The right neurons, and the same function, but sorted by their norms: leave them in their old order.",
+    _one_after_the_other,
+    "You measure a row after its inputs have lost columns. Measure every norm in the network as it is given.",
+)
+
+
 @functools.cache
 def _trained() -> list[nn.Module]:
     networks = [given.classifier(seed) for seed in range(3)]
