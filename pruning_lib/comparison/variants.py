@@ -2,7 +2,7 @@
 
 import math
 from bisect import bisect_left
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from pruning_lib.after_training.calibration import prune_in_order
 from pruning_lib.after_training.reconstruction import Hessian, refit
 from pruning_lib.before_training import iterative_snip, snip, synflow
 from pruning_lib.checks import check_sparsity
+from pruning_lib.comparison.controls import shuffled
 from pruning_lib.comparison.protocol import Case
 from pruning_lib.during_training import sss
 from pruning_lib.structure import Masks, choose_units, keep_largest, keep_n_of_m, prunable, remove, score_units
@@ -21,6 +22,7 @@ from pruning_lib.taxonomy import METHODS
 from pruning_lib.workbench import data, models
 
 SPARSITIES = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
+HIGH = SPARSITIES[3:]  # where the controls are tried
 GAMMAS = (0.01, 0.015, 0.02, 0.03, 0.045)
 PATTERNS = ((2, 4), (4, 8))
 NOT_COMPARED = {  # methods of the taxonomy without a variant, and why
@@ -200,14 +202,16 @@ def calibrated(prune: Callable, **target: Any) -> Callable:
     return choose
 
 
-def magnitude_refitted(model: nn.Module, batches: list[Tensor], sparsity: float, progress: bool) -> Masks:
+def magnitude_refitted(
+    model: nn.Module, batches: list[Tensor], sparsity: float, progress: bool, layers: Iterable[str] | None = None
+) -> Masks:
     """The mask of magnitude per layer, then exact least squares on it (GPT-2): compensation and nothing else."""
 
     def prune_layer(matrix: Tensor, hessian: Tensor) -> tuple[Tensor, Tensor]:
         keep = keep_largest({"layer": matrix.abs()}, sparsity)["layer"]
         return refit(matrix, hessian, keep, damping=0.01), keep
 
-    return prune_in_order(model, batches, prune_layer, Hessian, progress=progress)
+    return prune_in_order(model, batches, prune_layer, Hessian, layers, progress=progress)
 
 
 def _fitting(model: nn.Module, m: int) -> list[str]:
@@ -223,6 +227,34 @@ def _n_of_m(model: nn.Module, case: Case) -> Masks:
 def _n_of_m_sparsegpt(model: nn.Module, case: Case) -> Masks:
     layers = [name.removesuffix(".weight") for name in _fitting(model, case.setting[1])]
     return calibrated(sparsegpt.prune_model, n_m=tuple(case.setting), layers=layers)(model, case)
+
+
+def _moved(choose: Callable) -> Callable:
+    """The masks of `choose` with each layer's zeros at random places: only how many weights a layer keeps is left."""
+    return lambda model, case: Masks(shuffled(choose(model, case), case.seed))
+
+
+def _but_the_first(model: nn.Module, sparsity: float) -> tuple[list[str], float]:
+    """All weights but those of the first layer, and the share of them that goes if `sparsity` of all is to go."""
+    first, *others = prunable(model)
+    return others, sparsity * weights(model) / (weights(model) - prunable(model)[first].numel())
+
+
+def _magnitude_spared(model: nn.Module, case: Case) -> Masks:
+    names, sparsity = _but_the_first(model, case.setting)
+    scores = magnitude.scores(model)
+    return keep_largest({name: scores[name] for name in names}, sparsity, "layer")
+
+
+def _spared(prune: Callable) -> Callable:
+    """`calibrated`, with the first layer left dense and more taken from the others."""
+
+    def choose(model: nn.Module, case: Case) -> Masks:
+        names, sparsity = _but_the_first(model, case.setting)
+        layers = [name.removesuffix(".weight") for name in names]
+        return calibrated(prune, sparsity=sparsity, layers=layers)(model, case)
+
+    return choose
 
 
 VARIANTS = {
@@ -260,5 +292,31 @@ VARIANTS = {
         ),
         Variant("dense", _one_shot("before", _magnitude), "dense", "before", "none", settings=(0.0,)),
         Variant("dense_twice", _one_shot("after", _magnitude), "dense, in two parts", "after", "none", settings=(0.0,)),
+    )
+}
+
+# What a part of a method is worth: nothing that one would choose, so no advice is given from it.
+CONTROLS = {
+    variant.name: variant
+    for variant in (
+        _of("SNIP", "snip_moved", masks=_moved(_snip), label="SNIP's counts, places random", settings=HIGH),
+        _of("SynFlow", "synflow_moved", masks=_moved(_synflow), label="SynFlow's counts, places random", settings=HIGH),
+        _of("Magnitude", "magnitude_spared", masks=_magnitude_spared, label="magnitude, conv1 dense", settings=HIGH),
+        _of(
+            "Magnitude",
+            "refit_spared",
+            masks=_spared(magnitude_refitted),
+            label="refitted, conv1 dense",
+            data="a few unlabeled samples",
+            settings=HIGH,
+        ),
+        _of("Wanda", "wanda_spared", masks=_spared(wanda.prune_model), label="Wanda, conv1 dense", settings=HIGH),
+        _of(
+            "SparseGPT",
+            "sparsegpt_spared",
+            masks=_spared(sparsegpt.prune_model),
+            label="SparseGPT, conv1 dense",
+            settings=HIGH,
+        ),
     )
 }
