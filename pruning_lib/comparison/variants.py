@@ -2,7 +2,7 @@
 
 import math
 from bisect import bisect_left
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -202,16 +202,14 @@ def calibrated(prune: Callable, **target: Any) -> Callable:
     return choose
 
 
-def magnitude_refitted(
-    model: nn.Module, batches: list[Tensor], sparsity: float, progress: bool, layers: Iterable[str] | None = None
-) -> Masks:
+def magnitude_refitted(model: nn.Module, batches: list[Tensor], sparsity: float, progress: bool) -> Masks:
     """The mask of magnitude per layer, then exact least squares on it (GPT-2): compensation and nothing else."""
 
     def prune_layer(matrix: Tensor, hessian: Tensor) -> tuple[Tensor, Tensor]:
         keep = keep_largest({"layer": matrix.abs()}, sparsity)["layer"]
         return refit(matrix, hessian, keep, damping=0.01), keep
 
-    return prune_in_order(model, batches, prune_layer, Hessian, layers, progress=progress)
+    return prune_in_order(model, batches, prune_layer, Hessian, progress=progress)
 
 
 def _fitting(model: nn.Module, m: int) -> list[str]:
@@ -229,9 +227,9 @@ def _n_of_m_sparsegpt(model: nn.Module, case: Case) -> Masks:
     return calibrated(sparsegpt.prune_model, n_m=tuple(case.setting), layers=layers)(model, case)
 
 
-def _moved(choose: Callable) -> Callable:
-    """The masks of `choose` with each layer's zeros at random places: only how many weights a layer keeps is left."""
-    return lambda model, case: Masks(shuffled(choose(model, case), case.seed))
+def _snip_moved(model: nn.Module, case: Case) -> Masks:
+    """SNIP's masks with each layer's zeros at random places: only how many weights a layer keeps is left of them."""
+    return Masks(shuffled(_snip(model, case), case.seed))
 
 
 def _but_the_first(model: nn.Module, sparsity: float) -> tuple[list[str], float]:
@@ -246,15 +244,10 @@ def _magnitude_spared(model: nn.Module, case: Case) -> Masks:
     return keep_largest({name: scores[name] for name in names}, sparsity, "layer")
 
 
-def _spared(prune: Callable) -> Callable:
-    """`calibrated`, with the first layer left dense and more taken from the others."""
-
-    def choose(model: nn.Module, case: Case) -> Masks:
-        names, sparsity = _but_the_first(model, case.setting)
-        layers = [name.removesuffix(".weight") for name in names]
-        return calibrated(prune, sparsity=sparsity, layers=layers)(model, case)
-
-    return choose
+def _sparsegpt_spared(model: nn.Module, case: Case) -> Masks:
+    names, sparsity = _but_the_first(model, case.setting)
+    layers = [name.removesuffix(".weight") for name in names]
+    return calibrated(sparsegpt.prune_model, sparsity=sparsity, layers=layers)(model, case)
 
 
 VARIANTS = {
@@ -299,24 +292,8 @@ VARIANTS = {
 CONTROLS = {
     variant.name: variant
     for variant in (
-        _of("SNIP", "snip_moved", masks=_moved(_snip), label="SNIP's counts, places random", settings=HIGH),
-        _of("SynFlow", "synflow_moved", masks=_moved(_synflow), label="SynFlow's counts, places random", settings=HIGH),
+        _of("SNIP", "snip_moved", masks=_snip_moved, label="SNIP, shuffled", settings=HIGH),
         _of("Magnitude", "magnitude_spared", masks=_magnitude_spared, label="magnitude, conv1 dense", settings=HIGH),
-        _of(
-            "Magnitude",
-            "refit_spared",
-            masks=_spared(magnitude_refitted),
-            label="refitted, conv1 dense",
-            data="a few unlabeled samples",
-            settings=HIGH,
-        ),
-        _of("Wanda", "wanda_spared", masks=_spared(wanda.prune_model), label="Wanda, conv1 dense", settings=HIGH),
-        _of(
-            "SparseGPT",
-            "sparsegpt_spared",
-            masks=_spared(sparsegpt.prune_model),
-            label="SparseGPT, conv1 dense",
-            settings=HIGH,
-        ),
+        _of("SparseGPT", "sparsegpt_spared", masks=_sparsegpt_spared, label="SparseGPT, conv1 dense", settings=HIGH),
     )
 }
