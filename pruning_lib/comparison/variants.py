@@ -22,7 +22,7 @@ from pruning_lib.taxonomy import METHODS
 from pruning_lib.workbench import data, models
 
 SPARSITIES = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
-HIGH = SPARSITIES[3:]  # where the controls are tried
+HIGH = SPARSITIES[3:]
 GAMMAS = (0.01, 0.015, 0.02, 0.03, 0.045)
 PATTERNS = ((2, 4), (4, 8))
 NOT_COMPARED = {  # methods of the taxonomy without a variant, and why
@@ -292,8 +292,8 @@ VARIANTS = {
 CONTROLS = {
     variant.name: variant
     for variant in (
-        _of("SNIP", "snip_moved", masks=_snip_moved, label="SNIP, shuffled", settings=HIGH),
-        _of("Magnitude", "magnitude_spared", masks=_magnitude_spared, label="magnitude, conv1 dense", settings=HIGH),
-        _of("SparseGPT", "sparsegpt_spared", masks=_sparsegpt_spared, label="SparseGPT, conv1 dense", settings=HIGH),
+        _of("SNIP", "snip_moved", masks=_snip_moved, label="SNIP, shuffled", settings=(0.98,)),
+        _of("Magnitude", "magnitude_spared", masks=_magnitude_spared, label="magnitude, conv1 dense", settings=(0.98,)),
+        _of("SparseGPT", "sparsegpt_spared", masks=_sparsegpt_spared, label="SparseGPT, conv1 dense", settings=(0.98,)),
     )
 }
