@@ -3,12 +3,12 @@
     python benchmarks/comparison.py [--data digits] [--train-samples 0] [--seeds 0 1 2] [--threads 1] [--list]
                                     [--again VARIANT ...] [--out runs/comparison.json]
 
-Every variant at its settings with every seed is a cell (see `pruning_lib.comparison`). Each finished cell is added to
-the file at once; started again with the same settings, it makes only the missing ones, and each keeps the commit it was
-made at. --again first drops the cells of variants whose code has changed, and leaves the others as they are;
-interrupted, it goes on without --again. On digits a seed takes about two minutes of one quiet core. Notebook 07 shows
-what was recorded with --data mnist --train-samples 4000 --out figures/measured/07_comparison.json: a quarter of an hour
-for a seed.
+Every variant and every control at its settings with every seed is a cell (see `pruning_lib.comparison`). Each finished
+cell is added to the file at once; started again with the same settings, it makes only the missing ones, and each keeps
+the commit it was made at. --again first drops the cells of variants whose code has changed, and leaves the others as
+they are; interrupted, it goes on without --again. On digits a seed takes about two minutes of one quiet core. Notebook
+07 shows what was recorded with --data mnist --train-samples 4000 --out figures/measured/07_comparison.json: a quarter
+of an hour for a seed.
 """
 
 import argparse
@@ -26,15 +26,13 @@ from pruning_lib.reproduction import records
 from pruning_lib.workbench import data
 
 PROTOCOL = comparison.Protocol()
+EVERY = comparison.VARIANTS | comparison.CONTROLS
 
 
 def cells(seeds: list[int]) -> list[tuple]:
     """Seed by seed, so that what is there after an interruption is whole for some seeds."""
     return [
-        (variant.name, setting, seed)
-        for seed in seeds
-        for variant in comparison.VARIANTS.values()
-        for setting in variant.settings
+        (variant.name, setting, seed) for seed in seeds for variant in EVERY.values() for setting in variant.settings
     ]
 
 
@@ -60,7 +58,7 @@ def main() -> None:
     parser.add_argument("--train-samples", type=int, default=0, help="the first so many of the training set; 0: all")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--threads", type=int, default=1, help="one gives the same numbers on every run")
-    parser.add_argument("--again", nargs="+", choices=comparison.VARIANTS, default=[], help="make these variants anew")
+    parser.add_argument("--again", nargs="+", choices=EVERY, default=[], help="make these variants anew")
     parser.add_argument("--list", action="store_true", help="say what is missing and end")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
@@ -87,7 +85,7 @@ def still_missing(runs: list[dict], seeds: list[int]) -> list[tuple]:
 def make(out: Path, images: data.Data, settings: dict, seeds: list[int], again: list[str]) -> None:
     """Add the missing cells to the file, those of the variants `again` too, in the order of the grid."""
     runs = [r for r in records.runs_in(out, settings) if r["variant"] not in again or r["seed"] not in seeds]
-    place = list(comparison.VARIANTS).index
+    place = list(EVERY).index
     missing = still_missing(runs, seeds)
     dense: tuple[int, nn.Module] | None = None
     with tqdm(missing, unit="cell", mininterval=10) as bar:

@@ -27,8 +27,11 @@ def record(name, setting, seed, sparsity, accuracy, variant, in_rounds) -> dict:
     kept = 1 - sparsity
     stored = {"dense": DENSE_BYTES, "csr": round(2 * kept * DENSE_BYTES), "two_four": DENSE_BYTES}
     macs = {"dense": DENSE_MACS, "nonzero": round(DENSE_MACS * kept)}
+    parameters = DENSE_BYTES // 4
+    zeros = round(parameters * sparsity)
     if variant.structure == "structured":
         stored["dense"], macs["dense"] = round(DENSE_BYTES * kept), macs["nonzero"]
+        parameters, zeros = parameters - zeros, 0
     return {
         "variant": name,
         "setting": list(setting) if isinstance(setting, tuple) else setting,
@@ -36,6 +39,8 @@ def record(name, setting, seed, sparsity, accuracy, variant, in_rounds) -> dict:
         "accuracy": accuracy,
         "pruned_accuracy": None if variant.time == "before" or in_rounds else accuracy - 0.3 * sparsity,
         "sparsity": sparsity,
+        "parameters": parameters,
+        "zeros": zeros,
         "bytes": stored,
         "macs": macs,
     }

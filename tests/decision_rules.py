@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 from pruning_lib.comparison import difference
 from pruning_lib.teaching.widgets.decision_helper import ANY, PUBLISHED, START
 
+BATCH = {"latency": 0, "throughput": -1}  # the goal is about the smallest or the largest of the timed batches
+
 
 class Advice(NamedTuple):
     """One method: its place ("fits", "loses" too much, "out"), why it is out, at what sparsity, accuracy, and gain."""
@@ -43,7 +45,7 @@ def tied(one: Advice, first: Advice, evidence: dict, budget: str, data: str, goa
     """Whether gains are as near as two timings of the same shapes, and the accuracy is not told to be lower."""
     if one is first or one.place != first.place:
         return False
-    clock = evidence["timing"][-1] if goal == "latency" and evidence["timing"] else 1
+    clock = evidence["timing"][BATCH[goal]] if goal in BATCH and evidence["timing"] else 1
     near = goal == "accuracy" or one.place == "loses" or one.gain * clock >= first.gain - 1e-9
     moment = "cut" if unpruned(budget, data) == "dense_cut" else "retrained"
     return near and difference(*(seeds(evidence, advice, moment) for advice in (one, first))).verdict != "lower"
@@ -107,9 +109,9 @@ def out(name: str, why: str) -> Advice:
 
 def gain(structure: str, point: dict, hardware: str, goal: str) -> tuple[float, str]:
     """How many times less than dense, and how it is known."""
-    if goal != "latency":
+    if goal not in BATCH:
         return point[goal], "counted"
-    faster = point["latency"][-1] if point["latency"] else None
+    faster = point["latency"][BATCH[goal]] if point["latency"] else None
     if structure == "structured":
         return (faster, "measured" if hardware == "cpu" else "measured on a CPU") if faster else (1, "not timed")
     if hardware == "kernels":

@@ -1,5 +1,6 @@
 """What the recorded runs say of each variant, in the few rounded numbers that advice is given from."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,12 +24,12 @@ def evidence(runs: Runs, timed: Sequence[Mapping[str, Any]], about: str) -> dict
     Returns
     -------
     dict
-        Plain and rounded, so that a page can compute from it what Python does: accuracies as [mean, standard
-        deviation, seeds] in %, "cut" before retraining, and "dense_cut" the dense network's at that moment; "seeds"
-        has each of them seed by seed. "bytes" and "macs" say how many times less than dense, bytes in the smallest of
-        the forms, MACs without those of zeros; "latency" says it for each of the "batches", of the first seed's shapes,
-        None where none was measured. "student" is the factor of CMP-2 by the number of seeds, "unpruned" what the dense
-        network costs, and "timing" by how many times two timings of the same shapes differ.
+        Plain and rounded, so that a page can compute from it what Python does: accuracies as [mean, standard deviation,
+        seeds] in %, "cut" before retraining, and "dense_cut" the dense network's at that moment; "seeds" has each of
+        them seed by seed. "bytes" and "macs" say how many times less than dense, bytes in the smallest of the recorded
+        forms and a bitmap, MACs without those of zeros; "latency" says it for each of the "batches", of the first
+        seed's shapes, None where none was measured. "student" is the factor of CMP-2 by the number of seeds, "unpruned"
+        what the dense network costs, and "timing" by how many times two timings of the same shapes differ.
     """
     dense = _points(runs, "dense", [])[0]
     of_dense = next(run for run in runs if run["variant"] == "dense")
@@ -58,6 +59,11 @@ def evidence(runs: Runs, timed: Sequence[Mapping[str, Any]], about: str) -> dict
     }
 
 
+def bitmap(run: Mapping[str, Any]) -> int:
+    """Bytes of a recorded float32 network as one bit for each parameter, and the values that are not zero."""
+    return 4 * (run["parameters"] - run["zeros"]) + math.ceil(run["parameters"] / 8)
+
+
 def _points(runs: Runs, name: str, timed: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The settings of one variant at which it did not fail."""
     of_dense = next(run for run in runs if run["variant"] == "dense")
@@ -66,7 +72,7 @@ def _points(runs: Runs, name: str, timed: Sequence[Mapping[str, Any]]) -> list[d
         here = of_cell(runs, name, setting)
         if not here:
             continue
-        smallest = spread(min(run["bytes"].values()) for run in here).mean
+        smallest = spread(min(*run["bytes"].values(), bitmap(run)) for run in here).mean
         macs = spread(run["macs"]["nonzero"] for run in here).mean
         retrained, cut = by_seed(runs, name, setting), by_seed(runs, name, setting, "pruned_accuracy")
         sparsity = round(spread(run["sparsity"] for run in here).mean, 3)

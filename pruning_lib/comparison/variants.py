@@ -14,6 +14,7 @@ from pruning_lib.after_training.calibration import prune_in_order
 from pruning_lib.after_training.reconstruction import Hessian, refit
 from pruning_lib.before_training import iterative_snip, snip, synflow
 from pruning_lib.checks import check_sparsity
+from pruning_lib.comparison.controls import shuffled
 from pruning_lib.comparison.protocol import Case
 from pruning_lib.during_training import sss
 from pruning_lib.structure import Masks, choose_units, keep_largest, keep_n_of_m, prunable, remove, score_units
@@ -21,6 +22,7 @@ from pruning_lib.taxonomy import METHODS
 from pruning_lib.workbench import data, models
 
 SPARSITIES = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
+HIGH = SPARSITIES[3:]
 GAMMAS = (0.01, 0.015, 0.02, 0.03, 0.045)
 PATTERNS = ((2, 4), (4, 8))
 NOT_COMPARED = {  # methods of the taxonomy without a variant, and why
@@ -225,6 +227,29 @@ def _n_of_m_sparsegpt(model: nn.Module, case: Case) -> Masks:
     return calibrated(sparsegpt.prune_model, n_m=tuple(case.setting), layers=layers)(model, case)
 
 
+def _snip_moved(model: nn.Module, case: Case) -> Masks:
+    """SNIP's masks with each layer's zeros at random places: only how many weights a layer keeps is left of them."""
+    return Masks(shuffled(_snip(model, case), case.seed))
+
+
+def _but_the_first(model: nn.Module, sparsity: float) -> tuple[list[str], float]:
+    """All weights but those of the first layer, and the share of them that goes if `sparsity` of all is to go."""
+    first, *others = prunable(model)
+    return others, sparsity * weights(model) / (weights(model) - prunable(model)[first].numel())
+
+
+def _magnitude_spared(model: nn.Module, case: Case) -> Masks:
+    names, sparsity = _but_the_first(model, case.setting)
+    scores = magnitude.scores(model)
+    return keep_largest({name: scores[name] for name in names}, sparsity, "layer")
+
+
+def _sparsegpt_spared(model: nn.Module, case: Case) -> Masks:
+    names, sparsity = _but_the_first(model, case.setting)
+    layers = [name.removesuffix(".weight") for name in names]
+    return calibrated(sparsegpt.prune_model, sparsity=sparsity, layers=layers)(model, case)
+
+
 VARIANTS = {
     variant.name: variant
     for variant in (
@@ -260,5 +285,15 @@ VARIANTS = {
         ),
         Variant("dense", _one_shot("before", _magnitude), "dense", "before", "none", settings=(0.0,)),
         Variant("dense_twice", _one_shot("after", _magnitude), "dense, in two parts", "after", "none", settings=(0.0,)),
+    )
+}
+
+# What a part of a method is worth: nothing that one would choose, so no advice is given from it.
+CONTROLS = {
+    variant.name: variant
+    for variant in (
+        _of("SNIP", "snip_moved", masks=_snip_moved, label="SNIP, shuffled", settings=(0.98,)),
+        _of("Magnitude", "magnitude_spared", masks=_magnitude_spared, label="magnitude, conv1 dense", settings=(0.98,)),
+        _of("SparseGPT", "sparsegpt_spared", masks=_sparsegpt_spared, label="SparseGPT, conv1 dense", settings=(0.98,)),
     )
 }

@@ -16,9 +16,10 @@ from pruning_lib.taxonomy import DATA, METHODS
 from pruning_lib.workbench import data, training
 
 PROTOCOL = comparison.Protocol(dense_epochs=3, retrain_epochs=3, calibration=64)
+EVERY = comparison.VARIANTS | comparison.CONTROLS
 SETTINGS = [
     (name, variant.settings[3] if len(variant.settings) == len(comparison.SPARSITIES) else variant.settings[0])
-    for name, variant in comparison.VARIANTS.items()
+    for name, variant in EVERY.items()
 ]
 
 
@@ -50,7 +51,7 @@ def test_cell(images, dense, name, setting, monkeypatch):
 
     before = copy.deepcopy(dense.state_dict())
     model, record = comparison.run_cell(name, setting, 0, images, PROTOCOL, dense)
-    variant = comparison.VARIANTS[name]
+    variant = EVERY[name]
     shared = PROTOCOL.dense_epochs if variant.time == "after" else 0
     assert sum(epochs) + shared == PROTOCOL.epochs, "another budget"
     assert all(torch.equal(before[key], value) for key, value in dense.state_dict().items())
@@ -130,6 +131,21 @@ def test_a_protocol_has_what_the_variants_need(name, value, allowed):
 def test_built_small_has_the_shapes_that_removing_leaves(images, dense):
     removed, built = (comparison.run_cell(name, 0.9, 0, images, PROTOCOL, dense)[1] for name in ("filters", "small"))
     assert built["shapes"] == removed["shapes"]
+
+
+def test_a_shuffled_mask_keeps_the_counts_of_each_layer_and_other_places(images):
+    model, case = PROTOCOL.fresh(images, 3), comparison.Case(PROTOCOL, images, None, 0.9, 3)
+    own, moved = variants._snip(model, case), variants._snip_moved(model, case)
+    assert {name: int(mask.sum()) for name, mask in moved.items()} == {name: int(m.sum()) for name, m in own.items()}
+    assert all((moved[name] != own[name]).any() for name in own)
+
+
+@pytest.mark.parametrize("name", [name for name in comparison.CONTROLS if name.endswith("_spared")])
+def test_a_spared_first_layer_is_paid_for_by_the_others(images, dense, name):
+    record = comparison.run_cell(name, 0.95, 0, images, PROTOCOL, dense)[1]
+    first, *others = record["per_layer"].values()
+    assert first == 0 and record["sparsity"] == pytest.approx(0.95, abs=2e-3)
+    assert all(share == pytest.approx(others[0], abs=0.02) and share > 0.95 for share in others)
 
 
 def test_refitted_has_the_mask_of_magnitude_per_layer_and_a_smaller_error(images, dense):

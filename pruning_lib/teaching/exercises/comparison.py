@@ -2,6 +2,7 @@
 
 import math
 import statistics
+from collections.abc import Callable
 
 import torch
 from scipy.special import stdtrit
@@ -81,24 +82,51 @@ EXERCISES["reported_accuracy"] = Exercise(
 )
 
 
-def _stored(generator: torch.Generator) -> tuple[int, int, int]:
-    """rows, columns and the bytes of a float32 matrix as CSR with int32 indices."""
-    rows, columns = (50 * torch.randint(2, 20, (2,), generator=generator)).tolist()
-    kept = int(rows * columns * uniform(generator, 0.02, 0.42))
-    return rows, columns, 8 * kept + 4 * (rows + 1)
+Candidates = list[tuple[list[float], float]]  # accuracies over the seeds, milliseconds
 
 
-EXERCISES["comparison_sparsity"] = Exercise(
-    _stored,
-    lambda rows, columns, size: 1 - (size - 4 * (rows + 1)) / 8 / (rows * columns),
-    lambda rows, columns, size: 1 - size / (4 * rows * columns),
-    "You take the share of bytes for the share of weights. What else is stored with every weight?",
-    lambda rows, columns, size: 1 - size / 8 / (rows * columns),
-    "A little off: something is stored for each row, whatever the sparsity.",
-    lambda rows, columns, size: 1 - (size - 4 * (rows + 1)) / 12 / (rows * columns),
-    "Right with 64-bit column numbers. Here they have 32.",
-    lambda rows, columns, size: (size - 4 * (rows + 1)) / 8 / (rows * columns),
-    "That is the share that is kept.",
+def _candidates(generator: torch.Generator) -> tuple[list[float], Candidates, float, float]:
+    """The dense network's accuracies, those of pruned ones with the same seeds, what may be lost, and Student's t."""
+    n, allowed = whole(generator, 3, 6), 0.5
+    dense = 97 + torch.randn(n, generator=generator)
+    found = []
+    for place in range(9):  # the more a network loses, the faster it is; the first surely loses little
+        lost, spread = 0.1 + 0.12 * place, 0.02 if place == 0 else uniform(generator, 0.05, 0.35)
+        accuracies = dense - lost + spread * torch.randn(n, generator=generator)
+        found.append((accuracies.tolist(), 8 - 0.7 * place + uniform(generator, -0.3, 0.3)))
+    order = torch.randperm(len(found), generator=generator).tolist()
+    return dense.tolist(), [found[i] for i in order], allowed, float(stdtrit(n - 1, 0.975))
+
+
+def _fastest(candidates: Candidates, keep: Callable[[list[float]], bool]) -> int:
+    """The place of the fastest that may be kept; -1 if none may."""
+    able = [i for i, (accuracies, _) in enumerate(candidates) if keep(accuracies)]
+    return min(able, key=lambda i: candidates[i][1], default=-1)
+
+
+def _choice(dense: list[float], candidates: Candidates, allowed: float, t: float) -> int:
+    return _fastest(candidates, lambda found: _interval(_pairs(found, dense), t)[0] >= -allowed)
+
+
+EXERCISES["choice"] = Exercise(
+    _candidates,
+    _choice,
+    lambda dense, candidates, allowed, t: _fastest(
+        candidates, lambda found: statistics.fmean(_pairs(found, dense)) >= -allowed
+    ),
+    "By the mean it loses little enough. How much more may it lose for all that so few seeds say?",
+    lambda dense, candidates, allowed, t: _fastest(
+        candidates, lambda found: _interval(_pairs(found, dense), t)[1] >= 0
+    ),
+    "*Open* is not *equal*: an interval that holds zero may also hold a loss that you can't afford.",
+    lambda dense, candidates, allowed, t: _fastest(
+        candidates, lambda found: _interval(_pairs(found, dense), t)[1] >= -allowed
+    ),
+    "That is the best case. Look at the other end of the interval.",
+    lambda dense, candidates, allowed, t: max(range(len(candidates)), key=lambda i: sum(candidates[i][0])),
+    "That is the most accurate one. You may give up something: what do you get for it?",
+    lambda dense, candidates, allowed, t: _fastest(candidates, lambda found: _unpaired(found, dense, t)[0] >= -allowed),
+    "Two clouds again: here a seed moves both networks alike, so compare pair by pair.",
 )
 
 

@@ -25,10 +25,13 @@ function apart(one, other) {
   return less > 0 ? more / less : Infinity;
 }
 
+// Which of the timed batches a goal is about, the smallest or the largest.
+const BATCH = { latency: 0, throughput: -1 };
+
 /** How many times less than dense, and how it is known. */
 function gainOf(structure, point, { hardware, goal }, published) {
-  if (goal !== "latency") return [point[goal], "counted"];
-  const faster = point.latency.at(-1) ?? null;
+  if (!(goal in BATCH)) return [point[goal], "counted"];
+  const faster = point.latency.at(BATCH[goal]) ?? null;
   if (structure === "structured") return faster === null ? [1, "not timed"] : [faster, hardware === "cpu" ? "measured" : "measured on a CPU"];
   if (hardware === "kernels") return [point.macs, "at most"];
   if (structure === "unstructured" && hardware === "cpu") return faster === null ? [1, "not timed"] : [faster, faster > 1 ? "measured" : "runs as dense"];
@@ -68,7 +71,7 @@ const unpruned = ({ budget, data }) => (budget === "none" || data !== "train" ? 
  * than two timings of the same shapes do, and an accuracy that pairs of seeds do not show to be lower.
  */
 function markTied([first, ...others], { timing, student }, goal) {
-  const clock = (goal === "latency" && timing.at(-1)) || 1;
+  const clock = (goal in BATCH && timing.at(BATCH[goal])) || 1;
   for (const one of others) {
     const gains = goal === "accuracy" || first.place === "loses" || one.gain * clock >= first.gain - 1e-9;
     one.tied = one.place === first.place && gains && mayMatch(paired(one.seeds, first.seeds, student));
@@ -165,7 +168,8 @@ function render({ model, el }) {
     const points = `${chosen.loss} ${chosen.loss === 1 ? "point" : "points"}`;
     const opening = !first ? `Nothing is left at ${where}.` : first.place === "fits" ? `First ${chosen.sparsity === ANY ? "of all, each at its best sparsity" : `at ${where}`}:` : `Nothing at ${where} stays within ${points} of dense. The closest:`;
     const tied = ranked.filter((one) => one.tied);
-    const others = tied.length ? `The evidence can't tell these apart from it: ${tied.map((one) => labels[one.name]).join(", ")}.` : "All others are told apart from it.";
+    const alone = chosen.goal === "accuracy" || first?.place === "loses" ? "All others are told apart from it." : "All others gain less, or their accuracy is told to be lower.";
+    const others = tied.length ? `The evidence can't tell these apart from it: ${tied.map((one) => labels[one.name]).join(", ")}.` : alone;
     const words = first ? `${opening} ${at(first)}, ${told(first)}${gain(first)}; dense ${reference.toFixed(2)} %. ${others}${untrained}` : `${opening}${untrained}`;
     find("p").textContent = words;
     find(".accuracy figcaption").textContent = `Accuracy, mean ± standard deviation; dashed: dense; squares lose more than ${points}; ≈: not told apart from the first`;
