@@ -1,12 +1,11 @@
 """Least squares on SparseGPT's mask: the library's refit against a plain loop of one float64 Cholesky solve per row.
 
     python benchmarks/refit.py [--rounds 3] [--threads 1] [--sizes 768x768 2048x2048] [--skip speed hard memory]
-        [--out figures/measured/05_refit.json]
 
 Both in turns in one process, 50 % pruned, correlated inputs; medians and the median ratio of the pairs, with what it
 should be at least. Of the plain loop `--plain-rows` rows are solved and their seconds multiplied by rows / plain rows
 (also for the library's exact solution); the library fits all rows. The excess is the layer error over that of the
-plain loop on those rows. With `--out` the times are recorded, and SparseGPT's of the same layer. Peak memory in a process of its own, weight and Hessian included (Linux only).
+plain loop on those rows. Peak memory in a process of its own, weight and Hessian included (Linux only).
 """
 
 import argparse
@@ -16,7 +15,6 @@ import sys
 import time
 import warnings
 from functools import partial
-from pathlib import Path
 
 import torch
 from sparsegpt import in_a_process, layer, peak_of, seconds
@@ -25,7 +23,6 @@ from torch import Tensor
 from pruning_lib.after_training import sparsegpt
 from pruning_lib.after_training.conjugate_gradients import descend
 from pruning_lib.after_training.reconstruction import Hessian, refit
-from pruning_lib.reproduction.results import provenance, write_json
 
 AT_LEAST = {"768x768": 5, "2048x2048": 10, "4096x4096": 20}  # rows x columns
 WIDTH, ROWS = 512, 128  # of the hard layers
@@ -47,11 +44,9 @@ def errors(weight: Tensor, fitted: Tensor, hessian: Tensor) -> Tensor:
     return (D @ hessian.double()).mul_(D).sum(1)
 
 
-def speed(sizes: list[str], rounds: int, plain_rows: int) -> list[dict[str, float]]:
-    """Print the table; return the medians of each size."""
+def speed(sizes: list[str], rounds: int, plain_rows: int) -> None:
     print(f"{'layer':>10} {'plain':>9} {'exact':>9} {'refit':>8} {'ratio':>6} least worst", end="")
     print(f"{'excess: SparseGPT':>18} {'refit':>8} {'max of rows':>13} {'steps':>6}")
-    found = []
     for size in sizes:
         weight, hessian = layer(*map(int, size.split("x")))
         start, keep = sparsegpt.prune_weight(weight, hessian, sparsity=0.5)
@@ -64,11 +59,9 @@ def speed(sizes: list[str], rounds: int, plain_rows: int) -> list[dict[str, floa
             exact = seconds(lambda: refit(weight[few], hessian, keep[few], tolerance=0)) * share  # noqa: B023
             tick = time.perf_counter()
             fitted = refit(weight, hessian, keep, start=start)
-            fast = time.perf_counter() - tick
-            first = seconds(lambda: sparsegpt.prune_weight(weight, hessian, sparsity=0.5))  # noqa: B023
-            times.append((plain, exact, fast, first))
-        plain, exact, fast, first = (statistics.median(column) for column in zip(*times[1:], strict=True))
-        ratios = [a / c for a, _, c, _ in times[1:]]
+            times.append((plain, exact, time.perf_counter() - tick))
+        plain, exact, fast = (statistics.median(column) for column in zip(*times[1:], strict=True))
+        ratios = [a / c for a, _, c in times[1:]]
         least = errors(weight[few], expected, hessian)
         began, ended = (errors(weight[few], each[few], hessian) for each in (start, fitted))
         steps = descend(weight[few], hessian, keep[few], start[few], 0.001).steps.double().mean()
@@ -78,11 +71,6 @@ def speed(sizes: list[str], rounds: int, plain_rows: int) -> list[dict[str, floa
             f"{(ended.sum() / least.sum() - 1):8.3%} {(ended / least - 1).max():13.3%} {steps:6.1f}",
             flush=True,
         )
-        found.append(
-            {"width": len(hessian), "inverse per row": plain, "conjugate gradients": fast, "SparseGPT": first}
-            | {"ratio of the pairs": statistics.median(ratios), "steps": steps.item()}
-        )
-    return found
 
 
 def hard_layers() -> dict[str, tuple[Tensor, Tensor]]:
@@ -143,7 +131,6 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--sizes", nargs="+", default=list(AT_LEAST), help="rows x columns")
     parser.add_argument("--skip", nargs="*", default=[], choices=["speed", "hard", "memory"])
-    parser.add_argument("--out", type=Path, help="JSON file for the times; left out, none is written")
     parser.add_argument("--peak-of", help=argparse.SUPPRESS)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -152,14 +139,8 @@ def main() -> None:
         peak_of(options.peak_of, lambda weight, hessians: refitted(weight, hessians[0]))
         return
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, float32")
-    begun = time.perf_counter()
     if "speed" not in options.skip:
-        runs = speed(options.sizes, options.rounds, options.plain_rows)
-        if options.out:
-            settings = {"sparsity": 0.5, "rows measured": options.plain_rows, "rounds": options.rounds}
-            record = {"about": __doc__.split("\n")[0]} | provenance()
-            record |= {"seconds": time.perf_counter() - begun, "settings": settings, "runs": runs}
-            write_json(options.out, record)
+        speed(options.sizes, options.rounds, options.plain_rows)
     if "hard" not in options.skip:
         hard()
     if "memory" not in options.skip and sys.platform == "linux":
