@@ -2,8 +2,8 @@
 
     python benchmarks/sparsegpt_halves.py [--out figures/measured/05_halves.json] [--threads 1] [--seeds 0 1 2]
 
-Perplexity is per byte, on the beginning of the held-out text. Each finished run is added to the file at once; started again with the
-same settings, it makes only the missing ones.
+Perplexity is per byte, on the beginning of the held-out text. Each finished run is added to the file at once; started
+again with the same settings, it makes only the missing ones.
 """
 
 import argparse
