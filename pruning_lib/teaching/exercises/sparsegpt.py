@@ -1,5 +1,8 @@
 """Exercises of notebook 05."""
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 from torch import Tensor
 
@@ -11,6 +14,7 @@ from pruning_lib.teaching.exercises.obs import random_inverse
 from pruning_lib.teaching.exercises.taxonomy import top_k
 
 EXERCISES: dict[str, Exercise | Experiment] = {}
+Pair = tuple[Tensor, Tensor]
 
 
 def _column_inputs(generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
@@ -83,6 +87,65 @@ EXERCISES["choose_block"] = Exercise(
 )
 
 
+def _layer_and_factor(generator: torch.Generator) -> tuple[Tensor, Tensor, Callable, int, int]:
+    """A layer of two blocks, the second one narrower; the mask is chosen for four columns at a time."""
+    U = torch.linalg.cholesky(random_inverse(generator, 10), upper=True)
+    return draw(generator, 3, 10), U, lambda scores: choose(scores, 0.5), 4, 6
+
+
+def _pass(
+    W: Tensor,
+    U: Tensor,
+    choose: Callable,
+    group: int,
+    block: int,
+    score: Callable = lambda now, first, diagonal: now**2 / diagonal**2,
+    error: Callable = lambda keep, w, pivot: torch.where(keep, 0, w) / pivot,
+    inside: bool = True,
+    lazy: Callable = lambda E, rows: E @ rows,
+) -> Pair:
+    """GPT-8, with what mistakes put in its places."""
+    first, W, M = W, W.clone(), torch.ones_like(W, dtype=torch.bool)
+    for start in range(0, W.shape[1], block):
+        end = min(start + block, W.shape[1])
+        E = torch.zeros_like(W[:, start:end])
+        for j in range(start, end):
+            if (j - start) % group == 0:
+                due = slice(j, min(j + group, end))
+                M[:, due] = choose(score(W[:, due], first[:, due], U.diagonal()[due]))
+            E[:, j - start] = error(M[:, j], W[:, j], U[j, j])
+            if inside:
+                W[:, j:end] -= torch.outer(E[:, j - start], U[j, j:end])
+        W[:, end:] -= lazy(E, U[start:end, end:])
+    return W * M, M
+
+
+EXERCISES["sparsegpt_pass"] = Exercise(
+    _layer_and_factor,
+    _pass,
+    partial(_pass, score=lambda now, first, diagonal: now**2),
+    "Your mask is magnitude's, block by block. What does a deletion cost by GPT-5, and where in U does that stand?",
+    partial(_pass, score=lambda now, first, diagonal: now**2 / diagonal),
+    "The diagonal of U is the root of what OBS divides by.",
+    partial(_pass, score=lambda now, first, diagonal: first**2 / diagonal**2),
+    "You score the weights that were given. By the time a mask is due, earlier columns have moved them.",
+    partial(_pass, score=lambda now, first, diagonal: -(now**2) / diagonal**2),
+    "The weights go that cost most: `choose` keeps the highest scores.",
+    partial(_pass, error=lambda keep, w, pivot: torch.where(keep, 0, w)),
+    "The directions are right, the lengths are not: does a pruned weight become zero by your update?",
+    partial(_pass, error=lambda keep, w, pivot: torch.where(keep, w, 0) / pivot),
+    "Others make up for the weights that stay. E should hold those that go.",
+    partial(_pass, inside=False),
+    "Nothing moves inside the block. Only what lies to the right of the block may wait.",
+    partial(_pass, lazy=lambda E, rows: 0),
+    "The weights to the right of a block never hear of it.",
+    partial(_pass, lazy=lambda E, rows: torch.outer(E[:, -1], rows[-1])),
+    "To the right of the block only its last column counts. All columns of E have made an error.",
+    lambda *given: (_pass(*given)[0], ~_pass(*given)[1]),
+    "The weights are right, the mask is turned: True = stays.",
+)
+
+
 def _few_samples(generator: torch.Generator) -> tuple[Tensor]:
     """H of five inputs from three samples, the last input always zero: it has no inverse."""
     X = draw(generator, 5, 3)
@@ -112,9 +175,6 @@ EXERCISES["damped_factor"] = Exercise(
     lambda H: torch.linalg.cholesky(H + 0.01 * H.diagonal().mean() * torch.eye(len(H), dtype=H.dtype), upper=True),
     "That is a factor of H. The algorithm needs one of its inverse.",
 )
-
-
-Pair = tuple[Tensor, Tensor]
 
 
 def layer_error(result: Pair, W: Tensor, H: Tensor, *_: object) -> float:

@@ -5,31 +5,36 @@ import { chart, list, setSlider, slider, stage } from "./charts.js";
 import { follow } from "./redraw.js";
 
 const CONTROLS = slider("pattern", "Sparsity") + list("against", "Against", '<option value="">dense</option>');
-const PANELS = { curves: `Lines: unstructured; hollow marks: n:m; <i class="dashed"></i> dense`, bars: "" };
+const PANELS = { curves: `Lines: unstructured; hollow marks, set apart on the left: n:m; <i class="dashed"></i> dense`, bars: "" };
 
 const bits = (run) => run.bits_per_byte ?? Math.log2(run.perplexity); // without: perplexity is per byte
 
 const grouped = (run) => run.pattern.includes(":"); // n:m
-export const place = (run) => [100 * run.sparsity, bits(run)];
+/** Where a run stands: at its sparsity; of n:m, which would cover others there, a step to the left for each pattern. */
+export function place(run, runs) {
+  const apart = [...new Set(runs.filter(grouped).map((one) => one.pattern))];
+  return [100 * run.sparsity - 2 * (1 + apart.indexOf(run.pattern)), bits(run)];
+}
 
-/** A method's line: from dense through what is unstructured; n:m stands apart. */
-export const curve = (runs, method) => [runs[0], ...runs.filter((run) => run.method === method && !grouped(run))].map(place);
+/** A method's line through what is unstructured; between dense and the first of them nothing is measured. */
+export const curve = (runs, method) => runs.filter((run) => run.method === method && !grouped(run)).map((run) => place(run, runs));
 
 function drawCurves(canvas, runs, pattern, looks) {
   const all = runs.map(bits);
   const [low, high] = [Math.min(...all), Math.max(...all)];
   const y = [low - 0.06 * (high - low), high + 0.06 * (high - low)];
-  const most = 100 * Math.max(...runs.map((run) => run.sparsity));
-  const c = chart(canvas, 290, { x: [-3, most + 3], y, xTitle: "sparsity, %", yTitle: runs[0].bits_per_byte ? "bits per byte" : "bits per byte = log₂ perplexity" });
+  const places = runs.slice(1).map((run) => place(run, runs)[0]);
+  const x = [Math.min(...places) - 2, Math.max(...places) + 2];
+  const c = chart(canvas, 290, { x, y, xTitle: "sparsity, %", yTitle: runs[0].bits_per_byte ? "bits per byte" : "bits per byte = log₂ perplexity" });
   const [dense, ...pruned] = runs;
-  c.line([[-3, bits(dense)], [most + 3, bits(dense)]], palette.muted, { dash: [6, 4], width: 1.5 });
-  const here = 100 * pruned.find((run) => run.pattern === pattern).sparsity;
+  c.line([[x[0], bits(dense)], [x[1], bits(dense)]], palette.muted, { dash: [6, 4], width: 1.5 });
+  const [here] = place(pruned.find((run) => run.pattern === pattern), runs);
   c.line([[here, y[0]], [here, y[1]]], palette.muted, { width: 1, alpha: 0.6 });
   for (const [method, [color, shape]] of Object.entries(looks)) {
     c.line(curve(runs, method), color);
     for (const run of pruned.filter((run) => run.method === method)) {
       const now = run.pattern === pattern;
-      c.marker(place(run), color, { shape, size: now ? 6 : 3.5, filled: now || !grouped(run) });
+      c.marker(place(run, runs), color, { shape, size: now ? 6 : 3.5, filled: now || !grouped(run) });
     }
   }
 }

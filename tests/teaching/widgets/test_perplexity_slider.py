@@ -64,8 +64,9 @@ def test_bad_runs_are_refused(runs, message):
         PerplexitySlider(runs)
 
 
-def test_a_line_from_dense_for_each_method_and_n_of_m_apart(tmp_path):
-    expression = '[curve(given, "a"), curve(given, "b"), given.slice(-2).map(place)]'
-    found = computed(tmp_path, "perplexity_slider", "curve, place", expression, PerplexitySlider(RUNS).runs)
-    expected = [[0, 4], [50, 8], [80, 60]], [[0, 4], [50, 5], [80, 7]], [[50, 9], [50, 6]]
+def test_a_line_for_each_method_from_what_is_measured_and_n_of_m_apart(tmp_path):
+    runs = PerplexitySlider([*RUNS, run("4:8", "a", 10), run("4:8", "b", 11)]).runs
+    expression = '[curve(given, "a"), curve(given, "b"), given.slice(-4).map((run) => place(run, given))]'
+    found = computed(tmp_path, "perplexity_slider", "curve, place", expression, runs)
+    expected = [[50, 8], [80, 60]], [[50, 5], [80, 7]], [[48, 9], [48, 6], [46, 10], [46, 11]]
     assert found == [[[x, pytest.approx(math.log2(y))] for x, y in points] for points in expected]
