@@ -2,6 +2,7 @@
 // A page may hold this text several times; whoever comes first starts everything.
 
 const models = (window.liveModels ??= new Map());
+const modules = (window.liveModules ??= new Map()); // the widgets' scripts, by the first widget that has it
 
 /** What a widget's script sees of Python: values, and a call to whoever listens when one changes. */
 class Model {
@@ -58,7 +59,7 @@ function restore({ state, buffers }) {
 
 /** The widget's module and its model, which all views of the same widget share. */
 async function load(saved) {
-  const address = URL.createObjectURL(new Blob([saved.module], { type: "text/javascript" }));
+  const address = URL.createObjectURL(new Blob([modules.get(saved.carrier ?? saved.id)], { type: "text/javascript" }));
   const { default: given } = await import(address);
   URL.revokeObjectURL(address);
   const widget = typeof given === "function" ? await given() : given;
@@ -70,6 +71,7 @@ async function load(saved) {
 /** Draws one view, in a shadow tree: the page's styles and the widget's must not meet. */
 async function start(place) {
   const saved = JSON.parse(place.querySelector("script").textContent);
+  if (saved.module) modules.set(saved.id, saved.module);
   const [style, view] = ["style", "div"].map((name) => document.createElement(name));
   style.textContent = saved.style;
   place.attachShadow({ mode: "open" }).append(style, view);

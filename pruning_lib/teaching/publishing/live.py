@@ -19,12 +19,13 @@ _NEEDS_KERNEL = (
 )
 
 
-def live(notebook: NotebookNode) -> NotebookNode:
+def live(notebook: NotebookNode, complete: bool = False) -> NotebookNode:
     """Return a copy of an executed notebook whose widgets work in any browser, with no kernel and no network.
 
     Each view of an anywidget becomes a ``text/html`` output that holds its JavaScript, its styles and its state; views
     of the same widget follow each other. A widget that computes in Python, and any control that is not an anywidget,
-    becomes a line that says so. A finished progress bar goes. The state in the notebook's metadata goes, too.
+    becomes a line that says so. A finished progress bar goes. The state in the notebook's metadata goes, too. Where the
+    page shows the `complete` notebook, widgets with the same script carry it once, the first of them.
 
     Raises
     ------
@@ -33,15 +34,20 @@ def live(notebook: NotebookNode) -> NotebookNode:
     """
     notebook = copy.deepcopy(notebook)
     models = notebook.metadata.pop("widgets", {}).get(_STATE, {}).get("state", {})
+    first: dict[str, str] = {}  # the widget that carries a script
     for number, cell in enumerate(notebook.cells, 1):
         if cell.cell_type == "code":
             cell.outputs = [
-                shown for output in cell.outputs if (shown := _without_kernel(output, models, f"cell {number}"))
+                shown
+                for output in cell.outputs
+                if (shown := _without_kernel(output, models, f"cell {number}", first if complete else {}))
             ]
     return notebook
 
 
-def _without_kernel(output: NotebookNode, models: dict[str, Any], where: str) -> NotebookNode | None:
+def _without_kernel(
+    output: NotebookNode, models: dict[str, Any], where: str, first: dict[str, str]
+) -> NotebookNode | None:
     """The output as a page can show it; None if nothing is left of it."""
     if _VIEW not in output.get("data", {}):
         return output
@@ -53,7 +59,9 @@ def _without_kernel(output: NotebookNode, models: dict[str, Any], where: str) ->
         return None
     module = model["state"].get("_esm", "")
     runs = module and not _ASKS_PYTHON.search(module)
-    page = f'{place(name, model)}\n<script type="module">{STARTER}</script>' if runs else _NEEDS_KERNEL
+    if not runs:
+        return new_output("display_data", {"text/html": _NEEDS_KERNEL})
+    page = f'{place(name, model, first.setdefault(module, name))}\n<script type="module">{STARTER}</script>'
     return new_output("display_data", {"text/html": page})
 
 
@@ -63,12 +71,12 @@ def _is_progress(model: dict[str, Any], models: dict[str, Any]) -> bool:
     return model["model_name"].endswith("ProgressModel") or any(_is_progress(child, models) for child in children)
 
 
-def place(name: str, model: dict[str, Any]) -> str:
-    """HTML of one view with all it needs but the script that starts it."""
-    state = model["state"]
+def place(name: str, model: dict[str, Any], carrier: str | None = None) -> str:
+    """HTML of one view with all it needs but the script that starts it; its own is in an earlier view of `carrier`."""
+    state, own = model["state"], carrier in (None, name)
     saved = {
         "id": name,
-        "module": state["_esm"],
+        **({"module": state["_esm"]} if own else {"carrier": carrier}),
         "style": state.get("_css", ""),
         "state": {key: value for key, value in state.items() if not key.startswith("_")},
         "buffers": [{"path": buffer["path"], "data": buffer["data"]} for buffer in model.get("buffers", [])],

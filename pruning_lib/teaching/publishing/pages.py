@@ -36,7 +36,7 @@ def handout(notebook: NotebookNode) -> str:
     """
     from nbconvert import HTMLExporter
 
-    return _export(HTMLExporter, "handout", without_places(live(notebook)))
+    return _export(HTMLExporter, "handout", without_places(live(notebook, complete=True)))
 
 
 def deck(notebook: NotebookNode, questions: Sequence[tuple[str, str]] = ()) -> str:

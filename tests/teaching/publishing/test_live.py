@@ -1,4 +1,5 @@
 import copy
+import json
 
 import nbformat
 import pytest
@@ -31,6 +32,19 @@ def test_a_widget_becomes_html_that_holds_all_it_needs():
 def test_a_number_that_json_lacks_is_refused_not_written():
     with pytest.raises(ValueError, match="JSON"):
         live(notebook(view("a"), a=anywidget(n=float("nan"))))
+
+
+def test_a_complete_page_carries_a_script_once():
+    cells = view("a"), view("b"), view("c"), view("a")
+    models = {"a": anywidget(n=1), "b": anywidget(n=2), "c": anywidget(module="export default { render() {} };")}
+    saved = [
+        [json.loads(html_of(cell).split('<script type="application/json">')[1].split("</script>")[0]) for cell in after]
+        for after in (live(notebook(*cells, **models), complete).cells[1:] for complete in (False, True))
+    ]
+    assert all("carrier" not in one for one in saved[0]) and saved[0][0]["module"] == saved[0][1]["module"]
+    assert [one.get("carrier") for one in saved[1]] == [None, "a", None, None]
+    assert ["module" in one for one in saved[1]] == [True, False, True, True]
+    assert [one["state"]["n"] for one in saved[1] if "n" in one["state"]] == [1, 2, 3, 1]
 
 
 @pytest.mark.parametrize(
