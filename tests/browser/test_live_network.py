@@ -24,6 +24,9 @@ def digits():
     return load_data("digits").test
 
 
+BEFORE = "The mask was chosen before training. "
+
+
 def sentence(widget, digits) -> str:
     """What the text has to say of the network that the widget shows, by PyTorch."""
     accuracy, loss = training.evaluate(widget.pruned(), digits)
@@ -124,16 +127,16 @@ def test_masks_at_initialization(page, page_errors, recorded, digits):
     twin = AtInitialization(recorded, digits)
     show(page, twin)
     text = page.locator("[role=status]")
-    expect(text).to_have_text(sentence(twin, digits))
+    expect(text).to_have_text(BEFORE + sentence(twin, digits))
     before = page.evaluate(PIXELS)
     page.locator(".level").press("ArrowRight")
     twin.sparsity = 0.98
-    expect(text).to_have_text(sentence(twin, digits))
+    expect(text).to_have_text(BEFORE + sentence(twin, digits))
     assert all_drawn_anew(page, before)
     for score in ("magnitude", "random"):
         page.locator(".score").select_option(score)
         twin.score = score
-        expect(text).to_have_text(sentence(twin, digits))
+        expect(text).to_have_text(BEFORE + sentence(twin, digits))
     expect(page.locator(".network-note")).to_contain_text("Broken: every image is read as a")
     page.locator(".stage").select_option("as initialized")
     expect(text).to_contain_text("(dense: 7.5 %); loss")
