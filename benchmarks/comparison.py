@@ -26,13 +26,15 @@ from pruning_lib.reproduction import records
 from pruning_lib.workbench import data
 
 PROTOCOL = comparison.Protocol()
-EVERY = comparison.VARIANTS | comparison.CONTROLS
 
 
 def cells(seeds: list[int]) -> list[tuple]:
     """Seed by seed, so that what is there after an interruption is whole for some seeds."""
     return [
-        (variant.name, setting, seed) for seed in seeds for variant in EVERY.values() for setting in variant.settings
+        (variant.name, setting, seed)
+        for seed in seeds
+        for variant in comparison.EVERY.values()
+        for setting in variant.settings
     ]
 
 
@@ -58,7 +60,7 @@ def main() -> None:
     parser.add_argument("--train-samples", type=int, default=0, help="the first so many of the training set; 0: all")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--threads", type=int, default=1, help="one gives the same numbers on every run")
-    parser.add_argument("--again", nargs="+", choices=EVERY, default=[], help="make these variants anew")
+    parser.add_argument("--again", nargs="+", choices=comparison.EVERY, default=[], help="make these variants anew")
     parser.add_argument("--list", action="store_true", help="say what is missing and end")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
@@ -85,7 +87,7 @@ def still_missing(runs: list[dict], seeds: list[int]) -> list[tuple]:
 def make(out: Path, images: data.Data, settings: dict, seeds: list[int], again: list[str]) -> None:
     """Add the missing cells to the file, those of the variants `again` too, in the order of the grid."""
     runs = [r for r in records.runs_in(out, settings) if r["variant"] not in again or r["seed"] not in seeds]
-    place = list(EVERY).index
+    place = list(comparison.EVERY).index
     missing = still_missing(runs, seeds)
     dense: tuple[int, nn.Module] | None = None
     with tqdm(missing, unit="cell", mininterval=10) as bar:

@@ -33,7 +33,6 @@ from tqdm import tqdm
 from pruning_lib.after_training import magnitude
 from pruning_lib.before_training import iterative_snip, snip, synflow
 from pruning_lib.comparison import controls, spread
-from pruning_lib.comparison.variants import random_scores
 from pruning_lib.files import CHECKOUT
 from pruning_lib.reproduction import records
 from pruning_lib.structure import Masks, keep_largest, prunable
@@ -91,7 +90,7 @@ CONTROLS: dict[str, Callable[[nn.Module, data.Data, float, int], Masks]] = {
     "redrawn": redrawn,
     "shuffled": shuffled,
     "shares": lambda m, i, sparsity, seed: Masks(controls.shuffled(by_snip(m, i, sparsity, seed), seed)),
-    "random": lambda m, i, sparsity, seed: keep_largest(random_scores(m, seed), sparsity, "layer"),
+    "random": lambda m, i, sparsity, seed: keep_largest(controls.random_scores(m, seed), sparsity, "layer"),
     "erk": lambda m, i, sparsity, seed: keep_largest(controls.erk_scores(m, seed), sparsity),
     "init": lambda m, i, sparsity, seed: magnitude.prune(m, sparsity),
     "init_layer": lambda m, i, sparsity, seed: magnitude.prune(m, sparsity, "layer"),

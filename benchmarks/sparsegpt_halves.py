@@ -8,13 +8,13 @@ again with the same settings, it makes only the missing ones.
 
 import argparse
 import copy
-import hashlib
 import time
 from functools import partial
 from pathlib import Path
 
 import torch
 from sparsegpt_hub import as_they_are, composed, least_squares, magnitude, update
+from sparsegpt_language import material
 from torch import Tensor
 
 from pruning_lib.after_training import sparsegpt, wanda
@@ -24,7 +24,6 @@ from pruning_lib.files import CHECKOUT
 from pruning_lib.reproduction import records
 from pruning_lib.structure import keep_largest
 from pruning_lib.workbench import language, text
-from pruning_lib.workbench.checkpoint import CHECKPOINT
 
 SPARSITY = 0.5
 CALIBRATION = {"segments": 16, "length": 256, "batch": 16}
@@ -65,16 +64,8 @@ def main() -> None:
 
 def make(given: argparse.Namespace) -> None:
     """Make the cases that the file does not hold yet, and print them."""
-    dense, about = language.load_checkpoint()
-    source = text.load(about["text"])
-    settings = {
-        "checkpoint_sha256": hashlib.sha256(CHECKPOINT.read_bytes()).hexdigest(),
-        "train_sha256": text.digest(source.train),
-        "held_out_sha256": text.digest(source.held_out),
-        "sparsity": SPARSITY,
-        "calibration": CALIBRATION,
-        "held out": BYTES,
-    }
+    dense, source, digests = material()
+    settings = digests | {"sparsity": SPARSITY, "calibration": CALIBRATION, "held out": BYTES}
     runs = records.runs_in(given.out, settings)
     if not runs:
         start = time.perf_counter()

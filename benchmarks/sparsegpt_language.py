@@ -38,6 +38,18 @@ CALIBRATION = {"segments": 128, "length": 256, "batch": 16, "seed": 0}
 AT_MOST = {"50 %": 0.3, "2:4": 0.2}
 
 
+def material() -> tuple[language.GPT, text.Text, dict[str, str]]:
+    """The trained GPT, its text, and what tells both from others in a record."""
+    dense, about = language.load_checkpoint()
+    source = text.load(about["text"])
+    digests = {
+        "checkpoint_sha256": hashlib.sha256(CHECKPOINT.read_bytes()).hexdigest(),
+        "train_sha256": text.digest(source.train),
+        "held_out_sha256": text.digest(source.held_out),
+    }
+    return dense, source, digests
+
+
 def pruned(dense: language.GPT, method: str, pattern: dict, batches: list[Tensor]) -> tuple[language.GPT, Masks]:
     model = copy.deepcopy(dense)
     prune_layer = partial(METHODS[method], **pattern)
@@ -56,17 +68,10 @@ def main() -> None:
 
 def make(given: argparse.Namespace) -> None:
     """Make the cases that the file does not hold yet, and print all."""
-    dense, about = language.load_checkpoint()
-    source = text.load(about["text"])
+    dense, source, digests = material()
     windows = text.windows(source.train, CALIBRATION["length"], CALIBRATION["segments"], CALIBRATION["seed"])
     batches = list(windows.split(CALIBRATION["batch"]))
-    settings = {
-        "checkpoint_sha256": hashlib.sha256(CHECKPOINT.read_bytes()).hexdigest(),
-        "train_sha256": text.digest(source.train),
-        "held_out_sha256": text.digest(source.held_out),
-        "calibration": CALIBRATION,
-        "magnitude": "per layer",
-    }
+    settings = digests | {"calibration": CALIBRATION, "magnitude": "per layer"}
     runs = records.runs_in(given.out, settings)
     if not runs:
         start = time.perf_counter()

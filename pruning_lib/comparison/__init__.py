@@ -5,4 +5,14 @@
 from pruning_lib.comparison.cell import run_cell
 from pruning_lib.comparison.protocol import Case, Protocol
 from pruning_lib.comparison.statistics import Difference, Spread, by_seed, difference, pareto, spread
-from pruning_lib.comparison.variants import CONTROLS, GAMMAS, HIGH, PATTERNS, SPARSITIES, VARIANTS, Variant, smaller
+from pruning_lib.comparison.variants import (
+    CONTROLS,
+    EVERY,
+    GAMMAS,
+    HIGH,
+    PATTERNS,
+    SPARSITIES,
+    VARIANTS,
+    Variant,
+    smaller,
+)

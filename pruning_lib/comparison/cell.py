@@ -11,7 +11,7 @@ from pruning_lib.acceleration.macs import macs
 from pruning_lib.acceleration.storage import stored
 from pruning_lib.checks import check_choice
 from pruning_lib.comparison.protocol import Case, Protocol
-from pruning_lib.comparison.variants import CONTROLS, VARIANTS, weights
+from pruning_lib.comparison.variants import EVERY, weights
 from pruning_lib.structure import prunable
 from pruning_lib.workbench import data
 
@@ -39,12 +39,12 @@ def run_cell(
     ValueError
         For an unknown variant, and what the variant's method raises.
     """
-    check_choice("name", name, VARIANTS | CONTROLS)
+    check_choice("name", name, EVERY)
     total, start = weights(dense), time.perf_counter()
     case = Case(protocol, images, copy.deepcopy(dense), setting, seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that a layer is emptied is what the record shows
-        model, pruned = (VARIANTS | CONTROLS)[name].run(case)
+        model, pruned = EVERY[name].run(case)
     seconds = time.perf_counter() - start
     left = {layer: int(weight.count_nonzero()) for layer, weight in prunable(model).items()}
     whole = {layer: weight.numel() for layer, weight in prunable(dense).items()}

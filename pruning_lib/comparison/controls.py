@@ -26,6 +26,12 @@ def shuffled(tensors: Mapping[str, Tensor], seed: int) -> dict[str, Tensor]:
     }
 
 
+def random_scores(model: nn.Module, seed: int) -> dict[str, Tensor]:
+    """Scores that know nothing of the weights."""
+    generator = _generator(seed)
+    return {name: torch.rand(weight.shape, generator=generator) for name, weight in prunable(model).items()}
+
+
 def erk_scores(model: nn.Module, seed: int) -> dict[str, Tensor]:
     """Scores whose k largest are a random mask with layers as dense as Erdős–Rényi-kernel has them.
 

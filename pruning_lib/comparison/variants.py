@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from pruning_lib.after_training import magnitude, retraining, sparsegpt, wanda
@@ -14,7 +13,7 @@ from pruning_lib.after_training.calibration import prune_in_order
 from pruning_lib.after_training.reconstruction import Hessian, refit
 from pruning_lib.before_training import iterative_snip, snip, synflow
 from pruning_lib.checks import check_sparsity
-from pruning_lib.comparison.controls import shuffled
+from pruning_lib.comparison.controls import random_scores, shuffled
 from pruning_lib.comparison.protocol import Case
 from pruning_lib.during_training import sss
 from pruning_lib.structure import Masks, choose_units, keep_largest, keep_n_of_m, prunable, remove, score_units
@@ -22,7 +21,7 @@ from pruning_lib.taxonomy import METHODS
 from pruning_lib.workbench import data, models
 
 SPARSITIES = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
-HIGH = SPARSITIES[3:]
+HIGH = SPARSITIES[3:]  # from here on methods differ
 GAMMAS = (0.01, 0.015, 0.02, 0.03, 0.045)
 PATTERNS = ((2, 4), (4, 8))
 NOT_COMPARED = {  # methods of the taxonomy without a variant, and why
@@ -162,12 +161,6 @@ def weights(model: nn.Module) -> int:
     return sum(weight.numel() for weight in prunable(model).values())
 
 
-def random_scores(model: nn.Module, seed: int) -> dict[str, Tensor]:
-    """Scores that know nothing of the weights: seeds count up from 0 everywhere else, here down from −1."""
-    generator = torch.Generator().manual_seed(-1 - seed)
-    return {name: torch.rand(weight.shape, generator=generator) for name, weight in prunable(model).items()}
-
-
 def _random(model: nn.Module, case: Case) -> Masks:
     return keep_largest(random_scores(model, case.seed), case.setting)
 
@@ -297,3 +290,5 @@ CONTROLS = {
         _of("SparseGPT", "sparsegpt_spared", masks=_sparsegpt_spared, label="SparseGPT, conv1 dense", settings=(0.98,)),
     )
 }
+
+EVERY = VARIANTS | CONTROLS

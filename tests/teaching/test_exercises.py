@@ -62,8 +62,8 @@ def test_any_other_answer_is_shown_beside_the_right_one():
 
 def test_a_number_is_as_good_as_its_tensor():
     solution = EXERCISES["reported_accuracy"].solution
-    assert check("reported_accuracy", lambda *matrix: torch.tensor(solution(*matrix), dtype=torch.float64)).passed
-    assert "expected" in check("reported_accuracy", lambda *matrix: 3.0).message
+    assert check("reported_accuracy", lambda *epochs: torch.tensor(solution(*epochs), dtype=torch.float64)).passed
+    assert "expected" in check("reported_accuracy", lambda *epochs: 3.0).message
 
 
 @pytest.mark.parametrize(

@@ -25,8 +25,7 @@ export function chart(canvas, height, { x, y, xTitle, yTitle, names, xTicks, yTi
   const under = new Map(xTicks ?? names?.map((name, i) => [i, name]));
   const below = under.size ? [...under.keys()] : ticks(Math.min(...scaledX), Math.max(...scaledX), Math.max(2, box.width / 70));
   const name = (at) => under.get(at) ?? (logX ? power : short)(at);
-  const wide = () => names && Math.max(...names.map((name) => g.measureText(name).width)) + 3 > X(1) - X(0);
-  const lower = wide(); // every other name goes a line deeper
+  const lower = names && Math.max(...names.map((name) => g.measureText(name).width)) + 3 > X(1) - X(0); // every other name goes a line deeper
   for (const at of below) {
     const [place, top] = [X(logX ? 10 ** at : at), box.top + box.height + 1];
     const deep = lower && at % 2;
