@@ -17,19 +17,25 @@ _X, _MUX, _TIMES, _SUM = 8.0, 10.8, 13.1, 15.0  # heights of the four lines of t
 
 
 @style.in_style
-def two_four(seed: int = 1) -> Figure:
-    """Above, a matrix and what `packing.pack` makes of it; below, how its first row meets x (`packing.select`)."""
+def two_four(seed: int = 1, parts: tuple[str, ...] = ("packing", "product")) -> Figure:
+    """Above, a matrix and what `packing.pack` makes of it; below, how its first row meets x (`packing.select`).
+
+    A lesson may show one of the two `parts` alone.
+    """
     generator = torch.Generator().manual_seed(seed)
     weight = torch.randint(1, 10, (_ROWS, _COLUMNS), generator=generator).float()
     weight *= torch.randint(0, 2, weight.shape, generator=generator) * 2 - 1
     keep = keep_n_of_m({"w": weight.abs()}, 2, 4)["w"]
     values, indices = pack(weight * keep)
     x = torch.randint(1, 10, (_COLUMNS, 1), generator=generator).float()
-    figure = style.new_figure(style.WIDTH, 5.5)
+    top, bottom = -0.6 if "packing" in parts else 6.2, _SUM + 0.8 if "product" in parts else 5.2
+    figure = style.new_figure(style.WIDTH, 0.58 + 0.3 * (bottom - top))
     ax = figure.subplots()
-    _draw_packing(ax, weight, keep, values, indices)
-    _draw_product(ax, values[:1], indices[:1], x)
-    style.as_drawing(ax, (-0.9, 26.5), (_SUM + 0.8, -0.6))
+    if "packing" in parts:
+        _draw_packing(ax, weight, keep, values, indices)
+    if "product" in parts:
+        _draw_product(ax, values[:1], indices[:1], x)
+    style.as_drawing(ax, (-0.9, 26.5), (bottom, top))
     style.draw_legend(figure, "kept", "pruned")
     return figure
 
