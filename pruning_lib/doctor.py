@@ -3,14 +3,13 @@
 import importlib
 import os
 import platform
-import shutil
 from importlib import metadata
 from pathlib import Path
 
 from packaging.requirements import Requirement
 
 import pruning_lib
-from pruning_lib.files import CHECKOUT
+from pruning_lib.files import CHECKOUT, chromium_path
 from pruning_lib.reproduction.state import version
 
 _COMPILED = ("torch", "torchvision")  # a pair that doesn't match is installed and yet fails to import
@@ -32,8 +31,7 @@ def examine(data: Path) -> tuple[str, bool]:
         if not found or trouble:
             missing.append(name)
     lines += [pins(CHECKOUT / "requirements.txt"), _device(), *data_sets(data)]
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    lines.append(f"chromium {chromium or 'not found (needed only for the browser tests)'}")
+    lines.append(f"chromium {chromium_path() or 'not found (needed only for the browser tests)'}")
     if missing:
         lines.append("to install: python -m pip install -r requirements.txt, in the folder of the checkout")
         lines.append(f"{len(missing)} thing{'s' * (len(missing) > 1)} missing: {', '.join(missing)}")

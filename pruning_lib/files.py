@@ -1,7 +1,8 @@
-"""Files are written whole or not at all."""
+"""Files are written whole or not at all; where the checkout and the browser are."""
 
 import os
 import secrets
+import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -9,6 +10,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[1]  # the folder that holds pruning_lib, notebooks and figures
+# The first that is there: the shell has no window to draw beside the page, and takes half of the time for it.
+_CHROMIUM = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
+
+
+def chromium_path() -> str | None:
+    """Path of the Chromium, or Chrome, that draws stills and runs the browser tests; None where there is none."""
+    return next(filter(None, map(shutil.which, _CHROMIUM)), None)
 
 
 def make_writable(folder: Path, name: str = "out") -> Path:

@@ -155,6 +155,6 @@ def test_digits_need_scikit_learn(monkeypatch, tmp_path):
 
 
 def test_chromium_is_told_as_needed_for_browser_tests_only(monkeypatch, tmp_path):
-    monkeypatch.setattr(doctor.shutil, "which", lambda name: None)
+    monkeypatch.setattr(doctor, "chromium_path", lambda: None)
     monkeypatch.setattr(doctor, "import_error", lambda name: "")
     assert "chromium not found (needed only for the browser tests)" in lines_of(tmp_path)[0]

@@ -6,7 +6,7 @@ import threading
 import pytest
 import torch
 
-from pruning_lib.files import make_writable, written_whole
+from pruning_lib.files import chromium_path, make_writable, written_whole
 from pruning_lib.tensors import read_tensors, write_tensors
 
 
@@ -85,3 +85,11 @@ def test_what_is_no_file_of_tensors_is_named(tmp_path, content):
         read_tensors(tmp_path / "a")
     with pytest.raises(FileNotFoundError):
         read_tensors(tmp_path / "nothing")
+
+
+def test_of_two_browsers_that_without_windows_is_taken(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert chromium_path() is None
+    for name in ("google-chrome", "chromium", "chromium-headless-shell"):
+        (tmp_path / name).touch(mode=0o755)
+        assert chromium_path() == str(tmp_path / name)

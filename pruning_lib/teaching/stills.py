@@ -5,7 +5,6 @@ import base64
 import contextlib
 import functools
 import io
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,7 +15,7 @@ from IPython.display import Image
 from ipywidgets import Widget
 
 from pruning_lib.checks import check_choice
-from pruning_lib.files import CHECKOUT, written_whole
+from pruning_lib.files import CHECKOUT, chromium_path, written_whole
 from pruning_lib.teaching.needed_cells import needed
 from pruning_lib.teaching.publishing.live import STARTER, place
 from pruning_lib.teaching.widgets.two_four_group import ROW
@@ -105,9 +104,10 @@ def chromium() -> Iterator[Any]:
     """A browser without a window, as Playwright gives it; FileNotFoundError where there is none."""
     from playwright.sync_api import sync_playwright
 
-    path = shutil.which("chromium") or shutil.which("google-chrome")
+    path = chromium_path()
     if path is None:
-        raise FileNotFoundError("no Chromium on PATH (Debian: apt-get install --no-install-recommends chromium)")
+        install = "apt-get install --no-install-recommends chromium-headless-shell"
+        raise FileNotFoundError(f"no Chromium on PATH (Debian: {install})")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=_FLAGS)
         yield browser
