@@ -25,6 +25,7 @@ WIDTH = 860  # CSS pixels: enough for every widget's wide layout
 SCALE = 2  # pixels of the picture for each of them
 _FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 _FLAGS += ["--disable-sync", "--no-first-run"]
+_FLAGS += ["--font-render-hinting=slight"]  # as the browser with windows: the shell by itself sets wider letters
 _DRAWN = """() => [...document.querySelectorAll(".live-widget")].every(({ shadowRoot }) => {
   const text = shadowRoot?.lastElementChild.textContent;
   if (text?.includes("did not start")) throw new Error(text);

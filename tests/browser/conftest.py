@@ -1,6 +1,6 @@
 """A real browser on a real JupyterLab: the harness for widgets and notebooks.
 
-`lab` is a running server; `lab.open(page, notebook)` shows a notebook and runs its cells, or some of them. `page` is a
+`lab` is a running server; `lab.open(page, notebook)` shows a notebook and runs its cells. `page` is a
 fresh browser page, `page_errors` the list of what it complained about so far.
 
 Nothing here or in the tests waits for a time: each wait is for a state, and the limits are far beyond need.
@@ -32,13 +32,13 @@ NO_NEWS = {"fetchNews": "false", "checkForUpdates": False}  # else a question co
 # tested then.
 BUSY = "[anywidget] Failed to initialize model."
 POLLING = 200  # ms; each frame, as by default, costs more than the page itself
-RUN_CELLS = """async (cells) => {
+RUN_ALL = "window.jupyterapp.commands.execute('notebook:run-all-cells')"
+# Where JupyterLab is there already: the notebook that is open goes, unsaved, and another takes its place.
+TAKE_PLACE = """async (path) => {
   const { commands, shell } = window.jupyterapp;
-  if (cells === null) return commands.execute("notebook:run-all-cells");
-  for (const index of cells) {
-    shell.currentWidget.content.activeCellIndex = index;
-    await commands.execute("notebook:run-cell");
-  }
+  window.ranCells = shell.currentWidget.context.model.dirty = false;
+  await commands.execute("application:close");
+  await (await commands.execute("docmanager:open", { path })).context.ready;
 }"""
 
 
@@ -50,15 +50,18 @@ class Lab:
     url: str
     token: str
 
-    def open(self, page, notebook: str, cells: list[int] | None = None) -> None:
-        """Open a notebook of `folder` in `page`, run all `cells` (indices) and wait until the kernel has done them.
+    def open(self, page, notebook: str) -> None:
+        """Open a notebook of `folder` in `page`, run its cells and wait until the kernel has done them.
 
         The notebook must name its kernel in its metadata, else JupyterLab asks for one and waits.
         """
-        page.goto(f"{self.url}lab/tree/{notebook}?reset&token={self.token}")
+        if page.url.startswith(self.url):
+            page.evaluate(TAKE_PLACE, notebook)
+        else:
+            page.goto(f"{self.url}lab/tree/{notebook}?reset&token={self.token}")
         kernel = "window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel"
         page.wait_for_function(f"{kernel}?.status === 'idle'", polling=POLLING)
-        page.evaluate(f"(cells) => ({RUN_CELLS})(cells).then(() => (window.ranCells = true)) && null", cells)
+        page.evaluate(f"{RUN_ALL}.then(() => (window.ranCells = true)) && null")
         page.wait_for_function(f"window.ranCells && {kernel}.status === 'idle'", polling=POLLING)
 
     def start_kernel(self, folder: str) -> str:

@@ -1,6 +1,6 @@
 """Every committed notebook in JupyterLab and Chromium: every control of every widget moves its drawing.
 
-Only the cells run that the widgets need; nbval runs all of them. With `--record-widgets` the times from key to drawing
+Of each the cells that its widgets need, one after the other in one page and one kernel; nbval runs all cells. With `--record-widgets` the times from key to drawing
 go to `figures/measured/widgets.json`, and tests/teaching/widgets/test_measured.py holds that file to the limits.
 """
 
@@ -12,13 +12,14 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell
 from widget_keys import check_tab, check_words, move_all, wait_for_rest
+from widget_page import LIMIT
 from widgets_used import CHECKOUT, NOTEBOOKS, needed_cells, used
 
 from pruning_lib.reproduction import records
 
 RECORD = CHECKOUT / "figures" / "measured" / "widgets.json"
 ABOUT = "Key press to redraw of every widget in JupyterLab, headless Chromium: medians in milliseconds."
-PRESSES = 20  # of each control where times are recorded; else one forth and one back
+PRESSES = 20  # of each control where times are recorded; else it goes forth and back
 PANEL = "window.jupyterapp.shell.currentWidget.content"
 VIEW = "application/vnd.jupyter.widget-view+json"
 OUTPUT = ".jp-OutputArea-output:has(input, select, button)"
@@ -26,6 +27,15 @@ CELL = f"""async (index) => {{
   await {PANEL}.scrollToItem(index);
   return {PANEL}.widgets[index].node;
 }}"""
+
+
+@pytest.fixture(scope="module")
+def page(browser):
+    """One for all notebooks: JupyterLab takes longer to load than most of them."""
+    context = browser.new_context(viewport={"width": 1200, "height": 900})
+    context.set_default_timeout(LIMIT)
+    yield context.new_page()
+    context.close()
 
 
 @pytest.fixture(scope="module")
@@ -37,21 +47,19 @@ def kernel(lab) -> str:
 
 
 def run(lab, page, path, kernel) -> list[tuple[int, str]]:
-    """Open a copy beside copies of the figures, run what its widgets need; cells with a widget and its class."""
+    """Open and run what its widgets need, beside copies of the figures; cells with a widget and its class."""
     notebook = nbformat.read(path, as_version=4)
-    needed = [0, *(index + 1 for index in needed_cells(notebook))]
-    notebook.cells.insert(0, new_code_cell("%reset -f"))
+    notebook.cells = [new_code_cell("%reset -f"), *(notebook.cells[index] for index in needed_cells(notebook))]
     for cell in notebook.cells:
-        if cell.cell_type == "code":
-            cell.execution_count, cell.outputs = None, []
+        cell.execution_count, cell.outputs = None, []
     nbformat.write(notebook, lab.folder / "notebooks" / path.name)
     lab.attach(f"notebooks/{path.name}", kernel)
-    lab.open(page, f"notebooks/{path.name}", needed)
-    cells, widgets = page.evaluate(f"{PANEL}.model.toJSON()")["cells"], []
-    for index in needed:
-        source = "".join(cells[index]["source"])
-        assert cells[index]["execution_count"], f"did not run:\n{source}"
-        for output in cells[index]["outputs"]:
+    lab.open(page, f"notebooks/{path.name}")
+    widgets = []
+    for index, cell in enumerate(page.evaluate(f"{PANEL}.model.toJSON()")["cells"]):
+        source = "".join(cell["source"])
+        assert cell["execution_count"], f"did not run:\n{source}"
+        for output in cell["outputs"]:
             assert output["output_type"] != "error", f"{source}\n{output['ename']}: {output['evalue']}"
             if VIEW in output.get("data", {}):
                 shown = re.match(r"<pruning_lib[\w.]*\.(\w+) object", "".join(output["data"]["text/plain"]))
@@ -79,7 +87,7 @@ def test_notebook(lab, page, page_errors, path, kernel, request):
         wait_for_rest(page, root)
         check_words(root)
         check_tab(page, root)
-        measured += [{"widget": name} | one for one in move_all(page, root, PRESSES if recorded else 2, recorded)]
+        measured += [{"widget": name} | one for one in move_all(page, root, PRESSES if recorded else 0, recorded)]
     assert page_errors == []
     if recorded:
         chromium, seconds = page.context.browser.version, time.monotonic() - start
