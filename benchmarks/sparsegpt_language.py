@@ -69,7 +69,7 @@ def pruned(dense: language.GPT, method: str, pattern: dict, batches: list[Tensor
 def cases(draws: list[int]) -> list[tuple[int, str, str]]:
     """Draw, pattern and method: everything on the first draw, or `AGAIN` on `draws`."""
     if draws:
-        return [(draw, AGAIN[0], method) for draw in draws for method in AGAIN[1]]
+        return [(draw, AGAIN[0], method) for method in AGAIN[1] for draw in draws]
     free = [pattern for pattern in PATTERNS if "sparsity" in PATTERNS[pattern]]
     every = [(pattern, method) for pattern in PATTERNS for method in METHODS]
     every += [(pattern, method) for pattern in free for method in BLOCK_8]
