@@ -42,8 +42,8 @@ BLOCK_8 = {  # of n:m the block is the group
     "sparsegpt+refit, block 8": partial(sparsegpt.prune_weight, block=8, refit=True),
 }
 _EVERY = METHODS | BLOCK_8
-# On other draws. Magnitude alone needs none; swaps would take most of the time.
-AGAIN = ("70 %", ("sparsegpt", "sparsegpt+refit", *BLOCK_8, "magnitude+refit"))
+# On other draws: the close ones.
+AGAIN = ("70 %", ("magnitude+refit", "sparsegpt+refit, block 8", "sparsegpt+refit"))
 # Of magnitude's increase in perplexity over the dense model, this much at most may be left.
 AT_MOST = {"50 %": 0.3, "2:4": 0.2}
 
