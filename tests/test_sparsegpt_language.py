@@ -68,9 +68,7 @@ def test_blocks_of_8_where_the_mask_is_free_and_draws_of_their_own(sweep):
     assert {(draw, pattern) for draw, pattern, _ in sweep.cases([1, 2])} == {(1, "70 %"), (2, "70 %")}
 
 
-def test_the_records_hold_the_cases(script):
-    for file, draws in (("05_language.json", []), ("05_draws.json", [1, 2])):
-        runs = measured.read_record(file)["runs"]
-        made = {(each.get("draw", 0), each["pattern"], each["method"]) for each in runs}
-        assert made == {(0, "dense", "dense"), *script.cases(draws)}
-        assert not any(each["dirty"] for each in runs)
+def test_the_record_holds_the_cases(script):
+    runs = measured.read_record("05_language.json")["runs"]
+    assert {(0, run["pattern"], run["method"]) for run in runs} == {(0, "dense", "dense"), *script.cases([])}
+    assert not any(run["dirty"] for run in runs)
