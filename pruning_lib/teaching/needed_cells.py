@@ -3,11 +3,13 @@
 import dis
 from collections.abc import Container
 from types import CodeType
+from typing import TYPE_CHECKING
 
-from nbformat import NotebookNode
+if TYPE_CHECKING:  # every notebook imports this module, and nbformat takes seconds
+    from nbformat import NotebookNode
 
 
-def needed(notebook: NotebookNode, wanted: Container[int]) -> list[int]:
+def needed(notebook: "NotebookNode", wanted: Container[int]) -> list[int]:
     """Indices of the `wanted` code cells and of those before them that bind a name they use, in order.
 
     A cell that only changes what a name stands for (`model.train()`) counts as not needed.

@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import nbformat
 import PIL.Image
 from IPython.display import Image
 from ipywidgets import Widget
 
 from pruning_lib.checks import check_choice
 from pruning_lib.files import CHECKOUT, chromium_path, written_whole
+from pruning_lib.reproduction.parameters import read_notebook
 from pruning_lib.teaching.needed_cells import needed
 from pruning_lib.teaching.publishing.live import STARTER, place
 from pruning_lib.teaching.widgets.two_four_group import ROW
@@ -162,7 +162,7 @@ def saved(each: Still) -> dict[str, Any]:
 @functools.cache
 def widget_of(notebook: str, call: str) -> Widget:
     """What the cell with `call` shows: it is run, and of the cells before it those that it needs."""
-    read = nbformat.read(CHECKOUT / "notebooks" / f"{notebook}.ipynb", as_version=4)
+    read = read_notebook(CHECKOUT / "notebooks" / f"{notebook}.ipynb")
     (last,) = (index for index, cell in enumerate(read.cells) if cell.cell_type == "code" and call in cell.source)
     *before, shown = (line for index in needed(read, [last]) for line in ast.parse(read.cells[index].source).body)
     scope: dict[str, Any] = {"display": lambda *shown, **how: None}  # a kernel has it; here nobody looks

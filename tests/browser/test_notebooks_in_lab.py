@@ -1,7 +1,8 @@
 """Every committed notebook in JupyterLab and Chromium: every control of every widget moves its drawing.
 
-Of each the cells that its widgets need, one after the other in one page and one kernel; nbval runs all cells. With `--record-widgets` the times from key to drawing
-go to `figures/measured/widgets.json`, and tests/teaching/widgets/test_measured.py holds that file to the limits.
+Of each come the cells that its widgets need, one notebook after the other in one page and one kernel; nbval runs all
+cells. With `--record-widgets` the times from key to drawing go to `figures/measured/widgets.json`, and
+tests/teaching/widgets/test_measured.py holds that file to the limits.
 """
 
 import re

@@ -4,10 +4,10 @@ import copy
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from nbformat import NotebookNode
-from nbformat.v4 import new_output
+if TYPE_CHECKING:  # every notebook imports this module, and nbformat takes seconds
+    from nbformat import NotebookNode
 
 _HERE = Path(__file__).parent
 _VIEW = "application/vnd.jupyter.widget-view+json"
@@ -19,7 +19,7 @@ _NEEDS_KERNEL = (
 )
 
 
-def live(notebook: NotebookNode, complete: bool = False) -> NotebookNode:
+def live(notebook: "NotebookNode", complete: bool = False) -> "NotebookNode":
     """Return a copy of an executed notebook whose widgets work in any browser, with no kernel and no network.
 
     Each view of an anywidget becomes a ``text/html`` output that holds its JavaScript, its styles and its state; views
@@ -46,9 +46,11 @@ def live(notebook: NotebookNode, complete: bool = False) -> NotebookNode:
 
 
 def _without_kernel(
-    output: NotebookNode, models: dict[str, Any], where: str, first: dict[str, str]
-) -> NotebookNode | None:
+    output: "NotebookNode", models: dict[str, Any], where: str, first: dict[str, str]
+) -> "NotebookNode | None":
     """The output as a page can show it; None if nothing is left of it."""
+    from nbformat.v4 import new_output
+
     if _VIEW not in output.get("data", {}):
         return output
     name = output.data[_VIEW]["model_id"]

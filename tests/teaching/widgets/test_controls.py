@@ -147,7 +147,11 @@ def a_sparsegpt_stepper() -> Case:
 
 def a_perplexity_slider() -> Case:
     slider = perplexity_slider.PerplexitySlider(
-        runs := [run for run in recorded("05_language.json") if run["method"] != "wanda+refit"]
+        runs := [
+            run
+            for run in recorded("05_language.json")
+            if run["method"] != "wanda+refit" and "block 8" not in run["method"]
+        ]
     )
     patterns = perplexity_slider.patterns(runs)
     values = {"pattern": [patterns[0], patterns[len(patterns) // 2], patterns[-1]]}
