@@ -10,8 +10,8 @@ networks of other seeds learn three quarters of them and are judged by the rest,
 the seeds: on the published sets a seed is that of the first weights; on drawn ones, of the training cases too. Each
 finished run is added to the file; started again, it makes the missing ones. --table prints what is there.
 
---swapped goes on from that file: magnitude and OBS choose, the others follow, each with the decay and α of the other, on
-drawn cases. That takes a minute and no published cases; figures/measured/04_swapped.json holds it.
+--swapped goes on from that file: magnitude and OBS choose, the others follow, each with the decay and α of the other,
+on drawn cases of MONK1. That takes minutes and no published cases; figures/measured/04_swapped.json holds it.
 """
 
 import argparse
@@ -162,7 +162,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(10)))
     parser.add_argument("--threads", type=int, default=1, help="one gives the same numbers on every run")
     parser.add_argument("--table", action="store_true", help="print what is recorded and end")
-    parser.add_argument("--swapped", action="store_true", help="each with the settings of the other")
+    parser.add_argument("--swapped", action="store_true", help="MONK1, each with the settings of the other")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     if given.swapped:
@@ -208,7 +208,7 @@ def make(published: dict[int, monks.Problem], out: Path, seeds: list[int]) -> li
 
 
 def make_swapped(tuned: list[dict], out: Path, seeds: list[int]) -> list[dict]:
-    """Add the missing runs with each other's settings; where both have the same, there is nothing to swap."""
+    """Add the missing runs of MONK1 with each other's settings to the file; return all."""
     runs = records.runs_in(out, SETTINGS)
     done = set(map(run_key, runs))
 
@@ -217,13 +217,12 @@ def make_swapped(tuned: list[dict], out: Path, seeds: list[int]) -> list[dict]:
         task = monks.load(problem, seed)
         return task, *learned(task, seed, decay)
 
-    for problem in (1, 2, 3):
-        best = {select: chosen(tuned, problem, select, "readjust") for select in ("magnitude", "obs")}
-        for (select, own), other in zip(best.items(), reversed(best.values()), strict=True):
-            wanted = [(SWAPPED, problem, select, "readjust", *other, seed) for seed in seeds if own != other]
-            for key in (key for key in wanted if key not in done):
-                runs.append(dict(zip(KEY, key, strict=True)) | pruned_run(networks, *key))
-                records.write_runs(out, __doc__.split("\n")[0], SETTINGS, runs)
+    best = {select: chosen(tuned, 1, select, "readjust") for select in ("magnitude", "obs")}
+    for seed, (select, other) in itertools.product(seeds, (("magnitude", "obs"), ("obs", "magnitude"))):
+        key = (SWAPPED, 1, select, "readjust", *best[other], seed)
+        if key not in done:
+            runs.append(dict(zip(KEY, key, strict=True)) | pruned_run(networks, *key))
+            records.write_runs(out, __doc__.split("\n")[0], SETTINGS, runs)
     return runs
 
 
