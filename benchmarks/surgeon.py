@@ -73,7 +73,8 @@ def train(network: nn.Module, pair: Pair, steps: int, keep: Tensor | None = None
 
     def closure() -> Tensor:
         optimizer.zero_grad()
-        loss = obs.squared_error(network, [pair]) + ALPHA / 2 * sum(p.square().sum() for p in parameters)
+        error = (pair[1] - network(pair[0])).square().sum() / (2 * len(pair[0]))
+        loss = error + ALPHA / 2 * sum(p.square().sum() for p in parameters)
         loss.backward()
         for parameter, mask in zip(parameters, kept, strict=True):
             if mask is not None:
@@ -90,17 +91,17 @@ def curves(network: nn.Module, pair: Pair, unseen: Pair, select: str, then: str)
     names = [name for name, _ in network.named_parameters()]
     w = vector(network)
     alive, found = torch.arange(len(w)), {"error": [], "unseen": []}
-    H_inv = inverse(network, pair, names) if then == "once" else None
+    H_inv = inverse(network, pair) if then == "once" else None
     for count in range(1, SETTINGS["deletions"] + 1):
         local = w[alive]
         if then == "once":
             here = H_inv[alive][:, alive]
         elif select == "obs" or then in ("follow", "newton"):
-            here = inverse(network, pair, names, alive)
+            here = inverse(network, pair, alive)
         if select == "magnitude":
             q = int(first_to_go(local.abs()))
         elif select == "obd":  # L_q = ½ (H + αI)_qq w_q²
-            diagonal = rows_of(network, pair, names)[:, alive].square().sum(0) / len(pair[0]) + ALPHA
+            diagonal = curvature(network, pair[0]).diagonal()[alive] + ALPHA
             q = int(first_to_go(diagonal * local.square() / 2))
         else:
             q = int(first_to_go(obs.saliency(local, here)))
@@ -122,15 +123,32 @@ def curves(network: nn.Module, pair: Pair, unseen: Pair, select: str, then: str)
     return found
 
 
-def inverse(network: nn.Module, pair: Pair, names: list[str], alive: Tensor | None = None) -> Tensor:
-    """(H + αI)⁻¹ of the weights `alive`, by default of all; in one piece, which is faster than the recursion."""
-    rows = rows_of(network, pair, names)
-    H = obs.hessian(rows if alive is None else rows[:, alive], len(pair[0]))
+def inverse(network: nn.Module, pair: Pair, alive: Tensor | None = None) -> Tensor:
+    """(H + αI)⁻¹ of the weights `alive`, by default of all."""
+    H = curvature(network, pair[0])
+    H = H if alive is None else H[alive][:, alive]
     return torch.linalg.inv(H + ALPHA * torch.eye(len(H), dtype=H.dtype))
 
 
-def rows_of(network: nn.Module, pair: Pair, names: list[str]) -> Tensor:
-    return torch.cat(list(obs.jacobian_rows(network, pair[0], names, block=3000)))
+@torch.no_grad()
+def curvature(network: nn.Module, pixels: Tensor) -> Tensor:
+    """H (OBS-9) of a network with one hidden layer of tanh, without its rows: many times as fast.
+
+    ∂F_l/∂v_ji = u_lj (1 − h_j²) x_i and ∂F_l/∂u_lj = h_j; biases are weights of an input 1.
+    """
+    first, _, last = network
+    inputs, hidden, outputs = first.in_features, first.out_features, last.out_features
+    h = first(pixels).tanh()
+    x, h_one = (F.pad(each, (0, 1), value=1.0) for each in (pixels, h))
+    slopes = ((1 - h.square())[:, :, None] * x[:, None, :]).flatten(1)  # (samples, hidden · (inputs + 1))
+    u = last.weight.repeat_interleave(inputs + 1, dim=1)  # (outputs, the same)
+    both = (u.T[:, :, None] * (slopes.T @ h_one)[:, None, :]).flatten(1)
+    ends = torch.kron(torch.eye(outputs, dtype=h.dtype), h_one.T @ h_one)
+    H = torch.cat([torch.cat([slopes.T @ slopes * (u.T @ u), both], 1), torch.cat([both.T, ends], 1)]) / len(pixels)
+    before = hidden * (inputs + 1)
+    one, other = torch.arange(before).view(hidden, -1), torch.arange(before, len(H)).view(outputs, -1)
+    order = torch.cat([part.flatten() for each in (one, other) for part in (each[:, :-1], each[:, -1])])
+    return H[order][:, order]
 
 
 def vector(network: nn.Module) -> Tensor:
