@@ -2,12 +2,16 @@
 
     python benchmarks/monks.py [--data FOLDER] [--seeds 0 1 ... 9] [--threads 1] [--table]
                                [--out figures/measured/04_monks.json]
+    python benchmarks/monks.py --swapped [--seeds 0 1 ... 9] [--threads 1]
 
 Magnitude, OBD and OBS choose one weight after the other; the others stay, follow OBS's update, or are trained on to the
 next minimum. Weight decay and α are chosen first, for each of the nine anew, on the published training cases alone:
 networks of other seeds learn three quarters of them and are judged by the rest, on average over all sizes. Then come
 the seeds: on the published sets a seed is that of the first weights; on drawn ones, of the training cases too. Each
 finished run is added to the file; started again, it makes the missing ones. --table prints what is there.
+
+--swapped goes on from that file: magnitude and OBS choose, the others follow, each with the decay and α of the other,
+on drawn cases of MONK1. That takes minutes and no published cases; figures/measured/04_swapped.json holds it.
 """
 
 import argparse
@@ -34,6 +38,7 @@ SELECT = ("magnitude", "obd", "obs")
 THEN = ("stay", "readjust", "retrain")
 KEY = ("cases", "problem", "select", "then", "decay", "alpha_over_decay", "seed")
 TUNING = "held out"
+SWAPPED = "swapped"
 SETTINGS = {
     "cases": ["published", "drawn"],
     "training_cases": [124, 169, 122],
@@ -157,8 +162,14 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(10)))
     parser.add_argument("--threads", type=int, default=1, help="one gives the same numbers on every run")
     parser.add_argument("--table", action="store_true", help="print what is recorded and end")
+    parser.add_argument("--swapped", action="store_true", help="MONK1, each with the settings of the other")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
+    if given.swapped:
+        out = given.out.with_name("04_swapped.json")
+        with records.locked(out):
+            make_swapped(measured.read_record(given.out.name, given.out.parent)["runs"], out, given.seeds)
+        return
     if given.table:
         print(table(measured.read_record(given.out.name, given.out.parent)["runs"]))
         return
@@ -193,6 +204,25 @@ def make(published: dict[int, monks.Problem], out: Path, seeds: list[int]) -> li
     wanted = [(cases, *arm, *best[arm], seed) for cases, seed, arm in itertools.product(SETTINGS["cases"], seeds, arms)]
     for key in tqdm([key for key in wanted if key not in done], desc="pruning", unit="run", mininterval=10):
         add(key, pruned_run(networks, *key))
+    return runs
+
+
+def make_swapped(tuned: list[dict], out: Path, seeds: list[int]) -> list[dict]:
+    """Add the missing runs of MONK1 with each other's settings to the file; return all."""
+    runs = records.runs_in(out, SETTINGS)
+    done = set(map(run_key, runs))
+
+    @cache
+    def networks(_: str, problem: int, seed: int, decay: float) -> tuple[monks.Problem, nn.Module, int | None]:
+        task = monks.load(problem, seed)
+        return task, *learned(task, seed, decay)
+
+    best = {select: chosen(tuned, 1, select, "readjust") for select in ("magnitude", "obs")}
+    for seed, (select, other) in itertools.product(seeds, (("magnitude", "obs"), ("obs", "magnitude"))):
+        key = (SWAPPED, 1, select, "readjust", *best[other], seed)
+        if key not in done:
+            runs.append(dict(zip(KEY, key, strict=True)) | pruned_run(networks, *key))
+            records.write_runs(out, __doc__.split("\n")[0], SETTINGS, runs)
     return runs
 
 

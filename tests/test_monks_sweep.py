@@ -144,3 +144,22 @@ def test_the_record_is_whole_and_its_settings_are_those_that_were_chosen(sweep):
     }
     sizes = {1: 58, 2: 39, 3: 39}
     assert all(len(run["test_right"]) == sizes[run["problem"]] for run in runs if run["cases"] != sweep.TUNING)
+
+
+def test_swapped_runs_have_each_others_settings(sweep, tmp_path, monkeypatch):
+    tuned = measured.read_record("04_monks.json")["runs"]
+    own = {select: sweep.chosen(tuned, 1, select, "readjust") for select in ("magnitude", "obs")}
+    record = measured.read_record("04_swapped.json")
+    assert record["settings"] == sweep.SETTINGS and not record["dirty"]
+    assert sorted(map(sweep.run_key, record["runs"])) == sorted(
+        ("swapped", 1, select, "readjust", *own[other], seed)
+        for select, other in (("magnitude", "obs"), ("obs", "magnitude"))
+        for seed in range(10)
+    )
+    made = []
+    monkeypatch.setattr(sweep, "pruned_run", lambda networks, *key: made.append(key) or {"seconds": 0})
+    path = tmp_path / "swapped.json"
+    sweep.make_swapped(tuned, path, [0])
+    assert [key[4:6] for key in made] == [own["obs"], own["magnitude"]]
+    sweep.make_swapped(tuned, path, [0])
+    assert len(made) == 2
