@@ -92,7 +92,7 @@ def make(out: Path, images: data.Data, settings: dict, seeds: list[int], again: 
     dense: tuple[int, nn.Module] | None = None
     with tqdm(missing, unit="cell", mininterval=10) as bar:
         for name, setting, seed in bar:
-            before = comparison.EVERY[name].time == "before"  # starts from fresh weights: the dense network is not needed
+            before = comparison.EVERY[name].time == "before"  # from fresh weights: needs no dense network
             if not before and (dense is None or dense[0] != seed):
                 dense = seed, PROTOCOL.dense(images, seed)
             runs.append(cell(name, setting, seed, images, PROTOCOL.fresh(images, seed) if before else dense[1]))
