@@ -92,9 +92,10 @@ def make(out: Path, images: data.Data, settings: dict, seeds: list[int], again: 
     dense: tuple[int, nn.Module] | None = None
     with tqdm(missing, unit="cell", mininterval=10) as bar:
         for name, setting, seed in bar:
-            if dense is None or dense[0] != seed:
+            before = comparison.EVERY[name].time == "before"  # from fresh weights: needs no dense network
+            if not before and (dense is None or dense[0] != seed):
                 dense = seed, PROTOCOL.dense(images, seed)
-            runs.append(cell(name, setting, seed, images, dense[1]))
+            runs.append(cell(name, setting, seed, images, PROTOCOL.fresh(images, seed) if before else dense[1]))
             shown = runs[-1].get("failed") or f"{runs[-1]['accuracy']:.4f} at {runs[-1]['sparsity']:.4f}"
             runs.sort(key=lambda run: (run["seed"], place(run["variant"])))
             records.write_runs(out, __doc__.split("\n")[0], settings, runs)

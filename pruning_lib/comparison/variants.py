@@ -285,7 +285,7 @@ VARIANTS = {
 CONTROLS = {
     variant.name: variant
     for variant in (
-        _of("SNIP", "snip_moved", masks=_snip_moved, label="SNIP, shuffled", settings=(0.98,)),
+        _of("SNIP", "snip_moved", masks=_snip_moved, label="SNIP, shuffled", settings=(0.9, 0.95, 0.98)),
         _of("Magnitude", "magnitude_spared", masks=_magnitude_spared, label="magnitude, conv1 dense", settings=(0.98,)),
         _of("SparseGPT", "sparsegpt_spared", masks=_sparsegpt_spared, label="SparseGPT, conv1 dense", settings=(0.98,)),
     )
