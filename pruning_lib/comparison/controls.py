@@ -50,5 +50,34 @@ def erk_scores(model: nn.Module, seed: int) -> dict[str, Tensor]:
     }
 
 
+def same_signal_(model: nn.Module, reference: nn.Module, inputs: Tensor) -> None:
+    """Scale each prunable layer of `model` until its outputs spread over `inputs` as those of `reference` do.
+
+    The spread is the standard deviation over the inputs, averaged over the layer's outputs. Layers are scaled one after
+    the other, in the order of `prunable`, which must be that of the computation. A layer that passes nothing on stays.
+    """
+    wanted = _spreads(reference, inputs)
+    for name, weight in prunable(model).items():
+        found = _spreads(model, inputs)[name]
+        if found > 0:
+            weight.data *= wanted[name] / found
+
+
+def _spreads(model: nn.Module, inputs: Tensor) -> dict[str, Tensor]:
+    """Of the outputs of each prunable layer, by its weight's name."""
+    found, handles = {}, []
+    for name in prunable(model):
+
+        def note(module: nn.Module, given: tuple, outputs: Tensor, name: str = name) -> None:
+            found[name] = outputs.std(dim=0).mean()
+
+        handles.append(model.get_submodule(name.rpartition(".")[0]).register_forward_hook(note))
+    with torch.no_grad():
+        model(inputs)
+    for handle in handles:
+        handle.remove()
+    return found
+
+
 def _generator(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(-1 - seed)

@@ -61,3 +61,30 @@ def test_within_a_layer_erk_is_random():
     mask = one["fc1.weight"].double()
     assert abs(torch.corrcoef(torch.stack([mask.flatten(), other["fc1.weight"].double().flatten()]))[0, 1]) < 0.01
     assert mask.mean(0).std() < 2 * (mask.mean() * (1 - mask.mean()) / 300) ** 0.5  # as binomial counts scatter
+
+
+@pytest.mark.parametrize("name", ["lenet_300_100", "lenet5"])
+def test_same_signal_scales_each_layer_until_its_outputs_spread_alike(name):
+    dense, pruned = (models.build(name, (1, 8, 8), 10, seed=0) for _ in range(2))
+    for network in (dense, pruned):
+        for key, bias in network.named_parameters():
+            if key.endswith("bias"):
+                bias.data.fill_(0.1)
+    inputs = torch.randn(50, 1, 8, 8)
+    keep_largest(controls.random_scores(pruned, 0), 0.9).zero_(pruned)
+    before = {key: weight.detach().clone() for key, weight in prunable(pruned).items()}
+    assert pruned(inputs).std(dim=0).mean() < 0.5 * dense(inputs).std(dim=0).mean()
+    controls.same_signal_(pruned, dense, inputs)
+    torch.testing.assert_close(pruned(inputs).std(dim=0).mean(), dense(inputs).std(dim=0).mean())
+    for key, weight in prunable(pruned).items():
+        factors = weight[before[key] != 0] / before[key][before[key] != 0]
+        assert factors.max() - factors.min() < 1e-4 * factors.max() and factors.min() > 1
+        assert not weight[before[key] == 0].any()
+
+
+def test_same_signal_leaves_a_network_that_passes_nothing_on():
+    dense, pruned = (models.lenet_300_100((1, 8, 8), 10, seed=0) for _ in range(2))
+    prunable(pruned)["fc1.weight"].data.zero_()
+    weights = {key: weight.detach().clone() for key, weight in prunable(pruned).items()}
+    controls.same_signal_(pruned, dense, torch.randn(20, 1, 8, 8))
+    assert all(torch.equal(weight, weights[key]) for key, weight in prunable(pruned).items())

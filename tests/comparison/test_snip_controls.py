@@ -60,12 +60,26 @@ def test_what_is_taken_from_snip(made):
     assert sizes[0] > 1.2 * sizes[1]  # SNIP likes large weights
 
 
+@pytest.mark.parametrize("control", ["snip", "redrawn", "random", "init_shares"])
+def test_rescaled_has_the_signal_of_the_dense_network(bench, control):
+    images = data.load("digits")
+    dense, own, rescaled = (bench.fresh(images, NAME, 0) for _ in range(3))
+    masks = bench.pruned(own, images, control, SPARSITY, 0)
+    assert bench.pruned(rescaled, images, f"{control}, rescaled", SPARSITY, 0) == masks
+    assert bench.signal(own, images) < 0.5 * bench.signal(dense, images)
+    assert bench.signal(rescaled, images) == pytest.approx(bench.signal(dense, images), rel=0.1)
+    for name, weight in prunable(rescaled).items():
+        assert torch.equal(weight != 0, masks[name])
+
+
 def test_a_killed_sweep_goes_on(bench, tmp_path, monkeypatch, capsys):
     """Here and in the benchmark the same run is in the record once, whatever is interrupted."""
     out = tmp_path / "record.json"
-    monkeypatch.setattr(bench, "SPARSITIES", {NAME: (SPARSITY,)})
-    monkeypatch.setattr(bench, "SETTINGS", bench.SETTINGS | {"data": "digits", "epochs": 1, "rounds": 3})
-    monkeypatch.setattr(sys, "argv", ["snip_controls.py", "--out", str(out), "--seeds", "0"])
+    monkeypatch.setattr(bench, "SPARSITIES", bench.SPARSITIES | {"digits": {NAME: (SPARSITY,)}})
+    monkeypatch.setattr(bench, "KINDS", {"digits": [*bench.KINDS["mnist"], "random, rescaled"]})
+    small = bench.SETTINGS["digits"] | {"epochs": 1, "rounds": 3}
+    monkeypatch.setattr(bench, "SETTINGS", {"digits": small})
+    monkeypatch.setattr(sys, "argv", ["snip_controls.py", "--data", "digits", "--out", str(out), "--seeds", "0"])
     run_cell, left = bench.run_cell, 4
 
     def killed(*cell):
@@ -83,11 +97,11 @@ def test_a_killed_sweep_goes_on(bench, tmp_path, monkeypatch, capsys):
     left = 100
     bench.main()
     runs = json.loads(out.read_text())["runs"]
-    assert runs[:4] == first and [bench.key(run) for run in runs] == bench.cells([NAME], [0])
+    assert runs[:4] == first and [bench.key(run) for run in runs] == bench.cells("digits", [NAME], [0])
     assert left == 100 - (len(runs) - 4)
     for run in runs[1:]:
         assert all(0 <= run["connected"][name] <= run["left"][name] for name in run["left"]) and run["accuracy"] > 0.05
     assert "synflow" in capsys.readouterr().out
-    monkeypatch.setattr(bench, "SETTINGS", bench.SETTINGS | {"epochs": 2})
+    monkeypatch.setattr(bench, "SETTINGS", {"digits": small | {"epochs": 2}})
     with pytest.raises(ValueError, match="holds runs with settings"):
         bench.main()
