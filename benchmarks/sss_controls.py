@@ -4,7 +4,7 @@
 
 The network and its training are those of sss_sweep.py. Each rival then trains for a few epochs more, as all the others.
 The random draws take out as many blocks as SSS and share at most one with it. Each finished run is added to the file at
-once; started again with the same settings, it makes only the missing ones, and trains anew what they start from.
+once; started again with the same settings, it makes only the missing ones, and trains anew the dense network that they start from.
 """
 
 import argparse
@@ -33,6 +33,7 @@ class Seed:
 
     def __init__(self, images: data.Data, seed: int):
         self.images, self.seed, self._made = images, seed, {}
+        self.own: list[str] | None = None  # the blocks that SSS has closed, if it is known from the file
 
     def network(self, name: str) -> nn.Module:
         """Dense, SSS with its gates, or with gates that autograd has penalized."""
@@ -52,12 +53,13 @@ class Seed:
         """The network of this case before its last epochs, and the blocks it has lost; None if no draw is left."""
         if case == "dense":
             return self.network("dense"), []
-        own = list(sss.closed(self.network("SSS")))
-        if case in ("SSS", "from scratch"):
-            small = removed(self.network("SSS"), self.images)
-            if case == "from scratch":
-                train(new_weights_(small, self.seed + 1), self.images, self.seed)
-            return small, own
+        own = list(sss.closed(self.network("SSS"))) if self.own is None else self.own
+        if case == "SSS":
+            return removed(self.network("SSS"), self.images), own
+        if case == "from scratch":
+            shape = without(sss.add_gates(fresh(self.images, self.seed), "block"), own, self.images)
+            train(new_weights_(shape, self.seed + 1), self.images, self.seed)
+            return shape, own
         if case == "penalty, then cut":
             gated = self.network("penalty")
             size_of = {name: gate.abs().item() for name, gate in sss.gates(gated).items()}
@@ -74,7 +76,7 @@ class Seed:
 
 def cases() -> list[str]:
     random = [f"random blocks, draw {number}" for number in range(1, CONTROLS["draws"] + 1)]
-    return ["dense", "SSS", "same blocks", "same blocks, all epochs", *random, "penalty, then cut", "from scratch"]
+    return ["dense", "SSS", "same blocks", "same blocks, all epochs", "from scratch", "penalty, then cut", *random]
 
 
 def draws(blocks: list[str], own: list[str], count: int, seed: int) -> list[tuple[str, ...]]:
@@ -136,6 +138,7 @@ def make(given: argparse.Namespace) -> None:
     made = {(run["case"], run["seed"]) for run in runs}
     for seed in given.seeds:
         one = Seed(images, seed)
+        one.own = next((run["blocks"] for run in runs if (run["case"], run["seed"]) == ("SSS", seed)), None)
         for case in cases():
             if (case, seed) in made:
                 continue
