@@ -4,7 +4,8 @@
 
 The network and its training are those of sss_sweep.py. Each rival then trains for a few epochs more, as all the others.
 The random draws take out as many blocks as SSS and share at most one with it. Each finished run is added to the file at
-once; started again with the same settings, it makes only the missing ones, and trains anew the dense network that they start from.
+once; started again with the same settings, it makes only the missing ones, and trains anew the dense network that they
+start from.
 """
 
 import argparse
