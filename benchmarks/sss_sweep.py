@@ -39,35 +39,25 @@ def dense_run(images: data.Data, seed: int) -> dict:
     """The same network, budget and seed without gates."""
     network = fresh(images, seed)
     start = time.perf_counter()
-    chosen = {key: SETTINGS[key] for key in ("lr", "momentum", "weight_decay", "batch_size")}
-    milestones = tuple(SETTINGS["milestones"])
-    training.fit(network, images, SETTINGS["epochs"], milestones=milestones, seed=seed, progress=False, **chosen)
+    train(network, images, seed)
     return {"level": "dense", "gamma": None, "seed": seed, "seconds": time.perf_counter() - start} | {
         "accuracy": training.evaluate(network, images.test)[0],
         **size(network, images.test[0][:1]),
     }
 
 
+def train(network: nn.Module, images: data.Data, seed: int) -> None:
+    """Through all epochs, in place."""
+    chosen = {key: SETTINGS[key] for key in ("lr", "momentum", "weight_decay", "batch_size")}
+    milestones = tuple(SETTINGS["milestones"])
+    training.fit(network, images, SETTINGS["epochs"], milestones=milestones, seed=seed, progress=False, **chosen)
+
+
 def gated_run(images: data.Data, level: str, gamma: float, seed: int, paths: bool) -> dict:
-    gated = sss.add_gates(fresh(images, seed), level)
     start = time.perf_counter()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that nothing closes, or a whole layer, is what the record shows
-        history = sss.train_gates(
-            gated,
-            lambda epoch: list(data.batches(images.train, SETTINGS["batch_size"], seed * 1_000_003 + epoch)),
-            gamma=gamma,
-            lr=lambda epoch: (
-                SETTINGS["lr"] * 0.1 ** sum(epoch >= m * SETTINGS["epochs"] for m in SETTINGS["milestones"])
-            ),
-            epochs=SETTINGS["epochs"],
-            seed=seed,
-            momentum=SETTINGS["momentum"],
-            weight_decay=SETTINGS["weight_decay"],
-            progress=False,
-        )
-        seconds = time.perf_counter() - start
-        small = sss.remove_closed(gated, images.test[0][:2])
+    gated, history = with_gates(images, level, gamma, seed)
+    seconds = time.perf_counter() - start
+    small = removed(gated, images)
     run = {
         "level": level,
         "gamma": gamma,
@@ -86,6 +76,40 @@ def gated_run(images: data.Data, level: str, gamma: float, seed: int, paths: boo
             for name in history.scales[0]
         }
     return run
+
+
+def with_gates(images: data.Data, level: str, gamma: float, seed: int) -> tuple[nn.Module, sss.History]:
+    """The network trained with its gates, and their λ after every epoch."""
+    gated = sss.add_gates(fresh(images, seed), level)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that nothing closes is what the record shows
+        history = sss.train_gates(
+            gated,
+            lambda epoch: batches(images, seed, epoch),
+            gamma=gamma,
+            lr=rate,
+            epochs=SETTINGS["epochs"],
+            seed=seed,
+            momentum=SETTINGS["momentum"],
+            weight_decay=SETTINGS["weight_decay"],
+            progress=False,
+        )
+    return gated, history
+
+
+def removed(gated: nn.Module, images: data.Data) -> nn.Module:
+    """The network without what has closed."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that a complete layer closes is what the record shows
+        return sss.remove_closed(gated, images.test[0][:2])
+
+
+def batches(images: data.Data, seed: int, epoch: int) -> list[data.Pair]:
+    return list(data.batches(images.train, SETTINGS["batch_size"], seed * 1_000_003 + epoch))
+
+
+def rate(epoch: int) -> float:
+    return SETTINGS["lr"] * 0.1 ** sum(epoch >= m * SETTINGS["epochs"] for m in SETTINGS["milestones"])
 
 
 def fresh(images: data.Data, seed: int) -> nn.Module:

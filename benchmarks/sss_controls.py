@@ -1,0 +1,165 @@
+"""Does the choice of blocks matter? SSS on digits beside its own blocks and random ones, cut from the dense network.
+
+    python benchmarks/sss_controls.py [--out figures/measured/03_sss_controls.json] [--seeds 0 1 2] [--threads 1]
+
+The network and its training are those of sss_sweep.py. Each rival then trains for a few epochs more, as all the others.
+The random draws take out as many blocks as SSS and share at most one with it. Each finished run is added to the file at
+once; started again with the same settings, it makes only the missing ones, and trains anew the dense network that they
+start from.
+"""
+
+import argparse
+import copy
+import itertools
+import time
+from functools import partial
+from pathlib import Path
+
+import sss_sweep
+import torch
+from sss_sweep import fresh, removed, size, train
+from torch import nn
+from torch.nn import functional as F
+
+from pruning_lib.during_training import sss
+from pruning_lib.files import CHECKOUT
+from pruning_lib.reproduction import records
+from pruning_lib.workbench import data, models, training
+
+CONTROLS = {"gamma": 0.1, "more_epochs": 4, "draws": 10, "shared": 1}
+
+
+class Seed:
+    """Networks of one seed that several cases start from, each trained when it is first asked for."""
+
+    def __init__(self, images: data.Data, seed: int):
+        self.images, self.seed, self._made = images, seed, {}
+        self.own: list[str] | None = None  # the blocks that SSS has closed, if it is known from the file
+
+    def network(self, name: str) -> nn.Module:
+        """Dense, SSS with its gates, or with gates that autograd has penalized."""
+        if name not in self._made:
+            if name == "SSS":
+                network = sss_sweep.with_gates(self.images, "block", CONTROLS["gamma"], self.seed)[0]
+            elif name == "penalty":
+                network = sss.add_gates(fresh(self.images, self.seed), "block")
+                train_penalized(network, self.images, self.seed)
+            else:
+                network = fresh(self.images, self.seed)
+                train(network, self.images, self.seed)
+            self._made[name] = network
+        return copy.deepcopy(self._made[name])
+
+    def start(self, case: str) -> tuple[nn.Module, list[str]] | None:
+        """The network of this case before its last epochs, and the blocks it has lost; None if no draw is left."""
+        if case == "dense":
+            return self.network("dense"), []
+        own = list(sss.closed(self.network("SSS"))) if self.own is None else self.own
+        if case == "SSS":
+            return removed(self.network("SSS"), self.images), own
+        if case == "from scratch":
+            shape = without(sss.add_gates(fresh(self.images, self.seed), "block"), own, self.images)
+            train(new_weights_(shape, self.seed + 1), self.images, self.seed)
+            return shape, own
+        if case == "penalty, then cut":
+            gated = self.network("penalty")
+            size_of = {name: gate.abs().item() for name, gate in sss.gates(gated).items()}
+            lost = sorted(size_of, key=size_of.get)[: len(own)]
+            return without(gated, lost, self.images), lost
+        gated, lost = sss.add_gates(self.network("dense"), "block"), own
+        if case.startswith("random blocks"):
+            drawn, number = draws(list(sss.gates(gated)), own, CONTROLS["draws"], self.seed), int(case.split()[-1])
+            if number > len(drawn):
+                return None
+            lost = drawn[number - 1]
+        return without(gated, lost, self.images), lost
+
+
+def cases() -> list[str]:
+    random = [f"random blocks, draw {number}" for number in range(1, CONTROLS["draws"] + 1)]
+    return ["dense", "SSS", "same blocks", "same blocks, all epochs", "from scratch", "penalty, then cut", *random]
+
+
+def draws(blocks: list[str], own: list[str], count: int, seed: int) -> list[tuple[str, ...]]:
+    """Up to `count` different sets, as many blocks as `own`, of which at most `shared` are among them."""
+    sets = itertools.combinations(blocks, len(own))
+    possible = [one for one in sets if len(set(one) & set(own)) <= CONTROLS["shared"]]
+    order = torch.randperm(len(possible), generator=torch.Generator().manual_seed(seed))[:count]
+    return [possible[index] for index in order]
+
+
+def train_penalized(gated: nn.Module, images: data.Data, seed: int) -> None:
+    """As SSS, but autograd differentiates the penalty, too, and Nesterov's SGD trains the gates."""
+    gates = list(sss.gates(gated).values())
+    weights = [weight for weight in gated.parameters() if all(weight is not gate for gate in gates)]
+    sgd = partial(torch.optim.SGD, lr=sss_sweep.rate(0), momentum=sss_sweep.SETTINGS["momentum"], nesterov=True)
+    optimizer = sgd([{"params": weights, "weight_decay": sss_sweep.SETTINGS["weight_decay"]}, {"params": gates}])
+    gated.train()
+    for epoch in range(sss_sweep.SETTINGS["epochs"]):
+        for group in optimizer.param_groups:
+            group["lr"] = sss_sweep.rate(epoch)
+        for inputs, targets in sss_sweep.batches(images, seed, epoch):
+            optimizer.zero_grad()
+            penalty = CONTROLS["gamma"] * sum(gate.abs().sum() for gate in gates)
+            (F.cross_entropy(gated(inputs), targets) + penalty).backward()
+            optimizer.step()
+
+
+def without(gated: nn.Module, lost: list[str], images: data.Data) -> nn.Module:
+    for name, gate in sss.gates(gated).items():
+        if name in lost:
+            gate.data.zero_()
+    return removed(gated, images)
+
+
+def new_weights_(network: nn.Module, seed: int) -> nn.Module:
+    models.initialize_(network, seed)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.reset_parameters()
+    return network
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--out", type=Path, default=CHECKOUT / "figures" / "measured" / "03_sss_controls.json")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--threads", type=int, default=1, help="one gives the same numbers on every run")
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    with records.locked(given.out):
+        make(given)
+
+
+def make(given: argparse.Namespace) -> None:
+    """Make the cases that the file does not hold yet, and print them."""
+    settings = sss_sweep.SETTINGS | CONTROLS
+    images = data.load(settings["data"])
+    runs = records.runs_in(given.out, settings)
+    made = {(run["case"], run["seed"]) for run in runs}
+    for seed in given.seeds:
+        one = Seed(images, seed)
+        one.own = next((run["blocks"] for run in runs if (run["case"], run["seed"]) == ("SSS", seed)), None)
+        for case in cases():
+            if (case, seed) in made:
+                continue
+            start = time.process_time()
+            if not (started := one.start(case)):
+                continue
+            network, lost = started
+            before = training.evaluate(network, images.test)[0]
+            if case.endswith("all epochs"):
+                train(network, images, seed)
+            chosen = {name: settings[name] for name in ("momentum", "weight_decay", "batch_size")}
+            options = {"schedule": "constant", "seed": seed, "progress": False}
+            training.fit(network, images, settings["more_epochs"], lr=settings["lr"] / 10, **options, **chosen)
+            run = {"case": case, "seed": seed, "blocks": list(lost), "before": before}
+            run["accuracy"] = training.evaluate(network, images.test)[0]
+            run |= size(network, images.test[0][:1]) | {"seconds": time.process_time() - start}
+            runs.append(run)
+            records.write_runs(given.out, __doc__.split("\n")[0], settings, runs)
+            print(f"{case:>24}, seed {seed}: {before:.4f}, then {run['accuracy']:.4f}; {', '.join(lost)}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""benchmarks/sss_controls.py on a tiny network: its draws, its cases, and that it goes on where it stopped."""
+
+import json
+import sys
+from importlib import import_module
+
+import pytest
+
+from pruning_lib.files import CHECKOUT
+
+SMALL = {"depth": 8, "width": 2, "epochs": 1, "batch_size": 256}
+
+
+@pytest.fixture
+def bench(monkeypatch):
+    monkeypatch.syspath_prepend(CHECKOUT / "benchmarks")
+    for name in ("sss_sweep", "sss_controls"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    module = import_module("sss_controls")
+    monkeypatch.setattr(module.sss_sweep, "SETTINGS", module.sss_sweep.SETTINGS | SMALL)
+    monkeypatch.setattr(module, "CONTROLS", module.CONTROLS | {"more_epochs": 1, "draws": 1, "gamma": 0.1})
+    yield module
+    for name in ("sss_sweep", "sss_controls"):
+        sys.modules.pop(name)
+
+
+def test_draws_differ_and_share_at_most_one_block_with_the_own_set(bench):
+    blocks, own = list("abcdefghi"), list("abcd")
+    drawn = bench.draws(blocks, own, 10, seed=0)
+    assert len(set(drawn)) == 10 and all(len(one) == 4 and len(set(one) & set(own)) <= 1 for one in drawn)
+    assert drawn == bench.draws(blocks, own, 10, seed=0) != bench.draws(blocks, own, 10, seed=1)
+    assert len(bench.draws(blocks, list("abcde"), 10, seed=0)) == 5, "the four others and one of five"
+    assert bench.draws(blocks, blocks, 10, seed=0) == []
+
+
+def test_all_cases_have_lost_as_many_blocks_and_a_second_start_makes_only_what_is_missing(bench, monkeypatch, tmp_path):
+    def closes_one(images, level, gamma, seed):
+        gated = bench.sss.add_gates(bench.fresh(images, seed), level)
+        bench.sss.gates(gated)["stage2.0"].data.zero_()
+        return gated, None
+
+    monkeypatch.setattr(bench.sss_sweep, "with_gates", closes_one)
+    out = tmp_path / "controls.json"
+    monkeypatch.setattr(sys, "argv", ["sss_controls.py", "--out", str(out), "--seeds", "0"])
+    bench.main()
+    record = json.loads(out.read_text())
+    runs = {run["case"]: run for run in record["runs"]}
+    assert list(runs) == bench.cases() and runs["dense"]["blocks"] == []
+    assert all(len(run["blocks"]) == 1 for case, run in runs.items() if case != "dense")
+    for case in ("SSS", "same blocks", "same blocks, all epochs", "from scratch"):
+        assert (
+            runs[case]["blocks"] == ["stage2.0"] and runs[case]["macs"] == runs["SSS"]["macs"] < runs["dense"]["macs"]
+        )
+
+    record["runs"] = [run for run in record["runs"] if run["case"] != "same blocks"]
+    out.write_text(json.dumps(record))
+    monkeypatch.setattr(bench, "train_penalized", None)  # is there already
+    bench.main()
+    again = {run["case"]: run for run in json.loads(out.read_text())["runs"]}
+    times = ("seconds", "commit", "dirty")
+    assert {case: {name: value for name, value in run.items() if name not in times} for case, run in again.items()} == {
+        case: {name: value for name, value in run.items() if name not in times} for case, run in runs.items()
+    }
+
+
+def test_make_bench_leaves_it_out():
+    apart = (CHECKOUT / "Makefile").read_text().split("APART :=")[1].split("\n")[0]
+    assert " sss_controls" in apart
