@@ -1,7 +1,7 @@
 """SNIP and its controls: which part of what SNIP knows is worth how much, and which layers die.
 
     python benchmarks/snip_controls.py [--data mnist] [--models lenet_300_100 lenet5] [--seeds 0 1 2 3 4] [--threads 1]
-                                       [--list] [--out figures/measured/02_snip_controls.json]
+                                       [--list] [--out figures/measured/02_controls.json]
     python benchmarks/snip_controls.py --data digits
 
 The digits are notebook 02's network and training, a minute or two for all seeds; MNIST takes hours.
@@ -212,7 +212,7 @@ def main() -> None:
     if unknown := set(given.models) - set(SPARSITIES[given.data]):
         parser.error(f"{given.data} has no runs of {', '.join(unknown)}")
     of_data = "" if given.data == "mnist" else f"_{given.data}"
-    given.out = given.out or CHECKOUT / "figures" / "measured" / f"02_snip_controls{of_data}.json"
+    given.out = given.out or CHECKOUT / "figures" / "measured" / f"02_controls{of_data}.json"
     torch.set_num_threads(given.threads)
     if given.list:
         runs = records.runs_in(given.out, SETTINGS[given.data])
