@@ -70,6 +70,8 @@ def sources_of(path, cells):
         [row.mean, row.sd, max(row.values), len(row.values), row.difference, row.paper_difference, *origins(rows)]
         for row in rows
     ]
+    dense = {row.note: row.mean for row in rows if row.quantity.endswith("dense")}
+    means.append([row.mean - dense[row.note] for row in rows if row.note in dense])
     contents = [
         content if not is_sweep(content) else content | {"runs": []} for content in map(measured.read_record, names)
     ]
