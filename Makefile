@@ -109,7 +109,7 @@ notebooks: $(READY)
 figures: $(READY)
 	$(BIN)/python -m pruning_lib figures
 
-# What takes hours, or needs a GPU or packages that are not installed.
+# What takes long, or needs a GPU or packages that are not installed.
 APART := $(patsubst %,benchmarks/%.py,two_four_gpu sparsegpt_hub sparsegpt_halves sss_frontier sss_controls snip_% swaps \
 	monks surgeon two_four_language two_four_retraining packed_gpt)
 bench: $(READY)

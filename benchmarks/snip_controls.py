@@ -4,7 +4,7 @@
                                        [--list] [--out figures/measured/02_controls.json]
     python benchmarks/snip_controls.py --data digits
 
-The digits are notebook 02's network and training, a minute or two for all seeds; MNIST takes hours.
+The digits are notebook 02's network and training, up to an hour for all seeds; MNIST takes many.
 
 SNIP says how many weights of each layer stay, which ones, and with which values, as it trains the weights that it
 scored. Frankle et al. 2021 take the last two away:

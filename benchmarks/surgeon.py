@@ -4,8 +4,9 @@
 
 A network of 118 weights is trained to a minimum of error plus penalty and loses 100 of them, one after the other.
 "once" computes H at the minimum and downdates it; all other ways take it anew before each deletion. "newton" puts the
-first-order term back: all others go to the bottom of the bowl, and on from there by OBS-5. "trained" trains what is
-left after every 20 deletions. Each finished run is added to the file; started again, it makes the missing ones.
+first-order term back: q is chosen as before, then all others go to the bottom of the bowl, and on from there by OBS-5.
+"trained" trains what is left after every 20 deletions; between these OBS's others follow, and magnitude's stay, as each
+method is defined. Each finished run is added to the file; started again, it makes the missing ones.
 """
 
 import argparse

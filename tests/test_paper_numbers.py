@@ -70,8 +70,9 @@ def sources_of(path, cells):
         [row.mean, row.sd, max(row.values), len(row.values), row.difference, row.paper_difference, *origins(rows)]
         for row in rows
     ]
-    dense = {row.note: row.mean for row in rows if row.quantity.endswith("dense")}
-    means.append([row.mean - dense[row.note] for row in rows if row.note in dense])
+    # And how far they are from the dense network of the same settings.
+    dense = [row for row in rows if row.quantity.endswith("dense")]
+    means.append([row.mean - one.mean for row in rows for one in dense if row.note == one.note and row is not one])
     contents = [
         content if not is_sweep(content) else content | {"runs": []} for content in map(measured.read_record, names)
     ]

@@ -25,7 +25,7 @@ def run_cell(
     ----------
     name : of `VARIANTS` or `CONTROLS`
     setting : a sparsity; for "sss" γ; for n:m the pair (n, m)
-    dense : from `protocol.dense` with the same seed; it is copied
+    dense : from `protocol.dense` with the same seed, or `protocol.fresh` for what prunes before training; it is copied
 
     Returns
     -------

@@ -3,11 +3,14 @@
 Seeds count up from 0 where weights and data are drawn, here down from −1, so that nothing here depends on those.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 
 import torch
 from torch import Tensor, nn
 
+from pruning_lib.checks import check_at_least
+from pruning_lib.modes import evaluating
 from pruning_lib.structure import prunable
 
 
@@ -55,7 +58,13 @@ def same_signal_(model: nn.Module, reference: nn.Module, inputs: Tensor) -> None
 
     The spread is the standard deviation over the inputs, averaged over the layer's outputs. Layers are scaled one after
     the other, in the order of `prunable`, which must be that of the computation. A layer that passes nothing on stays.
+
+    Raises
+    ------
+    ValueError
+        For fewer than two inputs, which spread nowhere.
     """
+    check_at_least(2, inputs=len(inputs))
     wanted = _spreads(reference, inputs)
     for name, weight in prunable(model).items():
         found = _spreads(model, inputs)[name]
@@ -65,17 +74,16 @@ def same_signal_(model: nn.Module, reference: nn.Module, inputs: Tensor) -> None
 
 def _spreads(model: nn.Module, inputs: Tensor) -> dict[str, Tensor]:
     """Of the outputs of each prunable layer, by its weight's name."""
-    found, handles = {}, []
-    for name in prunable(model):
+    found = {}
 
-        def note(module: nn.Module, given: tuple, outputs: Tensor, name: str = name) -> None:
-            found[name] = outputs.std(dim=0).mean()
+    def noted(name: str) -> Callable[[nn.Module, tuple, Tensor], None]:
+        return lambda module, given, outputs: found.update({name: outputs.std(dim=0).mean()})
 
-        handles.append(model.get_submodule(name.rpartition(".")[0]).register_forward_hook(note))
-    with torch.no_grad():
+    with evaluating(model), ExitStack() as hooks:
+        for name in prunable(model):
+            layer = model.get_submodule(name.rpartition(".")[0])
+            hooks.callback(layer.register_forward_hook(noted(name)).remove)
         model(inputs)
-    for handle in handles:
-        handle.remove()
     return found
 
 

@@ -70,12 +70,21 @@ def test_same_signal_scales_each_layer_until_its_outputs_spread_alike(name):
         for key, bias in network.named_parameters():
             if key.endswith("bias"):
                 bias.data.fill_(0.1)
-    inputs = torch.randn(50, 1, 8, 8)
+    inputs = torch.randn(50, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     keep_largest(controls.random_scores(pruned, 0), 0.9).zero_(pruned)
     before = {key: weight.detach().clone() for key, weight in prunable(pruned).items()}
     assert pruned(inputs).std(dim=0).mean() < 0.5 * dense(inputs).std(dim=0).mean()
     controls.same_signal_(pruned, dense, inputs)
-    torch.testing.assert_close(pruned(inputs).std(dim=0).mean(), dense(inputs).std(dim=0).mean())
+    spreads = []
+    for network in (dense, pruned):
+        layers = [module for module in network.modules() if isinstance(module, nn.Linear | nn.Conv2d)]
+        outputs = [[] for _ in layers]
+        for layer, found in zip(layers, outputs, strict=True):
+            layer.register_forward_hook(lambda module, given, output, found=found: found.append(output))
+        network(inputs)
+        spreads.append(torch.stack([found[0].std(dim=0).mean() for found in outputs]))
+    assert len(spreads[0]) >= 3
+    torch.testing.assert_close(*spreads)
     for key, weight in prunable(pruned).items():
         factors = weight[before[key] != 0] / before[key][before[key] != 0]
         assert factors.max() - factors.min() < 1e-4 * factors.max() and factors.min() > 1
@@ -86,5 +95,11 @@ def test_same_signal_leaves_a_network_that_passes_nothing_on():
     dense, pruned = (models.lenet_300_100((1, 8, 8), 10, seed=0) for _ in range(2))
     prunable(pruned)["fc1.weight"].data.zero_()
     weights = {key: weight.detach().clone() for key, weight in prunable(pruned).items()}
-    controls.same_signal_(pruned, dense, torch.randn(20, 1, 8, 8))
+    controls.same_signal_(pruned, dense, torch.randn(20, 1, 8, 8, generator=torch.Generator().manual_seed(0)))
     assert all(torch.equal(weight, weights[key]) for key, weight in prunable(pruned).items())
+
+
+def test_same_signal_of_one_input_is_refused():
+    dense, pruned = (models.lenet_300_100((1, 8, 8), 10, seed=0) for _ in range(2))
+    with pytest.raises(ValueError, match="inputs is 1, must be at least 2"):
+        controls.same_signal_(pruned, dense, torch.zeros(1, 1, 8, 8))
