@@ -95,3 +95,14 @@ def test_what_was_stopped_is_made_anew_without_asking_for_room_again(clone):
     assert (clone / ".venv" / ".ready").exists() and not (clone / ".venv" / ".unfinished").exists()
     _, _, calls = make(clone, "check", free=1)
     assert calls == []
+
+
+def test_bench_leaves_out_what_takes_long(clone):
+    (clone / "benchmarks").mkdir()
+    for file in (CHECKOUT / "benchmarks").glob("*.py"):
+        (clone / "benchmarks" / file.name).touch()
+    _, said, _ = make(clone, "-n", "bench")
+    runs = set(re.findall(r"benchmarks/(\w+)\.py", said))
+    assert {"two_four", "obs"} <= runs
+    long = {"monks", "snip_controls", "sparsegpt_hub", "sss_controls", "sss_frontier", "surgeon", "two_four_retraining"}
+    assert not runs & (long | {"two_four_gpu"})

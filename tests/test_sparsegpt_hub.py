@@ -304,10 +304,3 @@ def test_texts_that_cannot_be_used_are_refused_before_anything_is_made(bench, ar
     message = refusal(bench, [*arguments, "--calibrate-on", str(other)])
     assert "text to calibrate on (other.txt) has 2 tokens" in message
     assert not os.path.exists(arguments[-1])
-
-
-def test_make_bench_leaves_it_out():
-    """What needs a network is not run with the others."""
-    makefile = (CHECKOUT / "Makefile").read_text()
-    (apart,) = [line for line in makefile.splitlines() if line.startswith("APART := ")]
-    assert " sparsegpt_hub " in apart and "filter-out $(APART)" in makefile

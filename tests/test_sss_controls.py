@@ -7,6 +7,7 @@ from importlib import import_module
 import pytest
 
 from pruning_lib.files import CHECKOUT
+from pruning_lib.reproduction import measured
 
 SMALL = {"depth": 8, "width": 2, "epochs": 1, "batch_size": 256}
 
@@ -63,6 +64,9 @@ def test_all_cases_have_lost_as_many_blocks_and_a_second_start_makes_only_what_i
     }
 
 
-def test_make_bench_leaves_it_out():
-    apart = (CHECKOUT / "Makefile").read_text().split("APART :=")[1].split("\n")[0]
-    assert " sss_controls" in apart
+def test_the_record_is_complete():
+    record = measured.read_record("03_sss_controls.json")
+    draws = [f"random blocks, draw {number}" for number in range(1, record["settings"]["draws"] + 1)]
+    fixed = ["dense", "SSS", "same blocks", "same blocks, all epochs", "from scratch", "penalty, then cut"]
+    found = {(run["seed"], run["case"]) for run in record["runs"]}
+    assert found == {(seed, case) for seed in range(3) for case in fixed + draws} and not record["dirty"]

@@ -221,10 +221,3 @@ def test_a_record_of_other_settings_is_refused(bench, monkeypatch, tmp_path):
     run(bench, monkeypatch, "--out", str(out), "--work", str(tmp_path), "--seeds", "0")
     with pytest.raises(SystemExit, match="holds runs with settings"):
         run(bench, monkeypatch, "--out", str(out), "--work", str(tmp_path), "--seeds", "0", "--epochs", "4")
-
-
-def test_make_bench_leaves_it_out():
-    """What takes hours is not run with the others."""
-    makefile = (CHECKOUT / "Makefile").read_text()
-    (apart,) = [line for line in makefile.splitlines() if line.startswith("APART := ")]
-    assert " sss_frontier " in apart and "filter-out $(APART)" in makefile

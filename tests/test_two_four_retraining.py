@@ -55,4 +55,5 @@ def test_the_record_is_of_these_settings():
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     assert record["settings"] == module.SETTINGS
+    assert sorted(run["seed"] for run in record["runs"]) == list(range(5))
     assert {(run["commit"], run["dirty"]) for run in record["runs"]} == {(record["commit"], False)}

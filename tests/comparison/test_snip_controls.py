@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from pruning_lib.files import CHECKOUT
+from pruning_lib.reproduction import measured
 from pruning_lib.structure import prunable
 from pruning_lib.workbench import data
 
@@ -105,3 +106,9 @@ def test_a_killed_sweep_goes_on(bench, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(bench, "SETTINGS", {"digits": small | {"epochs": 2}})
     with pytest.raises(ValueError, match="holds runs with settings"):
         bench.main()
+
+
+def test_the_record_of_the_digits_is_complete(bench):
+    record = measured.read_record("02_controls_digits.json")
+    assert record["settings"] == bench.SETTINGS["digits"] and not record["dirty"]
+    assert set(map(bench.key, record["runs"])) == set(bench.cells("digits", [NAME], range(5)))
