@@ -20,6 +20,7 @@ import itertools
 import math
 import statistics
 import time
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -181,48 +182,48 @@ def main() -> None:
         print(table(make(published, given.out, given.seeds)))
 
 
-def make(published: dict[int, monks.Problem], out: Path, seeds: list[int]) -> list[dict]:
-    """Add the missing runs to the file; return all."""
-    runs = records.runs_in(out, SETTINGS)
-    done = set(map(run_key, runs))
+def networks_on(published: dict[int, monks.Problem]) -> Callable[[str, int, int, float], tuple]:
+    """What gives a problem and the network that has learned it, each trained once."""
 
     @cache
     def networks(cases: str, problem: int, seed: int, decay: float) -> tuple[monks.Problem, nn.Module, int | None]:
-        task = monks.load(problem, seed) if cases == "drawn" else published[problem]
+        task = monks.load(problem, seed) if cases in ("drawn", SWAPPED) else published[problem]
         task = held_out(task, seed) if cases == TUNING else task
         return task, *learned(task, seed, decay)
 
-    def add(key: tuple, found: dict) -> None:
-        runs.append(dict(zip(KEY, key, strict=True)) | found)
-        records.write_runs(out, __doc__.split("\n")[0], SETTINGS, runs)
+    return networks
 
+
+def add(runs: list[dict], out: Path, key: tuple, found: dict) -> None:
+    """Append a run and write them all."""
+    runs.append(dict(zip(KEY, key, strict=True)) | found)
+    records.write_runs(out, __doc__.split("\n")[0], SETTINGS, runs)
+
+
+def make(published: dict[int, monks.Problem], out: Path, seeds: list[int]) -> list[dict]:
+    """Add the missing runs to the file; return all."""
+    runs, networks = records.runs_in(out, SETTINGS), networks_on(published)
+    done = set(map(run_key, runs))
     arms = list(itertools.product(published, SELECT, THEN))
     tuning = [(TUNING, *arm, *pair, None) for arm in arms for pair in grid(*arm[1:])]
     for key in tqdm([key for key in tuning if key not in done], desc=TUNING, unit="run", mininterval=10):
-        add(key, tuning_run(networks, *key[:-1]))
+        add(runs, out, key, tuning_run(networks, *key[:-1]))
     best = {arm: chosen(runs, *arm) for arm in arms}
     wanted = [(cases, *arm, *best[arm], seed) for cases, seed, arm in itertools.product(SETTINGS["cases"], seeds, arms)]
     for key in tqdm([key for key in wanted if key not in done], desc="pruning", unit="run", mininterval=10):
-        add(key, pruned_run(networks, *key))
+        add(runs, out, key, pruned_run(networks, *key))
     return runs
 
 
 def make_swapped(tuned: list[dict], out: Path, seeds: list[int]) -> list[dict]:
     """Add the missing runs of MONK1 with each other's settings to the file; return all."""
-    runs = records.runs_in(out, SETTINGS)
+    runs, networks = records.runs_in(out, SETTINGS), networks_on({})
     done = set(map(run_key, runs))
-
-    @cache
-    def networks(_: str, problem: int, seed: int, decay: float) -> tuple[monks.Problem, nn.Module, int | None]:
-        task = monks.load(problem, seed)
-        return task, *learned(task, seed, decay)
-
     best = {select: chosen(tuned, 1, select, "readjust") for select in ("magnitude", "obs")}
     for seed, (select, other) in itertools.product(seeds, (("magnitude", "obs"), ("obs", "magnitude"))):
         key = (SWAPPED, 1, select, "readjust", *best[other], seed)
         if key not in done:
-            runs.append(dict(zip(KEY, key, strict=True)) | pruned_run(networks, *key))
-            records.write_runs(out, __doc__.split("\n")[0], SETTINGS, runs)
+            add(runs, out, key, pruned_run(networks, *key))
     return runs
 
 

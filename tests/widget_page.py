@@ -2,6 +2,8 @@
 
 import base64
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import anywidget
 
@@ -14,6 +16,15 @@ const model = { get: (name) => state[name], set: (name, value) => (state[name] =
 LIMIT = 300_000  # ms that a page may take for anything: a busy machine is no failure
 TWO_FRAMES = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done())))"
 PIXELS = "[...document.querySelectorAll('canvas')].map((canvas) => canvas.toDataURL())"
+
+
+@contextmanager
+def new_page(browser) -> Iterator:
+    """A fresh page, 1200 × 900, with patience."""
+    context = browser.new_context(viewport={"width": 1200, "height": 900})
+    context.set_default_timeout(LIMIT)
+    yield context.new_page()
+    context.close()
 
 
 def state_of(widget) -> dict:

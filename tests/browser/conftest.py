@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from widget_page import LIMIT
+from widget_page import LIMIT, new_page
 
 from pruning_lib.teaching.stills import chromium
 
@@ -105,10 +105,8 @@ def browser() -> Iterator:
 @pytest.fixture
 def page(browser) -> Iterator:
     """A fresh page, 1200 × 900."""
-    context = browser.new_context(viewport={"width": 1200, "height": 900})
-    context.set_default_timeout(LIMIT)
-    yield context.new_page()
-    context.close()
+    with new_page(browser) as page:
+        yield page
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell
 from widget_keys import check_tab, check_words, move_all, wait_for_rest
-from widget_page import LIMIT
+from widget_page import new_page
 from widgets_used import CHECKOUT, NOTEBOOKS, needed_cells, used
 
 from pruning_lib.reproduction import records
@@ -33,10 +33,8 @@ CELL = f"""async (index) => {{
 @pytest.fixture(scope="module")
 def page(browser):
     """One for all notebooks: JupyterLab takes longer to load than most of them."""
-    context = browser.new_context(viewport={"width": 1200, "height": 900})
-    context.set_default_timeout(LIMIT)
-    yield context.new_page()
-    context.close()
+    with new_page(browser) as page:
+        yield page
 
 
 @pytest.fixture(scope="module")
