@@ -48,7 +48,7 @@ def notebook_minutes(path):
 def exercises_of(path):
     """Number and title → minutes."""
     found = re.findall(
-        r"^\*\*(\d+\.\d+ .+?)\*\* \(\w+, (\d+) minutes(?:, in words)?\)", text_of(path), flags=re.MULTILINE
+        r"^\*\*(\d+[a-z]?\.\d+ .+?)\*\* \(\w+, (\d+) minutes(?:, in words)?\)", text_of(path), flags=re.MULTILINE
     )
     return {name: int(minutes) for name, minutes in found}
 

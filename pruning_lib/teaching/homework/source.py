@@ -18,7 +18,7 @@ from pruning_lib.teaching.exercises import EXERCISES
 
 _POINTS = {"core": 4, "stretch": 8}  # a rubric divides four
 _HEADER = re.compile(
-    r"^\*\*(?P<number>\d+\.\d+) (?P<title>.+?)\*\* "
+    r"^\*\*(?P<number>\d+[a-z]?\.\d+) (?P<title>.+?)\*\* "
     r"\((?P<difficulty>\w+), (?P<minutes>\d+) minutes(?P<words>, in words)?\)\.",
     re.M,
 )
