@@ -8,6 +8,7 @@ import io
 import re
 import shutil
 import tempfile
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -191,7 +192,8 @@ def _run_sphinx(source: Path, built: Path, doctrees: Path) -> None:
         shutil.copyfile(file, static / file.name)
     warnings = io.StringIO()
     with patch_docutils(), docutils_namespace():  # else a second build in the same process would warn of the first
-        app = Sphinx(source, None, built, doctrees, "html", _SETTINGS, status=None, warning=warnings, freshenv=True)
+        settings = deepcopy(_SETTINGS)  # Sphinx changes its lists
+        app = Sphinx(source, None, built, doctrees, "html", settings, status=None, warning=warnings, freshenv=True)
         app.connect("autodoc-process-docstring", as_restructured_text, priority=100)  # before napoleon
         app.connect("doctree-read", _leave_formulas)
         app.build()
