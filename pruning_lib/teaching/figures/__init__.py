@@ -35,7 +35,7 @@ FIGURES: dict[str, Callable[[], Figure]] = {
 OF_NOTEBOOK = {  # the one picture that stands for it
     "01_taxonomy": "structures",
     "02_snip": "snip_results",
-    "03_sss_apg": "sss_gates",
+    "03b_block_selection": "sss_gates",
     "04_obs": "obs_surgery",
     "05_sparsegpt": "hessian_synchronization",
     "06_two_four": "two_four",
