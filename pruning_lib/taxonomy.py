@@ -75,7 +75,7 @@ METHODS = (
         compensation="the weights train along",
         cost="one training run",
         source="Huang and Wang 2018",
-        notebook="03_sss_apg",
+        notebook="03b_block_selection",
         function="pruning_lib.during_training.sss.add_gates",
     ),
     Method(
@@ -87,7 +87,7 @@ METHODS = (
         compensation="retraining",
         cost="one training run, then retraining",
         source="Liu et al. 2017",
-        notebook="03_sss_apg",
+        notebook="03b_block_selection",
         function="pruning_lib.during_training.slimming.penalty",
     ),
     Method(

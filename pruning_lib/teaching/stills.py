@@ -51,13 +51,13 @@ STILLS = {
     "sparsity_explorer_snip": Still("02_snip", "SparsityExplorer(scores", {}),
     "tangent_explorer": Still("02_snip", "TangentExplorer(", {}),
     "layer_race": Still("02_snip", "LayerRace(", {"step": 30}),
-    "lambda_paths_opening": Still("03_sss_apg", "LambdaPaths(block_runs", {"gamma": 0.1, "seed": 1}),
+    "lambda_paths_opening": Still("03b_block_selection", "LambdaPaths(block_runs", {"gamma": 0.1, "seed": 1}),
     "lasso_explorer": Still("03_sss_apg", "LassoExplorer(", {"t": 12}),
     "lasso_explorer_diverging": Still(
         "03_sss_apg", "LassoExplorer(", {"t": 8, "eta": 2.2, "gamma": 0.02, "method": "ista"}
     ),
-    "lambda_paths": Still("03_sss_apg", "LambdaPaths(block_runs", {"gamma": 0.05, "seed": 0}),
-    "lambda_paths_channels": Still("03_sss_apg", "LambdaPaths(channel_runs", {}),
+    "lambda_paths": Still("03b_block_selection", "LambdaPaths(block_runs", {"gamma": 0.05, "seed": 0}),
+    "lambda_paths_channels": Still("03b_block_selection", "LambdaPaths(channel_runs", {}),
     "surgery_opening": Still("04_obs", "Surgery(", {"w1": 1.5, "w2": 1.0, "ratio": 0.25, "correlation": -0.7}),
     "taylor_early": Still("04_obs", "Taylor(", {"point": "after 10 steps", "index": 32}),
     "taylor": Still("04_obs", "Taylor(", {"point": "at the minimum", "index": 32}),
