@@ -38,6 +38,7 @@ OF_NOTEBOOK = {  # the one picture that stands for it
     "03_sss_apg": "sss_gates",
     "04_obs": "obs_surgery",
     "05_sparsegpt": "hessian_synchronization",
+    "05b_sparsegpt_model": "sparsegpt_algorithm",
     "06_two_four": "two_four",
 }
 
