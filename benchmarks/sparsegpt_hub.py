@@ -346,7 +346,7 @@ def paper_value(model: str, pattern: str, method: str) -> dict[str, Any] | None:
     method = {"sparsegpt": "SparseGPT"}.get(method, method)
     case = "dense" if method == "dense" else f"{method} {pattern}"
     name = model.removeprefix("facebook/opt-")
-    return None if name == model else measured.paper_values("05_sparsegpt").get(f"OPT-{name.upper()}, {case}")
+    return None if name == model else measured.paper_values("05b_sparsegpt_model").get(f"OPT-{name.upper()}, {case}")
 
 
 def digest(tensors: Iterable[Tensor]) -> str:

@@ -195,7 +195,7 @@ METHODS = (
         compensation="none",
         cost="one norm per input column",
         source="Sun et al. 2024",
-        notebook="05_sparsegpt",
+        notebook="05b_sparsegpt_model",
         function="pruning_lib.after_training.wanda.prune_weight",
     ),
     Method(
@@ -207,7 +207,7 @@ METHODS = (
         compensation="exact per layer, all that stays",
         cost="some d_row·d_col³ per layer",
         source="after SparseSwaps, 2025",
-        notebook="05b_after_sparsegpt",
+        notebook="05c_after_sparsegpt",
         function="pruning_lib.after_training.swaps.prune_weight",
     ),
 )

@@ -20,8 +20,9 @@ IDS = {
     "03_sss_apg": [f"SSS-{i}" for i in (1, 2, 3, 4, 5, 6, 7, 9)],
     "03b_block_selection": ["SSS-8"],
     "04_obs": [f"OBS-{i}" for i in range(1, 13)] + ["PAT-1"],
-    "05_sparsegpt": [f"GPT-{i}" for i in range(1, 9)],
-    "05b_after_sparsegpt": ["CG-1", "SW-1", "SW-2", "SW-3"],
+    "05_sparsegpt": [f"GPT-{i}" for i in range(1, 8)],
+    "05b_sparsegpt_model": ["GPT-8"],
+    "05c_after_sparsegpt": ["CG-1", "SW-1", "SW-2", "SW-3"],
     "06_two_four": [f"TF-{i}" for i in range(1, 9)],
     "07_comparison": [f"CMP-{i}" for i in range(1, 7)],
 }
