@@ -299,7 +299,7 @@ def save(path: Path, gpu: dict, runs: list[dict]) -> None:
 
 def options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--out", type=Path, help="JSON file; by default figures/measured/06_two_four.GPU.json")
+    parser.add_argument("--out", type=Path, help="JSON file; by default figures/measured/06b_two_four_pays.GPU.json")
     parser.add_argument("--dtypes", nargs="+", choices=DTYPES, default=list(DTYPES))
     parser.add_argument("--backends", nargs="+", choices=RULES, default=["cusparselt", "cutlass"])
     parser.add_argument("--tokens", nargs="+", type=int, default=TOKENS)
@@ -316,7 +316,7 @@ def options(arguments: list[str] | None) -> argparse.Namespace:
 
 def default_out(gpu: str) -> Path:
     name = "-".join("".join(letter if letter.isalnum() else " " for letter in gpu.lower()).split())
-    return CHECKOUT / "figures" / "measured" / f"06_two_four.{name}.json"
+    return CHECKOUT / "figures" / "measured" / f"06b_two_four_pays.{name}.json"
 
 
 def outcome(run: dict) -> str:

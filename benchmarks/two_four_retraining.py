@@ -3,7 +3,7 @@
     python benchmarks/two_four_retraining.py [--out figures/measured/06_retraining.json] [--seeds 0 1 2 3 4]
                                              [--threads 1]
 
-Network, training and the ways to prune are those of notebook 06; every rule prunes the layers that 2:4 fits. Retraining
+Network, training and the ways to prune are those of notebook 06b; every rule prunes the layers that 2:4 fits. Retraining
 is the standard recipe for 2:4: the training once more, from the pruned weights, zeros held. The dense network gets the
 same epochs. "drawn" are accuracies of 2:4 by magnitude in random orders of the layers that `permute_model` reorders:
 the control of "2:4, permuted". Each finished seed is added to the file; started again, it makes the missing ones.

@@ -23,7 +23,8 @@ IDS = {
     "05_sparsegpt": [f"GPT-{i}" for i in range(1, 8)],
     "05b_sparsegpt_model": ["GPT-8"],
     "05c_after_sparsegpt": ["CG-1", "SW-1", "SW-2", "SW-3"],
-    "06_two_four": [f"TF-{i}" for i in range(1, 9)],
+    "06_two_four": ["TF-1", "TF-2", "TF-3", "TF-4", "TF-7"],
+    "06b_two_four_pays": ["TF-5", "TF-6", "TF-8", "TF-9"],
     "07_comparison": [f"CMP-{i}" for i in range(1, 7)],
 }
 

@@ -193,7 +193,7 @@ def test_a_file_made_under_other_conditions_is_not_added_to(bench, pretend, monk
 
 
 def test_files_are_named_by_the_gpu(bench):
-    assert bench.default_out("NVIDIA A100-SXM4-80GB").name == "06_two_four.nvidia-a100-sxm4-80gb.json"
+    assert bench.default_out("NVIDIA A100-SXM4-80GB").name == "06b_two_four_pays.nvidia-a100-sxm4-80gb.json"
 
 
 @pytest.mark.parametrize(

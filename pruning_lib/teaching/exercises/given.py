@@ -37,11 +37,17 @@ def accuracy(network: nn.Module) -> float:
 @functools.cache
 def query_layer(rows: int = 24) -> tuple[Tensor, Tensor]:
     """The first `rows` rows of a query layer of the byte GPT, and its H over 1,024 bytes, in float64."""
+    weight, inputs = query_inputs(rows)
+    return weight, Hessian(weight.shape[1], dtype=torch.float64).add(inputs).matrix
+
+
+@functools.cache
+def query_inputs(rows: int = 24) -> tuple[Tensor, Tensor]:
+    """The same rows, and the inputs of their layer at 1,024 bytes of text, (1024, columns)."""
     model, about = language.load_checkpoint()
-    layer = model.get_submodule("blocks.2.attention.query")
-    hessian, seen = Hessian(layer.in_features, dtype=torch.float64), []
+    layer, seen = model.get_submodule("blocks.2.attention.query"), []
     hook = layer.register_forward_pre_hook(lambda module, arguments: seen.append(arguments[0].double()))
     with torch.no_grad():
         model(workbench_text.windows(workbench_text.load(about["text"]).train, model.config.context, 4, 0))
     hook.remove()
-    return layer.weight.detach()[:rows].double(), hessian.add(seen[0]).matrix
+    return layer.weight.detach()[:rows].double(), seen[0].flatten(0, 1)

@@ -1,11 +1,11 @@
-"""Exercises of notebook 06."""
+"""Exercises of notebooks 06 and 06b."""
 
 import torch
 from torch import Tensor
 
 from pruning_lib.acceleration.permutation import find_permutation
 from pruning_lib.teaching.exercises.exercise import Exercise, Experiment, RuleBroken, draw, uniform, whole
-from pruning_lib.teaching.exercises.given import query_layer
+from pruning_lib.teaching.exercises.given import query_inputs
 
 EXERCISES: dict[str, Exercise | Experiment] = {}
 
@@ -37,6 +37,70 @@ EXERCISES["two_four_multiplexer"] = Exercise(
     "Your groups are too narrow: how many columns does one stand for?",
     lambda values, indices, x: x[indices + _starts(indices)].sum(1),
     "You select the right operands and never use the values.",
+)
+
+
+def _csr_layers(generator: torch.Generator) -> tuple[int, int, int, int, int]:
+    """rows, columns, bits, index_bits, batch; short rows, so that where they start counts."""
+    bits, index_bits = (8 * 2 ** whole(generator, 0, 3) for _ in range(2))
+    return whole(generator, 8, 64), whole(generator, 8, 64), bits, index_bits, 2 ** whole(generator, 0, 6)
+
+
+def _csr_crossing(rows, columns, bits, index_bits, batch, *, starts=True, of_dense=0, of_csr=0) -> float:
+    """Where both forms move as many bits, if each also moves so many of the inputs' and outputs' bits."""
+    others = batch * (rows + columns) * bits
+    left = rows * columns * bits + of_dense * others - of_csr * others - starts * 32 * (rows + 1)
+    return 1 - left / (rows * columns * (bits + index_bits))
+
+
+EXERCISES["csr_crossing"] = Exercise(
+    _csr_layers,
+    _csr_crossing,
+    lambda *case: _csr_crossing(*case, starts=False),
+    "That is TF-7's rule, which leaves something small out. These rows are short: where does each of them start?",
+    lambda *case: 1 - _csr_crossing(*case),
+    "That is the share of weights that are *left* where both are equal. Asked is the share of zeros.",
+    lambda rows, columns, bits, index_bits, batch: _csr_crossing(rows, columns, bits, 32, batch),
+    "You store each column number in 32 bits. How many does this format take?",
+    lambda *case: _csr_crossing(*case, of_csr=1),
+    "You count inputs and outputs for CSR only. What does the dense product read and write beside its weights?",
+    lambda *case: _csr_crossing(*case, of_dense=1),
+    "You count inputs and outputs for dense only. What does CSR read and write beside its weights?",
+)
+
+
+def _timed_rounds(generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Seconds of both forms by round, an odd number after the first; load comes and goes, the first round sets up."""
+    rounds = 2 * whole(generator, 3, 6)
+    load = 1 + 3 * torch.rand(rounds, generator=generator, dtype=torch.float64) ** 2
+    load[0] = 8.0
+    both = load * (1 + 0.1 * torch.rand(2, rounds, generator=generator, dtype=torch.float64))
+    return both[0], uniform(generator, 0.7, 1.3) * both[1]
+
+
+def _middle(values: Tensor) -> float:
+    return float(values.median())
+
+
+EXERCISES["fair_speed"] = Exercise(
+    _timed_rounds,
+    lambda dense, other: _middle(dense[1:] / other[1:]),
+    lambda dense, other: float(dense.mean() / other.min()),
+    "That is your colleague's number. What would it say of a layer that is timed against itself?",
+    lambda dense, other: float(dense[1:].mean() / other[1:].min()),
+    "The set-up is gone. But one form is judged by its mean, the other by its luckiest round.",
+    lambda dense, other: float(dense.mean() / other.mean()),
+    "Both are treated alike now. The first round still counts, and so do the busiest most.",
+    lambda dense, other: float(dense[1:].mean() / other[1:].mean()),
+    "Alike, and without set-up. But in a mean the busiest rounds decide. Divide first, round by round.",
+    lambda dense, other: _middle(dense / other),
+    "Paired, and the median. What does the first round hold besides the product?",
+    lambda dense, other: _middle(dense[1:]) / _middle(other[1:]),
+    "The two medians may come from different rounds, one busy and one calm. Divide within a round.",
+    lambda dense, other: float(dense[1:].min() / other[1:].min()),
+    "Two lucky rounds. Asked is the median over all rounds after the first.",
+    lambda dense, other: _middle(other[1:] / dense[1:]),
+    "Upside down: how many times as *fast* is the other form?",
 )
 
 
@@ -83,53 +147,94 @@ def _kept_by(scores: Tensor) -> Tensor:
     return torch.zeros_like(groups, dtype=torch.bool).scatter_(-1, groups.topk(2).indices, True).view_as(scores)
 
 
-def _kept_share(order: Tensor, weight: Tensor) -> float:
-    """Percent of Σ|w| that 2:4 keeps when the columns are in this order."""
+def _lost(weight: Tensor, order: Tensor) -> Tensor:
+    """What 2:4 by magnitude takes away, with the columns in `order`."""
+    moved = weight[:, order]
+    return moved * ~_kept_by(moved.abs())
+
+
+def _output_error(weight: Tensor, order: Tensor, x: Tensor) -> float:
+    return float((x[:, order] @ _lost(weight, order).T).square().sum() / (x @ weight.T).square().sum())
+
+
+def _ordered_layer(generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """weight (5, 8), an order of its columns, x (6, 8)."""
+    return draw(generator, 5, 8), torch.randperm(8, generator=generator), draw(generator, 6, 8)
+
+
+def _scale(weight: Tensor, x: Tensor) -> Tensor:
+    return (x @ weight.T).square().sum()
+
+
+EXERCISES["output_error"] = Exercise(
+    _ordered_layer,
+    _output_error,
+    lambda weight, order, x: float((x @ _lost(weight, order).T).square().sum() / _scale(weight, x)),
+    "The columns moved and the inputs did not: each weight now meets another one's input.",
+    lambda weight, order, x: _output_error(weight, torch.arange(len(order)), x),
+    "Your groups are those of the columns as they stood. Which four columns share a group in this order?",
+    lambda weight, order, x: _output_error(weight, order.argsort(), x),
+    "You applied the opposite order: new column j is old column order[j].",
+    lambda weight, order, x: float(_lost(weight, order).square().sum() / weight.square().sum()),
+    "That is the error of the weights. The same lost weight costs more where its input is large.",
+    lambda weight, order, x: _output_error(weight, order, x) ** 0.5,
+    "That is the root of the share: asked is the share of the sum of *squares*.",
+    lambda weight, order, x: 1 - _output_error(weight, order, x),
+    "One minus the error is not what is kept: lost and kept parts of the outputs may cancel.",
+)
+
+
+def _error_of_order(order: Tensor, weight: Tensor, x: Tensor) -> float:
+    """Percent of the outputs' sum of squares that 2:4 by magnitude gets wrong when the columns are in this order."""
     columns = weight.shape[1]
     if order.shape != (columns,) or sorted(order.tolist()) != list(range(columns)):
         raise RuleBroken(f"Return an order: each number from 0 to {columns - 1} once.")
-    sizes = weight[:, order].abs()
-    return 100 * (sizes[_kept_by(sizes)].sum() / sizes.sum()).item()
+    return 100 * _output_error(weight, order, x)
 
 
-def _by_size(weight: Tensor) -> Tensor:
+def _by_size(weight: Tensor, x: Tensor) -> Tensor:
     return weight.abs().sum(0).argsort(descending=True)
 
 
-def _luckiest(weight: Tensor, tries: int = 200) -> Tensor:
+def _luckiest(weight: Tensor, x: Tensor, tries: int = 200) -> Tensor:
     generator = torch.Generator().manual_seed(0)
     orders = [torch.randperm(weight.shape[1], generator=generator) for _ in range(tries)]
-    return max(orders, key=lambda order: _kept_share(order, weight))
+    return min(orders, key=lambda order: _error_of_order(order, weight, x))
 
 
-def _shaken(weight: Tensor, rounds: int = 20, columns: int = 24) -> Tensor:
-    """Search, mix a few columns of the best order found, search again."""
-    generator = torch.Generator().manual_seed(0)
-    best = find_permutation(weight)
-    for _ in range(rounds):
-        order, moved = best.clone(), torch.randperm(len(best), generator=generator)[:columns]
-        order[moved] = order[moved[torch.randperm(columns, generator=generator)]]
-        found = order[find_permutation(weight[:, order])]
-        best = max(best, found, key=lambda each: _kept_share(each, weight))
+def _by_swaps(weight: Tensor, x: Tensor, tries: int = 1500) -> Tensor:
+    """From the order that keeps most magnitude, random swaps that lower the error on `x`."""
+    generator, gram = torch.Generator().manual_seed(0), x.T @ x
+    best, least = find_permutation(weight), float("inf")
+    for number in range(tries):
+        order = best.clone()
+        if number:
+            two = torch.randint(len(order), (2,), generator=generator)
+            order[two] = order[two.flip(0)]
+        lost = _lost(weight, order)
+        error = float((lost @ gram[order][:, order] * lost).sum())
+        if error < least:
+            best, least = order, error
     return best
 
 
 EXERCISES["better_order"] = Experiment(
-    lambda: [(query_layer(96)[0],)],
-    _kept_share,
-    76.5,
-    "share of Σ|w| kept:",
+    lambda: [query_inputs(96)],
+    _error_of_order,
+    4.0,
+    "error of the outputs:",
     "{:.2f} %",
-    _shaken,
-    lambda weight: torch.arange(weight.shape[1]),
+    _by_swaps,
+    lambda weight, x: torch.arange(weight.shape[1]),
     "The columns stand where they stood.",
     _by_size,
     "Large columns side by side fight each other for two places in each group.",
-    lambda weight: _by_size(weight).view(4, -1).T.flatten(),
+    lambda weight, x: _by_size(weight, x).view(4, -1).T.flatten(),
     "Every group now has a share of large columns. But which weights are large differs from row to row.",
     _luckiest,
     "The luckiest of 200 random orders. Why throw a good order away? Change a little of it.",
-    find_permutation,
-    "That is the lesson's search: no exchange of two columns helps any more. Where would it end from another start?",
-    higher=True,
+    lambda weight, x: find_permutation(weight),
+    "That is the lesson's search: it keeps much magnitude, and never looks at the inputs. Judge a swap by its error.",
+    lambda weight, x: find_permutation(weight * x.norm(dim=0)),
+    "You know how large each input is. But errors of two columns add up or cancel, as their inputs go together.",
 )
