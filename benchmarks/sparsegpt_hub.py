@@ -14,8 +14,9 @@ With a text, calibrated on segments of its first half and measured on its second
 else calibrated on C4 and measured on all of raw WikiText2. Everything is chosen layer by layer. Each layer's error,
 ‖WX − ŴX‖²/‖WX‖², is that on its own calibration inputs: those that the layers pruned before it put out, which differ
 from method to method. `--dense-inputs` compares all methods on the same ones, which the dense model gives. How many
-segments (`--counts`) and which text (`--calibrate-on`) are tried at the first target only. Magnitude needs no data, so
-it is run with the first seed only. Seconds are those of the clock and, "processor", of all threads.
+segments (`--counts`) and which text (`--calibrate-on`) are tried at the first target only. Magnitude and a
+random mask need no data: alone they are run with the first seed only. Seconds are those of the clock and, "processor",
+of all threads.
 
 Needs the extra `llm`. Each finished case is added to the file at once; started again with the same settings, only the
 missing ones are made. Cases can be shared among processes, with other `--seeds` or `--only` and another file each:
@@ -65,6 +66,22 @@ def magnitude(
     return weight.masked_fill(~keep, 0), keep
 
 
+def magnitude_per_row(weight: Tensor, hessian: Tensor, **target: Any) -> tuple[Tensor, Tensor]:
+    """The same number of weights in each row, as Wanda keeps them; n:m is per row anyway."""
+    if target.get("n_m"):
+        return magnitude(weight, hessian, **target)
+    rows = {str(index): row.abs() for index, row in enumerate(weight)}
+    keep = torch.stack(list(keep_largest(rows, target["sparsity"], scope="layer").values()))
+    return weight.masked_fill(~keep, 0), keep
+
+
+def at_random(weight: Tensor, hessian: Tensor, **target: Any) -> tuple[Tensor, Tensor]:
+    """The same number per row, drawn; a layer's own weights seed its generator, so that no two layers share a draw."""
+    generator = torch.Generator().manual_seed(int(weight.double().norm() * 1e6))
+    _, keep = magnitude_per_row(torch.rand(weight.shape, generator=generator).to(weight.device), hessian, **target)
+    return weight.masked_fill(~keep, 0), keep
+
+
 def as_they_are(weight: Tensor, hessian: Tensor, keep: Tensor) -> Tensor:
     return weight.masked_fill(~keep, 0)
 
@@ -97,13 +114,18 @@ METHODS = {  # (weight, hessian, sparsity=, n_m=) -> (weight, keep); the first o
     "magnitude+refit": partial(composed, magnitude, least_squares),
     "swaps": swaps.prune_weight,  # refitted
 }
-COMPOSED = {  # what is left of {mask} x {as they are, SparseGPT's update, least squares}
+COMPOSED = {  # what is left of {mask} x {as they are, SparseGPT's update, least squares}, and controls of the mask
     "magnitude+update": partial(composed, magnitude, update),
     "wanda+update": partial(composed, wanda.prune_weight, update),
     "sparsegpt's mask": partial(composed, sparsegpt.prune_weight, as_they_are),
     "swaps' mask": partial(composed, swaps.prune_weight, as_they_are),
     "swaps+update": partial(composed, swaps.prune_weight, update),
+    "magnitude per row": magnitude_per_row,
+    "magnitude per row+refit": partial(composed, magnitude_per_row, least_squares),
+    "random": at_random,
+    "random+refit": partial(composed, at_random, least_squares),
 }
+WITHOUT_DATA = {"magnitude", "magnitude per row", "random"}
 _EVERY = METHODS | COMPOSED
 
 
@@ -252,7 +274,7 @@ def cases(given: argparse.Namespace, wanted: dict[str, dict[str, Any]]) -> Itera
 
     def main(seed: int) -> Iterator[Case]:
         for method in given.only:
-            for pattern in wanted if seed == first or method != "magnitude" else ():
+            for pattern in wanted if seed == first or method not in WITHOUT_DATA else ():
                 yield Case(pattern, method, seed, given.segments, usual)
 
     yield Case("dense", "dense", 0, 0, usual)
@@ -324,7 +346,7 @@ def paper_value(model: str, pattern: str, method: str) -> dict[str, Any] | None:
     method = {"sparsegpt": "SparseGPT"}.get(method, method)
     case = "dense" if method == "dense" else f"{method} {pattern}"
     name = model.removeprefix("facebook/opt-")
-    return None if name == model else measured.paper_values("05_sparsegpt").get(f"OPT-{name.upper()}, {case}")
+    return None if name == model else measured.paper_values("05b_sparsegpt_model").get(f"OPT-{name.upper()}, {case}")
 
 
 def digest(tensors: Iterable[Tensor]) -> str:

@@ -3,22 +3,24 @@
     python benchmarks/sss_controls.py [--out figures/measured/03_sss_controls.json] [--seeds 0 1 2] [--threads 1]
 
 The network and its training are those of sss_sweep.py. Each rival then trains for a few epochs more, as all the others.
-The random draws take out as many blocks as SSS and share at most one with it. Each finished run is added to the file at
-once; started again with the same settings, it makes only the missing ones, and trains anew the dense network that they
-start from.
+The random draws take out as many blocks as SSS and share at most one with it. *Closed slowly*: no penalty, but the
+gates of these blocks go evenly from one to zero while the rest of a fresh network learns around them. Each finished run
+is added to the file at once; started again with the same settings, it makes only the missing ones, and trains anew the
+dense network that they start from.
 """
 
 import argparse
 import copy
 import itertools
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import sss_sweep
 import torch
 from sss_sweep import fresh, removed, size, train
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pruning_lib.during_training import sss
@@ -27,6 +29,7 @@ from pruning_lib.reproduction import records
 from pruning_lib.workbench import data, models, training
 
 CONTROLS = {"gamma": 0.1, "more_epochs": 4, "draws": 10, "shared": 1}
+SLOW = 5  # of the draws, that many are closed slowly, too
 
 
 class Seed:
@@ -66,18 +69,24 @@ class Seed:
             size_of = {name: gate.abs().item() for name, gate in sss.gates(gated).items()}
             lost = sorted(size_of, key=size_of.get)[: len(own)]
             return without(gated, lost, self.images), lost
-        gated, lost = sss.add_gates(self.network("dense"), "block"), own
+        slowly, lost = case.endswith("closed slowly"), own
+        gated = sss.add_gates(fresh(self.images, self.seed) if slowly else self.network("dense"), "block")
         if case.startswith("random blocks"):
-            drawn, number = draws(list(sss.gates(gated)), own, CONTROLS["draws"], self.seed), int(case.split()[-1])
+            drawn = draws(list(sss.gates(gated)), own, CONTROLS["draws"], self.seed)
+            number = int(case.removesuffix(", closed slowly").split()[-1])
             if number > len(drawn):
                 return None
             lost = drawn[number - 1]
+        if slowly:
+            train_closing(gated, lost, self.images, self.seed)
         return without(gated, lost, self.images), lost
 
 
 def cases() -> list[str]:
     random = [f"random blocks, draw {number}" for number in range(1, CONTROLS["draws"] + 1)]
-    return ["dense", "SSS", "same blocks", "same blocks, all epochs", "from scratch", "penalty, then cut", *random]
+    slowly = [f"{case}, closed slowly" for case in ("same blocks", *random[:SLOW])]
+    fixed = ["dense", "SSS", "same blocks", "same blocks, all epochs", "from scratch", "penalty, then cut"]
+    return [*fixed, *random, *slowly]
 
 
 def draws(blocks: list[str], own: list[str], count: int, seed: int) -> list[tuple[str, ...]]:
@@ -91,6 +100,27 @@ def draws(blocks: list[str], own: list[str], count: int, seed: int) -> list[tupl
 def train_penalized(gated: nn.Module, images: data.Data, seed: int) -> None:
     """As SSS, but autograd differentiates the penalty, too, and Nesterov's SGD trains the gates."""
     gates = list(sss.gates(gated).values())
+    train_gated(gated, images, seed, penalty=lambda: CONTROLS["gamma"] * sum(gate.abs().sum() for gate in gates))
+
+
+def train_closing(gated: nn.Module, lost: list[str], images: data.Data, seed: int) -> None:
+    """As SSS, without its penalty: the gates of `lost` fall evenly from 1 to 0 by the decay of the learning rate."""
+    gates, settings = [sss.gates(gated)[name] for name in lost], sss_sweep.SETTINGS
+    last = max(1, int(settings["milestones"][0] * settings["epochs"] * len(sss_sweep.batches(images, seed, 0))))
+    steps = itertools.count()
+
+    def close() -> float:
+        left = max(0.0, 1 - next(steps) / last)
+        for gate in gates:
+            gate.data.fill_(left)
+        return 0.0
+
+    train_gated(gated, images, seed, penalty=close)
+
+
+def train_gated(gated: nn.Module, images: data.Data, seed: int, penalty: Callable[[], float | Tensor]) -> None:
+    """Nesterov's SGD for weights and gates, these without weight decay; `penalty` is called before each step."""
+    gates = list(sss.gates(gated).values())
     weights = [weight for weight in gated.parameters() if all(weight is not gate for gate in gates)]
     sgd = partial(torch.optim.SGD, lr=sss_sweep.rate(0), momentum=sss_sweep.SETTINGS["momentum"], nesterov=True)
     optimizer = sgd([{"params": weights, "weight_decay": sss_sweep.SETTINGS["weight_decay"]}, {"params": gates}])
@@ -100,8 +130,8 @@ def train_penalized(gated: nn.Module, images: data.Data, seed: int) -> None:
             group["lr"] = sss_sweep.rate(epoch)
         for inputs, targets in sss_sweep.batches(images, seed, epoch):
             optimizer.zero_grad()
-            penalty = CONTROLS["gamma"] * sum(gate.abs().sum() for gate in gates)
-            (F.cross_entropy(gated(inputs), targets) + penalty).backward()
+            added = penalty()
+            (F.cross_entropy(gated(inputs), targets) + added).backward()
             optimizer.step()
 
 

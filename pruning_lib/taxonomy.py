@@ -13,11 +13,13 @@ DATA = ("none", "a few unlabeled samples", "a few labeled samples", "the trainin
 class Method:
     """One row of the taxonomy; weights are counted as K, samples as N, one layer's columns and rows as d_col, d_row.
 
-    `data` is what choosing takes, one of `DATA`; `compensation` says whether the training set is needed for the rest.
+    `rule` says which weights stay, as matplotlib's mathtext; `data` is what choosing takes, one of `DATA`;
+    `compensation` says whether the training set is needed for the rest.
     """
 
     name: str
     structures: tuple[str, ...]
+    rule: str
     time: str
     data: str
     compensation: str
@@ -31,6 +33,7 @@ METHODS = (
     Method(
         name="SNIP",
         structures=("unstructured",),
+        rule=r"largest $|g_j|$, $g_j = w_j\,\partial L/\partial w_j$",
         time="before",
         data="a few labeled samples",
         compensation="none: the rest is trained afterwards",
@@ -42,6 +45,7 @@ METHODS = (
     Method(
         name="Iterative SNIP",
         structures=("unstructured",),
+        rule=r"SNIP's $|g_j|$, anew after each cut",
         time="before",
         data="a few labeled samples",
         compensation="none: the rest is trained afterwards",
@@ -53,6 +57,7 @@ METHODS = (
     Method(
         name="SynFlow",
         structures=("unstructured",),
+        rule=r"largest $w_j\,\partial R/\partial w_j$, $R = 1^\top\Pi_l\,|W_l|\,1$",
         time="before",
         data="none",
         compensation="none: the rest is trained afterwards",
@@ -64,28 +69,31 @@ METHODS = (
     Method(
         name="SSS",
         structures=("structured",),
+        rule=r"gates $\lambda \ne 0$ of $\min\ L + \gamma\,\|\lambda\|_1$",
         time="during",
         data="the training set",
         compensation="the weights train along",
         cost="one training run",
         source="Huang and Wang 2018",
-        notebook="03_sss_apg",
+        notebook="03b_block_selection",
         function="pruning_lib.during_training.sss.add_gates",
     ),
     Method(
         name="Network Slimming",
         structures=("structured",),
+        rule=r"largest scales of $\min\ L + \gamma\,\Sigma\,|s|$",
         time="during",
         data="the training set",
         compensation="retraining",
         cost="one training run, then retraining",
         source="Liu et al. 2017",
-        notebook="03_sss_apg",
+        notebook="03b_block_selection",
         function="pruning_lib.during_training.slimming.penalty",
     ),
     Method(
         name="Magnitude",
         structures=("unstructured",),
+        rule=r"largest $|w_j|$",
         time="after",
         data="none",
         compensation="retraining",
@@ -97,6 +105,7 @@ METHODS = (
     Method(
         name="Gradual magnitude",
         structures=("unstructured",),
+        rule=r"largest $|w_j|$; $s_t = s - s(1 - t/T)^3$",
         time="during",
         data="none",
         compensation="the weights train along",
@@ -108,6 +117,7 @@ METHODS = (
     Method(
         name="2:4, 4:8",
         structures=("semi-structured",),
+        rule=r"$n$ largest $|w|$ of every $m$",
         time="after",
         data="none",
         compensation="retraining",
@@ -119,6 +129,7 @@ METHODS = (
     Method(
         name="Stripes",
         structures=("semi-structured",),
+        rule=r"largest $\Sigma_c |w_{ocij}|$ of $1 \times 1 \times C$",
         time="during",
         data="the training set",
         compensation="the weights train along",
@@ -130,6 +141,7 @@ METHODS = (
     Method(
         name="Kernel patterns",
         structures=("semi-structured",),
+        rule=r"4 of each kernel, in the shapes voted for",
         time="after",
         data="none",
         compensation="retraining",
@@ -141,6 +153,7 @@ METHODS = (
     Method(
         name="Filter norms",
         structures=("structured",),
+        rule=r"largest $\Sigma\,|w|$ of a filter",
         time="after",
         data="none",
         compensation="retraining",
@@ -152,6 +165,7 @@ METHODS = (
     Method(
         name="Optimal Brain Surgeon",
         structures=("unstructured",),
+        rule=r"largest $w_q^2\,/\,2[H^{-1}]_{qq}$",
         time="after",
         data="the training set",
         compensation="exact to second order, all weights",
@@ -163,6 +177,7 @@ METHODS = (
     Method(
         name="SparseGPT",
         structures=("unstructured", "semi-structured"),
+        rule=r"largest $w_{rj}^2\,/\,U_{jj}^2$, column by column",
         time="after",
         data="a few unlabeled samples",
         compensation="exact per layer, columns to the right",
@@ -174,23 +189,25 @@ METHODS = (
     Method(
         name="Wanda",
         structures=("unstructured", "semi-structured"),
+        rule=r"largest $|w_{rj}|\,\|x_j\|_2$ of a row",
         time="after",
         data="a few unlabeled samples",
         compensation="none",
         cost="one norm per input column",
         source="Sun et al. 2024",
-        notebook="05_sparsegpt",
+        notebook="05b_sparsegpt_model",
         function="pruning_lib.after_training.wanda.prune_weight",
     ),
     Method(
         name="Swaps",
         structures=("unstructured", "semi-structured"),
+        rule=r"exchange pairs while $tr(DHD^\top)$ falls",
         time="after",
         data="a few unlabeled samples",
         compensation="exact per layer, all that stays",
         cost="some d_row·d_col³ per layer",
         source="after SparseSwaps, 2025",
-        notebook="05b_after_sparsegpt",
+        notebook="05c_after_sparsegpt",
         function="pruning_lib.after_training.swaps.prune_weight",
     ),
 )

@@ -99,6 +99,27 @@ def test_every_case_is_measured_on_the_second_half_of_the_text(bench, folder, ar
     assert "22 of 22: 4:8 swaps" in shown.err
 
 
+def test_controls_of_the_mask_keep_the_same_number_in_each_row(bench):
+    weight = torch.randn(6, 8, generator=torch.Generator().manual_seed(0))
+    _, magnitude = bench.magnitude_per_row(weight, torch.eye(8), sparsity=0.75)
+    assert torch.equal(magnitude, weight.abs() >= weight.abs().topk(2).values[:, -1:])
+    found, drawn = bench.at_random(weight, torch.eye(8), sparsity=0.75)
+    assert drawn.sum(1).tolist() == [2] * 6 and torch.equal(found, weight * drawn)
+    assert torch.equal(drawn, bench.at_random(weight, torch.eye(8), sparsity=0.75)[1])
+    assert not torch.equal(drawn, bench.at_random(weight + 1, torch.eye(8), sparsity=0.75)[1])
+    assert not torch.equal(drawn, magnitude)
+    for choose in (bench.magnitude_per_row, bench.at_random):
+        _, keep = choose(weight, torch.eye(8), n_m=(2, 4))
+        assert (keep.view(6, 2, 4).sum(2) == 2).all()
+
+
+def test_what_needs_no_data_is_run_once_and_with_a_refit_for_every_seed(bench, arguments):
+    chosen = ["magnitude per row", "random", "random+refit"]
+    bench.main([*arguments, "--sparsity", "0.5", "--n-m", "--seeds", "0", "1", "--only", *chosen])
+    made = [(run["method"], run["seed"]) for run in recorded(arguments)["runs"]]
+    assert made == [("dense", 0), *((name, 0) for name in chosen), ("random+refit", 1)]
+
+
 def inputs_of(model, names, batches):
     """What each layer gets, batch by batch."""
     probe, seen = copy.deepcopy(model), {name: [] for name in names}

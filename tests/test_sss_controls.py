@@ -20,6 +20,7 @@ def bench(monkeypatch):
     module = import_module("sss_controls")
     monkeypatch.setattr(module.sss_sweep, "SETTINGS", module.sss_sweep.SETTINGS | SMALL)
     monkeypatch.setattr(module, "CONTROLS", module.CONTROLS | {"more_epochs": 1, "draws": 1, "gamma": 0.1})
+    monkeypatch.setattr(module, "SLOW", 1)
     yield module
     for name in ("sss_sweep", "sss_controls"):
         sys.modules.pop(name)
@@ -48,7 +49,7 @@ def test_all_cases_have_lost_as_many_blocks_and_a_second_start_makes_only_what_i
     runs = {run["case"]: run for run in record["runs"]}
     assert list(runs) == bench.cases() and runs["dense"]["blocks"] == []
     assert all(len(run["blocks"]) == 1 for case, run in runs.items() if case != "dense")
-    for case in ("SSS", "same blocks", "same blocks, all epochs", "from scratch"):
+    for case in ("SSS", "same blocks", "same blocks, all epochs", "from scratch", "same blocks, closed slowly"):
         assert (
             runs[case]["blocks"] == ["stage2.0"] and runs[case]["macs"] == runs["SSS"]["macs"] < runs["dense"]["macs"]
         )
@@ -64,9 +65,31 @@ def test_all_cases_have_lost_as_many_blocks_and_a_second_start_makes_only_what_i
     }
 
 
+def test_gates_of_the_lost_blocks_fall_evenly_and_reach_zero_when_the_rate_decays(bench, monkeypatch):
+    monkeypatch.setattr(bench.sss_sweep, "SETTINGS", bench.sss_sweep.SETTINGS | {"epochs": 4})
+    images = bench.data.load("digits")
+    gated = bench.sss.add_gates(bench.fresh(images, 0), "block")
+    gates, seen = bench.sss.gates(gated), []
+    watching = watched(bench.train_gated, lambda: seen.append(gates["stage2.0"].item()))
+    monkeypatch.setattr(bench, "train_gated", watching)
+    bench.train_closing(gated, ["stage2.0"], images, seed=0)
+    steps = len(bench.sss_sweep.batches(images, 0, 0))
+    assert seen[:2] == [1, pytest.approx(1 - 1 / (3 * steps))] and seen[3 * steps :] == [0] * steps
+    assert seen == sorted(seen, reverse=True) and len(seen) == 4 * steps
+    assert gates["stage1.0"].item() not in (0, 1), "the others learn"
+
+
+def watched(train, look):
+    def with_look(gated, images, seed, penalty):
+        train(gated, images, seed, lambda: (penalty(), look())[0])
+
+    return with_look
+
+
 def test_the_record_is_complete():
     record = measured.read_record("03_sss_controls.json")
     draws = [f"random blocks, draw {number}" for number in range(1, record["settings"]["draws"] + 1)]
     fixed = ["dense", "SSS", "same blocks", "same blocks, all epochs", "from scratch", "penalty, then cut"]
+    slowly = [f"{case}, closed slowly" for case in ["same blocks", *draws[:5]]]
     found = {(run["seed"], run["case"]) for run in record["runs"]}
-    assert found == {(seed, case) for seed in range(3) for case in fixed + draws} and not record["dirty"]
+    assert found == {(seed, case) for seed in range(3) for case in fixed + draws + slowly} and not record["dirty"]

@@ -11,7 +11,7 @@ def test_every_method_has_its_place():
     for method in taxonomy.METHODS:
         assert set(method.structures) <= set(taxonomy.STRUCTURES)
         assert method.time in taxonomy.TIMES and method.data in taxonomy.DATA
-        assert method.notebook[:2].isdigit()
+        assert method.notebook[:2].isdigit() and method.rule
 
 
 @pytest.mark.parametrize("method", taxonomy.METHODS, ids=lambda method: method.name)

@@ -29,7 +29,7 @@ NOT_COMPARED = {  # methods of the taxonomy without a variant, and why
     "Network Slimming": "it goes by the scales of batch norm, and LeNet-5 has none",
     "Kernel patterns": "they are made for many kernels of 3×3; LeNet-5 has a thousand, of 5×5",
     "Optimal Brain Surgeon": "for n weights its inverse Hessian has n² entries: 741 GB for LeNet-5",
-    "Swaps": "they lower the error of a layer that is not trained afterwards: notebook 05b measures that",
+    "Swaps": "they lower the error of a layer that is not trained afterwards: notebook 05c measures that",
 }
 
 

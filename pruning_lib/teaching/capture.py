@@ -22,7 +22,7 @@ _AT_REST = """(name) =>
 _FRAME = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done())))"
 WIDGETS = {
     "breaking": Still("01_taxonomy", STILLS["live_network"].call, {"sparsity": 0.0}),
-    "mending": Still("05_sparsegpt", STILLS["gpt_writer"].call, {"written": 0}),
+    "mending": Still("05b_sparsegpt_model", STILLS["gpt_writer"].call, {"written": 0}),
 }
 
 

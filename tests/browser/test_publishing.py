@@ -4,7 +4,10 @@ The pages are made from the committed notebooks, of which the cells that make wi
 """
 
 import re
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import nbformat
 import pytest
@@ -15,7 +18,7 @@ from jupyter_core.utils import run_sync
 from live_notebooks import STATE, anywidget, markdown, notebook, view
 from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell, new_output
-from widget_page import LIMIT
+from widget_page import LIMIT, new_page
 
 from pruning_lib.reproduction import NOTEBOOKS
 from pruning_lib.reproduction.execution import SameInterpreter
@@ -454,3 +457,17 @@ def test_search_of_the_site(page, page_errors, site):
     page.goto((site / "search.html").as_uri() + "?q=обрезка")
     expect(page.locator("#search-results li a", has_text="Glossary")).to_have_count(1)
     assert page_errors == []
+
+
+def test_search_of_a_served_site_shows_what_stands_around_the_word(browser, site):
+    from playwright.sync_api import expect
+
+    served = partial(SimpleHTTPRequestHandler, directory=site)
+    with ThreadingHTTPServer(("127.0.0.1", 0), served) as server, new_page(browser) as page:
+        Thread(target=server.serve_forever).start()
+        try:
+            page.goto(f"http://127.0.0.1:{server.server_port}/search.html?q=saliency")
+            around = page.locator("#search-results li", has_text="4 · ").first.locator(".context")
+            expect(around).to_contain_text(re.compile("saliency", re.IGNORECASE))
+        finally:
+            server.shutdown()

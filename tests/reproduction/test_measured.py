@@ -36,7 +36,12 @@ def test_unknown_notebook():
 
 def test_runs_are_those_of_the_notebook_only(tmp_path):
     source = measured.FOLDER / "02_snip.lecture.json"
-    for name in ("02_snip.lecture.json", "02_snip.paper.json", "03_sss_apg.paper.json", "02_snip_long.paper.json"):
+    for name in (
+        "02_snip.lecture.json",
+        "02_snip.paper.json",
+        "03b_block_selection.paper.json",
+        "02_snip_long.paper.json",
+    ):
         shutil.copy(source, tmp_path / name)
     (tmp_path / "02_snip.gpu.json").write_text('{"runs": []}', encoding="utf-8")  # a benchmark's
     found = measured.runs_of("02_snip", tmp_path)

@@ -101,7 +101,7 @@ def test_results_in_readme_are_recorded():
         found = [one for one in recorded if one[2:5] == [paper, ours, n]]
         assert any(words.split(":")[0] in one[5] for one in found), ours
     runs = json.loads((CHECKOUT / "figures/measured/05_smollm2.json").read_text(encoding="utf-8"))["runs"]
-    values, theirs = {}, measured.paper_values("05_sparsegpt")
+    values, theirs = {}, measured.paper_values("05b_sparsegpt_model")
     for run in runs:
         if run["pattern"] in ("dense", "50 %") and run["segments"] in (0, 16) and run["calibrated_on"] == "its start":
             values.setdefault(run["method"], []).append(run["perplexity"])

@@ -7,13 +7,15 @@ import matplotlib.image
 import numpy as np
 import pytest
 import torch
+from matplotlib.patches import FancyBboxPatch
 from matplotlib.text import Text
 
 from pruning_lib.after_training import obs, reconstruction, sparsegpt
+from pruning_lib.comparison.advice import advise
 from pruning_lib.files import CHECKOUT
 from pruning_lib.taxonomy import METHODS
-from pruning_lib.teaching import figures, palette
-from pruning_lib.teaching.figures import FIGURES, OF_NOTEBOOK, draw_all
+from pruning_lib.teaching import palette
+from pruning_lib.teaching.figures import FIGURES, PRINTED, draw_all
 from pruning_lib.teaching.figures.hessian_synchronization import COLUMNS, ROWS, shared_inverses, small_layer
 from pruning_lib.teaching.figures.obs_surgery import two_weights
 from pruning_lib.teaching.figures.pipelines import SIZE, SPARSITY, STAGES
@@ -69,7 +71,10 @@ def parts(svg: str) -> tuple[str, np.ndarray]:
 
 
 def test_every_figure_in_both_formats(drawn):
-    assert set(drawn) == {f"{name}{suffix}" for name in FIGURES for suffix in (".svg", ".png")}
+    expected = {f"{name}{suffix}" for name in FIGURES for suffix in (".svg", ".png")}
+    assert set(drawn) == expected | {f"{name}.pdf" for name in PRINTED}
+    for name in PRINTED:  # one page each
+        assert len(re.findall(rb"/Type /Page\b", drawn[f"{name}.pdf"].read_bytes())) == 1
 
 
 @pytest.mark.parametrize("name", FIGURES)
@@ -104,7 +109,7 @@ def test_texts_are_8_points_on_a_page_and_apart(made, name):
     figure.draw_without_rendering()
     width = figure.get_tightbbox().width + 0.24  # inches, with the margin
     found = texts(figure)
-    for text in found:
+    for text in found if name != "poster" else ():  # which is for a wall
         assert text.get_fontsize() * PAGE / (96 * width) >= 8, text.get_text()
     boxes = [text.get_window_extent() for text in found]
     for i, one in enumerate(boxes):
@@ -120,12 +125,6 @@ def test_background_is_opaque(drawn, name):
     assert image.shape[-1] == 3 or image[..., 3].min() == 1  # so that dark text never meets a dark page
 
 
-def test_every_notebook_has_its_picture():
-    notebooks = {path.stem for path in (CHECKOUT / "notebooks").glob("*.ipynb")}
-    assert set(OF_NOTEBOOK) <= notebooks
-    assert set(OF_NOTEBOOK.values()) <= set(FIGURES)
-
-
 def test_symbols_differ_in_more_than_color():
     shapes = {
         (style["edgecolor"] != "none", style.get("linestyle"), style["facecolor"] == "white", style.get("linewidth"))
@@ -135,9 +134,38 @@ def test_symbols_differ_in_more_than_color():
     assert len(shapes) == len(SYMBOLS) - 1
 
 
-def test_scheme_names_every_method():
-    found = {text.get_text() for text in figures.scheme().axes[0].texts}
-    assert {method.name for method in METHODS} <= found
+@pytest.mark.parametrize("name", ["scheme", "poster"])
+def test_every_method_is_named_inside_its_box(made, name):
+    (ax, *_) = made[name].axes
+    assert {method.name for method in METHODS} <= {text.get_text() for text in ax.texts}
+    made[name].draw_without_rendering()
+    boxes = [patch.get_window_extent() for patch in ax.patches if isinstance(patch, FancyBboxPatch)]
+    for text in ax.texts:
+        x, y = (text.get_window_extent().x0, text.get_window_extent().y0)
+        for box in boxes:
+            if box.contains(x, y):
+                assert box.contains(text.get_window_extent().x1, text.get_window_extent().y1), text.get_text()
+
+
+def test_card_shows_the_differences_of_the_record(made):
+    record, timed, language = (
+        json.loads((MEASURED / f"{name}.json").read_text(encoding="utf-8"))
+        for name in ("07_comparison", "07_latency", "05_language")
+    )
+    runs = [run for run in record["runs"] if "failed" not in run]
+    (ax,) = made["decision_card"].axes
+    shown = " ".join(text.get_text() for text in ax.texts)
+    points = [line for line in ax.lines if line.get_marker() == "o"]
+    found = [contrast for advice in advise(timed, language) for contrast in advice.contrasts]
+    assert all(contrast.label in shown for contrast in found)
+    inside = [d for d in (contrast.difference(runs) for contrast in found) if d.low <= 6]
+    assert len(points) == len(inside) == len(found) - 1 and "+84 points" in shown
+    empty = [line.get_markerfacecolor() == "white" for line in points]
+    assert empty == [d.verdict == "open" for d in inside]
+    places = [float(line.get_xdata()[0]) for line in points]
+    slope = (places[1] - places[0]) / (inside[1].mean - inside[0].mean)
+    expected = [places[0] + slope * (d.mean - inside[0].mean) for d in inside]
+    assert slope > 0 and places == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("time", STAGES)

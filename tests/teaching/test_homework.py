@@ -132,9 +132,9 @@ def test_assignment_runs_alone_and_is_short(path, capsys):
 
 
 def test_notes_and_model_answers_are_in_the_solutions():
-    notebook, exercises = read_exercises(NOTEBOOKS / "05_sparsegpt.ipynb")
+    notebook, exercises = read_exercises(NOTEBOOKS / "05b_sparsegpt_model.ipynb")
     noted = [each.note for each in exercises if each.note]
-    answers = [each.answer for each in questions(notebook, "05_sparsegpt")]
+    answers = [each.answer for each in questions(notebook, "05b_sparsegpt_model")]
     assert noted
     assert all(text in text_of(solutions(notebook, exercises)) for text in noted + answers)
 

@@ -1,16 +1,16 @@
-"""Exercises of notebook 05."""
+"""Exercises of notebooks 05 and 05b."""
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 
 import torch
 from torch import Tensor
 
-from pruning_lib.after_training import exact, reconstruction, sparsegpt, wanda
+from pruning_lib.after_training import reconstruction, sparsegpt, wanda
 from pruning_lib.structure import keep_largest
 from pruning_lib.teaching.exercises.exercise import Exercise, Experiment, RuleBroken, draw, uniform, whole
 from pruning_lib.teaching.exercises.given import query_layer
-from pruning_lib.teaching.exercises.obs import random_inverse
+from pruning_lib.teaching.exercises.obs import fit_on, random_inverse
 from pruning_lib.teaching.exercises.taxonomy import top_k
 
 EXERCISES: dict[str, Exercise | Experiment] = {}
@@ -44,6 +44,44 @@ EXERCISES["sparsegpt_column"] = Exercise(
     "The weights that should go have doubled.",
     lambda W, keep, row: _column(W, keep, row**2),
     "The first column is right. The others move along the row itself, not along its squares.",
+)
+
+
+def _layer_and_mask(generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """Five rows with masks of their own; the second column stays in all of them."""
+    keep = torch.rand(5, 6, generator=generator) < 0.5
+    keep[:, 1], keep[0, 0], keep[1, 0] = True, False, True
+    return draw(generator, 5, 6), torch.linalg.inv(random_inverse(generator, 6)), keep
+
+
+def _downdated(W: Tensor, H: Tensor, keep: Tensor, *, downdate=True, frozen=True, lengths=True, skip=False) -> Tensor:
+    """The pass by GPT-5 to GPT-7 on a given mask, with one inverse and no factor; what mistakes leave out."""
+    W, B = W.clone(), torch.linalg.inv(H)
+    for j in range(W.shape[1]):
+        gone, first = torch.where(keep[:, j], 0, W[:, j]), j if frozen else 0
+        W[:, first:] -= torch.outer(gone / (B[j, j] if lengths else 1), B[j, first:])
+        if downdate and not (skip and keep[:, j].all()):
+            B = B - torch.outer(B[:, j], B[j]) / B[j, j]
+    return W
+
+
+EXERCISES["downdated_pass"] = Exercise(
+    _layer_and_mask,
+    _downdated,
+    partial(_downdated, downdate=False),
+    "That is your colleague's pass. On which columns does row j of the first inverse let column j count?",
+    partial(_downdated, downdate=False, frozen=False),
+    "Frozen columns move, and zeros come back to life.",
+    partial(_downdated, lengths=False),
+    "The directions are right, the lengths are not: does a pruned weight become zero?",
+    partial(_downdated, frozen=False, skip=True),
+    "You downdate only where some row prunes. A column that all rows keep freezes, too.",
+    lambda W, H, keep: _downdated(W, H, ~keep),
+    "Those go that should stay: keep says True = stays.",
+    lambda W, H, keep: W * keep,
+    "The zeros are right, and nobody makes up for them.",
+    lambda W, H, keep: torch.stack([fit_on(w, H, k.nonzero().flatten()) for w, k in zip(W, keep, strict=True)]),
+    "These are the best weights on the mask (GPT-2), an inverse for every row. Asked for is one pass, one inverse.",
 )
 
 
@@ -177,6 +215,60 @@ EXERCISES["damped_factor"] = Exercise(
 )
 
 
+_HELPERS = 16
+
+
+@cache
+def _damped_query_layer() -> Tensor:
+    H = query_layer()[1]
+    return H + 0.01 * H.diagonal().mean() * torch.eye(len(H), dtype=H.dtype)
+
+
+def _cost_with(helpers: list[int], H: Tensor, q: int, k: int) -> float:
+    """What deleting q costs if only the helpers make up for it, over its cost with all others (GPT-5)."""
+    chosen = [int(one) for one in helpers]
+    if len(chosen) != k or len(set(chosen)) != k or q in chosen:
+        raise RuleBroken(f"{k} different columns are asked for, and q is not one of them.")
+    if not all(0 <= one < len(H) for one in chosen):
+        raise RuleBroken(f"Columns are numbered from 0 to {len(H) - 1}.")
+    S = [q, *chosen]
+    return (torch.linalg.inv(H)[q, q] / torch.linalg.inv(H[S][:, S])[0, 0]).item()
+
+
+def _most(scores: Tensor, q: int, k: int) -> list[int]:
+    return scores.index_fill(0, torch.tensor(q), -1).topk(k).indices.tolist()
+
+
+def _one_by_one(H: Tensor, q: int, k: int) -> list[int]:
+    left, helpers = H.clone(), []
+    for _ in range(k):
+        gain = left[q] ** 2 / left.diagonal()
+        gain[[q, *helpers]] = -1
+        helpers.append(int(gain.argmax()))
+        left -= torch.outer(left[:, helpers[-1]], left[helpers[-1]]) / left[helpers[-1], helpers[-1]]
+    return helpers
+
+
+EXERCISES["sixteen_helpers"] = Experiment(
+    lambda: [(_damped_query_layer(), q, _HELPERS) for q in range(4, 192, 8)],
+    _cost_with,
+    5.0,
+    "cost, over OBS's,",
+    "{:.2f} times",
+    _one_by_one,
+    lambda H, q, k: [(q + 1 + i) % len(H) for i in range(k)],
+    "The columns to the right, whatever they know. Which inputs say what q's input says?",
+    lambda H, q, k: _most(H.diagonal(), q, k),
+    "The largest inputs. They can do much, but do they do q's work?",
+    lambda H, q, k: _most(H[q].abs(), q, k),
+    "Those with the largest entries in q's row of H: large inputs look more alike than they are.",
+    lambda H, q, k: _most(H[q].abs() / H.diagonal().sqrt(), q, k),
+    "Those most correlated with q, each on its own. What does the second know that the first does not?",
+    lambda H, q, k: _most(torch.linalg.inv(H)[q].abs() / torch.linalg.inv(H).diagonal().sqrt(), q, k),
+    "Those that would move most if all moved. With the others frozen their work is another.",
+)
+
+
 def layer_error(result: Pair, W: Tensor, H: Tensor, *_: object) -> float:
     """Error in percent of (weights, mask), of which at most half may stay."""
     weight, keep = result
@@ -197,13 +289,27 @@ def refitted(W: Tensor, H: Tensor, keep: Tensor) -> Pair:
     return reconstruction.refit(W, H, keep, 0.01), keep
 
 
+def surgeons(W: Tensor, H: Tensor) -> Pair:
+    """OBS in every row until half of it is gone, with damping; the best weights on each mask come by themselves."""
+    first = torch.linalg.inv(H + 0.01 * H.diagonal().mean() * torch.eye(len(H), dtype=H.dtype))
+    W, keep = W.clone(), torch.ones_like(W, dtype=torch.bool)
+    for w, stays in zip(W, keep, strict=True):
+        B = first.clone()
+        for _ in range(len(H) // 2):
+            q = int(torch.where(stays, w**2 / B.diagonal(), torch.inf).argmin())
+            w -= w[q] / B[q, q] * B[q]
+            B -= torch.outer(B[:, q], B[q]) / B[q, q]
+            stays[q] = False
+    return W * keep, keep
+
+
 EXERCISES["layer_below"] = Experiment(
     lambda: [query_layer()],
     layer_error,
     0.1,
     "layer error",
     "{:.3f} %",
-    lambda W, H: exact.prune_weight(W, H, 0.5),
+    surgeons,
     lambda W, H: (W * _magnitude(W), _magnitude(W)),
     "Nothing has moved. Half of the problem is not solved yet.",
     lambda W, H: sparsegpt.prune_weight(W, H, 0.5),
@@ -214,4 +320,6 @@ EXERCISES["layer_below"] = Experiment(
     "The best weights on Wanda's mask. It knows the size of the inputs, not how they depend on each other.",
     lambda W, H: sparsegpt.prune_weight(W, H, 0.5, refit=True),
     "Better weights cannot be had on this mask. Where does SparseGPT's choice know too little?",
+    lambda W, H: sparsegpt.prune_weight(W, H, 0.5, block=8, refit=True),
+    "Narrow blocks know more errors before they choose. Who chooses knowing all of them, one weight at a time?",
 )

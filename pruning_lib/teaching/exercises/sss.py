@@ -1,4 +1,4 @@
-"""Exercises of notebook 03."""
+"""Exercises of notebooks 03 and 03b."""
 
 import copy
 import functools
@@ -93,6 +93,40 @@ EXERCISES["take_out"] = Exercise(
     "From w1 you took inputs. Weights are (out, in).",
     lambda w1, b1, gates, w2: (w1[gates != 0], b1[gates != 0], w2 * gates),
     "The second layer still expects the closed neurons.",
+)
+
+
+def _accuracies(generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Of four seeds, without the chosen blocks and without eight random sets; a good seed lifts all of its nine."""
+    level = 97 + draw(generator, 4)
+    return level + 0.3 + 0.5 * draw(generator, 4), level[:, None] + 0.5 * draw(generator, 4, 8)
+
+
+def _of_seeds(difference: Tensor) -> tuple[Tensor, Tensor]:
+    return difference.mean(), difference.std() / len(difference) ** 0.5
+
+
+EXERCISES["against_chance"] = Exercise(
+    _accuracies,
+    lambda own, drawn: _of_seeds(own - drawn.mean(dim=1)),
+    lambda own, drawn: (own.mean() - drawn.mean(), drawn.std() / drawn.numel() ** 0.5),
+    "That is your colleague's error. Eight draws from one dense network are not eight networks: what must you repeat "
+    "to have more of them?",
+    lambda own, drawn: _of_seeds(own - drawn.max(dim=1).values),
+    "You compare with the luckiest draw of each seed. What does chance reach on average?",
+    lambda own, drawn: (own.mean() - drawn.mean(), (own - drawn.mean(dim=1)).std()),
+    "So far one seed's difference may be off. How far off is the mean of several?",
+    lambda own, drawn: (
+        own.mean() - drawn.mean(),
+        (own - drawn.mean(dim=1)).std(correction=0) / len(own) ** 0.5,
+    ),
+    "Almost: their mean was taken from the same few differences. What is left to divide the squares by?",
+    lambda own, drawn: (own.mean() - drawn.mean(), ((own.var() + drawn.mean(dim=1).var()) / len(own)) ** 0.5),
+    "A good seed lifts both, the choice and its draws. Which difference leaves that out?",
+    lambda own, drawn: (own.mean() - drawn.mean(), (own[:, None] - drawn).std() / drawn.numel() ** 0.5),
+    "You count each seed once for every draw. How many networks were trained?",
+    lambda own, drawn: _of_seeds(drawn.mean(dim=1) - own),
+    "Chance minus choice: the sign is turned round.",
 )
 
 

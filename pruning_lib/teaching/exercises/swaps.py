@@ -1,4 +1,4 @@
-"""Exercises of notebook 05b."""
+"""Exercises of notebook 05c."""
 
 import torch
 from torch import Tensor
@@ -11,6 +11,39 @@ from pruning_lib.teaching.exercises.obs import fit_on, random_inverse
 from pruning_lib.teaching.exercises.sparsegpt import Pair, layer_error
 
 EXERCISES: dict[str, Exercise | Experiment] = {}
+
+
+def _two_by_two(generator: torch.Generator) -> tuple[Tensor]:
+    """Losses over dense; the second mask is worse than the first where nothing moves."""
+    return (
+        torch.tensor([[3.0, 1.2], [3.4, 0.6]], dtype=torch.float64) * (1 + 0.1 * draw(generator, 2, 2).clamp(-2, 2)),
+    )
+
+
+def _credit(lost: Tensor) -> Tensor:
+    undone = 1 - lost / lost[0, 0]
+    moved, mask, both = undone[0, 1], undone[1, 0], undone[1, 1]
+    return torch.stack([torch.stack([moved, both - moved]), torch.stack([both - mask, mask])])
+
+
+EXERCISES["credit"] = Exercise(
+    _two_by_two,
+    _credit,
+    lambda lost: (1 - lost / lost[0, 0])[[0, 1], [1, 0]].expand(2, 2),
+    "You give each half what it does alone. Do your rows add up to what both do together?",
+    lambda lost: _credit(lost.T),
+    "You have mixed rows and columns of `lost`: rows are masks.",
+    lambda lost: _credit(lost).flip(0),
+    "The two orders are exchanged: in the first row the weights move first, on magnitude's mask.",
+    lambda lost: _credit(lost).flip(1),
+    "The halves are exchanged: in a row reconstruction comes first, then the mask.",
+    lambda lost: _credit(lost) * lost[0, 0],
+    "Those are bits. Asked for are shares of `lost[0, 0]`.",
+    lambda lost: _credit(lost) / (1 - lost[1, 1] / lost[0, 0]),
+    "Those are shares of the gain. Asked for are shares of what magnitude loses.",
+    lambda lost: 1 - _credit(lost),
+    "Those are shares that are left. Asked for is what was undone.",
+)
 
 
 def _row(generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:

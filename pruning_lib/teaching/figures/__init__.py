@@ -8,10 +8,11 @@ import matplotlib
 from matplotlib.figure import Figure
 
 from pruning_lib.files import written_whole
+from pruning_lib.teaching.figures.decision_card import decision_card
 from pruning_lib.teaching.figures.hessian_synchronization import hessian_synchronization
 from pruning_lib.teaching.figures.obs_surgery import obs_surgery
 from pruning_lib.teaching.figures.pipelines import pipelines
-from pruning_lib.teaching.figures.scheme import scheme
+from pruning_lib.teaching.figures.scheme import poster, scheme
 from pruning_lib.teaching.figures.snip_results import snip_results
 from pruning_lib.teaching.figures.sparsegpt_algorithm import sparsegpt_algorithm
 from pruning_lib.teaching.figures.sss_gates import sss_gates
@@ -24,32 +25,28 @@ FIGURES: dict[str, Callable[[], Figure]] = {
         structures,
         pipelines,
         scheme,
+        poster,
         snip_results,
         sss_gates,
         obs_surgery,
         hessian_synchronization,
         sparsegpt_algorithm,
         two_four,
+        decision_card,
     )
 }
-OF_NOTEBOOK = {  # the one picture that stands for it
-    "01_taxonomy": "structures",
-    "02_snip": "snip_results",
-    "03_sss_apg": "sss_gates",
-    "04_obs": "obs_surgery",
-    "05_sparsegpt": "hessian_synchronization",
-    "06_two_four": "two_four",
-}
+PRINTED = ("poster", "decision_card")  # as PDF, too
 
 
 def draw_all(folder: str | os.PathLike) -> list[Path]:
-    """Draw every figure into `folder` as SVG and PNG, the same bytes each time; return the paths."""
+    """Draw all into `folder` as SVG and PNG, what is printed as PDF too, the same bytes each time; return the paths."""
     paths = []
+    formats = [(".svg", {"Date": None, "Creator": None}), (".png", {"Software": None})]
     # Without a salt matplotlib numbers the parts of an SVG at random; without metadata there is no date in the files.
     with matplotlib.rc_context({"svg.hashsalt": "pruning_lib"}):
         for name, draw in FIGURES.items():
             figure = draw()
-            for suffix, metadata in ((".svg", {"Date": None, "Creator": None}), (".png", {"Software": None})):
+            for suffix, metadata in formats + [(".pdf", {"CreationDate": None})] * (name in PRINTED):
                 path = Path(folder) / f"{name}{suffix}"
                 with written_whole(path) as temporary:
                     figure.savefig(temporary, dpi=110, metadata=metadata, bbox_inches="tight", pad_inches=0.12)
@@ -57,4 +54,4 @@ def draw_all(folder: str | os.PathLike) -> list[Path]:
     return paths
 
 
-__all__ = ["FIGURES", "OF_NOTEBOOK", "draw_all", *FIGURES]
+__all__ = ["FIGURES", "PRINTED", "draw_all", *FIGURES]

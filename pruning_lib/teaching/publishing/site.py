@@ -8,6 +8,7 @@ import io
 import re
 import shutil
 import tempfile
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from pruning_lib.teaching.publishing.gather import executed
 from pruning_lib.teaching.publishing.pages import without_places
 
 _STYLE = Path(__file__).parent / "templates" / "site.css"
+# A search shows what stands around a word, for which it fetches the pages: a browser refuses that for files.
+_SEARCH = 'if (location.protocol === "file:") DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;'
 _LINK = re.compile(r"\]\(([^)#\s:]+)")  # path of [text](path#place): no address on the net, no place in the same page
 _WHOLE_LINK = re.compile(r"(\[[^]]*\])\(([^)#\s:]+)[^)\s]*\)")
 _ITEM = re.compile(r"(\S[^:]*?) : (\S.*)")  # of a section of a NumPy-style docstring, all on one line
@@ -51,7 +54,7 @@ _SETTINGS = {
     "html_copy_source": False,
     "html_show_sourcelink": False,
     "html_show_copyright": False,
-    "html_show_search_summary": False,  # the script would fetch pages, which a browser refuses for files
+    "html_js_files": [(None, {"body": _SEARCH})],
     "mathjax_path": MATHJAX.name,
 }
 
@@ -189,7 +192,8 @@ def _run_sphinx(source: Path, built: Path, doctrees: Path) -> None:
         shutil.copyfile(file, static / file.name)
     warnings = io.StringIO()
     with patch_docutils(), docutils_namespace():  # else a second build in the same process would warn of the first
-        app = Sphinx(source, None, built, doctrees, "html", _SETTINGS, status=None, warning=warnings, freshenv=True)
+        settings = deepcopy(_SETTINGS)  # Sphinx changes its lists
+        app = Sphinx(source, None, built, doctrees, "html", settings, status=None, warning=warnings, freshenv=True)
         app.connect("autodoc-process-docstring", as_restructured_text, priority=100)  # before napoleon
         app.connect("doctree-read", _leave_formulas)
         app.build()

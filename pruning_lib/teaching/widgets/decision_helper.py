@@ -5,6 +5,7 @@ from typing import Any
 import traitlets
 
 from pruning_lib.checks import check_choice
+from pruning_lib.comparison.advice import PUBLISHED
 from pruning_lib.teaching.widgets.javascript import Drawn
 
 CHOICES = {
@@ -30,8 +31,6 @@ CHOICES = {
 LOSSES = [0.5, 1.0, 2.0, 5.0]  # points of accuracy that one would give up
 ANY = 0.0  # as sparsity: whatever sparsity gains most within the loss
 START = {"hardware": "cpu", "budget": "retrain", "data": "train", "goal": "latency", "sparsity": ANY, "loss": 1.0}
-# 2:4 on an A100: BERT (PyTorch's tutorial on semi-structured sparsity), a layer of OPT-175B (Frantar, Alistarh 2023).
-PUBLISHED = {"low": 1.3, "high": 1.79}
 _TIMES_LESS = {"bytes": "× smaller", "macs": "× fewer", "latency": "× as fast", "throughput": "× as fast"}
 _RULES = {"choices": CHOICES, "losses": LOSSES, "published": PUBLISHED, "timesLess": _TIMES_LESS}
 

@@ -44,8 +44,8 @@ def test_ranking(chosen):
 
 def test_at_any_sparsity_each_method_stands_where_it_gains_most_within_the_loss():
     for chosen in (chosen for chosen in ALL if chosen["sparsity"] == ANY):
+        there = [advise(EVIDENCE, **chosen | {"sparsity": share}) for share in EVIDENCE["sparsities"]]
         for advice in (advice for advice in advise(EVIDENCE, **chosen) if advice.place != "out"):
-            there = [advise(EVIDENCE, **chosen | {"sparsity": share}) for share in EVIDENCE["sparsities"]]
             others = [one for found in there for one in found if one.name == advice.name and one.place != "out"]
             fits = [one for one in others if one.place == "fits"]
             assert advice.place == ("fits" if fits else "loses") or advice.name == "sss"
