@@ -4,9 +4,10 @@
                                              [--threads 1]
 
 Network, training and the ways to prune are those of notebook 06b; every rule prunes the layers that 2:4 fits.
-Retraining is the standard recipe for 2:4: the training once more, from the pruned weights, zeros held. The dense network
-gets the same epochs. "drawn" are accuracies of 2:4 by magnitude in random orders of the layers that `permute_model` reorders:
-the control of "2:4, permuted". Each finished seed is added to the file; started again, it makes the missing ones.
+Retraining is the standard recipe for 2:4: the training once more, from the pruned weights, zeros held. The dense
+network gets the same epochs. "drawn" are accuracies of 2:4 by magnitude in random orders of the layers that
+`permute_model` reorders: the control of "2:4, permuted". Each finished seed is added to the file; started again, it
+makes the missing ones.
 """
 
 import argparse

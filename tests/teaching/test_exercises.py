@@ -131,7 +131,7 @@ def broken_rules():
     yield "beyond_swaps", lambda W, H: W[0], "cannot be measured: "
     yield (
         "better_order",
-        lambda weight: torch.zeros(weight.shape[1], dtype=torch.long),
+        lambda weight, x: torch.zeros(weight.shape[1], dtype=torch.long),
         "each number from 0 to 191 once",
     )
     yield "twelve_epochs", lambda network, train: network, "0.0% of the weights of the network you return are zero"
