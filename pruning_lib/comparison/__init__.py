@@ -2,6 +2,7 @@
 
 # ruff: noqa: F401 - what is imported here is what this package offers
 
+from pruning_lib.comparison.advice import advise
 from pruning_lib.comparison.cell import run_cell
 from pruning_lib.comparison.protocol import Case, Protocol
 from pruning_lib.comparison.statistics import Difference, Spread, by_seed, difference, pareto, spread
