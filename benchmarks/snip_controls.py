@@ -13,9 +13,12 @@ scored. Frankle et al. 2021 take the last two away:
     places are SNIP's            snip                                 redrawn: same mask, all weights drawn anew
     places are random            shuffled: mask and weights move      shares: random, as many per layer as SNIP keeps
                                  together, within each layer
+    random, but every neuron                                             counts: as many weights into and out of
+    is connected as often                                                each neuron as SNIP keeps
 
 Each of these may be *rescaled*: layer by layer, until the outputs of the layer spread as those of the dense network
-do. `signal` is the spread of the network's outputs before training, as a share of the dense network's.
+do. `signal` is the spread of the network's outputs before training, as a share of the dense network's. Runs marked
+*longer* train for four times as many epochs, at the highest sparsity only.
 
 Beside them: random, the same share of all layers; erk, random with the layers' shares by Erdős–Rényi-kernel; init and
 init_layer, the largest initial weights of the network and of each layer; init_shares, random with init's counts;
@@ -57,9 +60,10 @@ KINDS = {
     ],
     "digits": [
         control + how
-        for control in ("snip", "redrawn", "shares", "random", "init", "init_shares")
+        for control in ("snip", "redrawn", "shares", "random", "init", "init_shares", "counts")
         for how in ("", ", rescaled")
-    ],
+    ]
+    + [f"{control}, rescaled, longer" for control in ("snip", "counts", "shares")],
 }
 MNIST = {
     "data": "mnist",
@@ -77,6 +81,7 @@ MNIST = {
 }
 DIGITS = {"data": "digits", "train_samples": 1437, "test_samples": 360, "epochs": 12, "lr": {"lenet_300_100": 0.05}}
 DIGITS |= {"initialization": "fan_average"}
+LONGER = 4  # times the epochs
 SETTINGS = {"mnist": MNIST, "digits": MNIST | DIGITS}
 
 
@@ -115,6 +120,7 @@ CONTROLS: dict[str, Callable[[nn.Module, data.Data, float, int], Masks]] = {
     "redrawn": redrawn,
     "shuffled": shuffled,
     "shares": lambda m, i, sparsity, seed: Masks(controls.shuffled(by_snip(m, i, sparsity, seed), seed)),
+    "counts": lambda m, i, sparsity, seed: Masks(controls.same_counts(by_snip(m, i, sparsity, seed), seed)),
     "init_shares": lambda m, i, sparsity, seed: Masks(controls.shuffled(magnitude.prune(m, sparsity), seed)),
     "random": lambda m, i, sparsity, seed: keep_largest(controls.random_scores(m, seed), sparsity, "layer"),
     "erk": lambda m, i, sparsity, seed: keep_largest(controls.erk_scores(m, seed), sparsity),
@@ -140,9 +146,15 @@ def pruned(model: nn.Module, images: data.Data, control: str, sparsity: float, s
     dense = copy.deepcopy(model)
     masks = CONTROLS[kind](model, images, sparsity, seed)
     masks.zero_(model)
-    if how == ["rescaled"]:
+    if "rescaled" in how:
         controls.same_signal_(model, dense, images.train[0][:1000])
     return masks
+
+
+def sparsities(data_name: str, name: str, control: str) -> tuple[float, ...]:
+    if control == "dense":
+        return (0.0,)
+    return SPARSITIES[data_name][name][-1 if "longer" in control else 0 :]
 
 
 def cells(data_name: str, names: list[str], seeds: list[int]) -> list[tuple]:
@@ -152,7 +164,7 @@ def cells(data_name: str, names: list[str], seeds: list[int]) -> list[tuple]:
         for name in names
         for seed in seeds
         for control in ("dense", *KINDS[data_name])
-        for sparsity in ((0.0,) if control == "dense" else SPARSITIES[data_name][name])
+        for sparsity in sparsities(data_name, name, control)
     ]
 
 
@@ -175,7 +187,8 @@ def run_cell(images: data.Data, name: str, control: str, sparsity: float, seed: 
             run["connected"] = {layer: int((flows[layer] > 0).sum()) for layer in masks}
         how = {option: settings[option] for option in ("batch_size", "schedule", "momentum", "weight_decay")}
         with training.channels_last(model):
-            training.fit(model, images, settings["epochs"], lr=settings["lr"][name], seed=seed, progress=False, **how)
+            epochs = settings["epochs"] * (LONGER if "longer" in control else 1)
+            training.fit(model, images, epochs, lr=settings["lr"][name], seed=seed, progress=False, **how)
             run["accuracy"], run["loss"] = training.evaluate(model, images.test)
     except ValueError as error:
         run["failed"] = str(error)
@@ -186,11 +199,11 @@ def table(data_name: str, runs: list[dict]) -> str:
     """Test error in %, mean ± standard deviation over the seeds, and in brackets of how many runs a layer died."""
     lines = []
     for name in dict.fromkeys(run["model"] for run in runs):
-        sparsities = SPARSITIES[data_name][name]
-        lines.append(f"{name:22}" + "".join(f"{sparsity:>20.0%}" for sparsity in sparsities))
+        columns = SPARSITIES[data_name][name]
+        lines.append(f"{name:26}" + "".join(f"{sparsity:>20.0%}" for sparsity in columns))
         for control in ("dense", *KINDS[data_name]):
-            line = f"{control:22}"
-            for sparsity in (0.0,) if control == "dense" else sparsities:
+            line = f"{control:26}"
+            for sparsity in (0.0,) if control == "dense" else columns:
                 here = [run for run in runs if key(run)[:3] == (name, control, sparsity)]
                 errors = [100 * (1 - run["accuracy"]) for run in here if "failed" not in run]
                 dead = sum(0 in run.get("connected", {}).values() for run in here)

@@ -29,6 +29,30 @@ def shuffled(tensors: Mapping[str, Tensor], seed: int) -> dict[str, Tensor]:
     }
 
 
+def same_counts(masks: Mapping[str, Tensor], seed: int) -> dict[str, Tensor]:
+    """Each mask shuffled so that every row and every column of it keeps its count.
+
+    Rows are a layer's outputs, columns its inputs (of a convolution: each place of the kernel for each channel). Again
+    and again two connections exchange their outputs, a → b and c → d for a → d and c → b, unless one of these is there
+    already. Twenty proposals for each connection; what can't change, as in a mask without zeros, stays.
+    """
+    generator, mixed = _generator(seed), {}
+    for name, mask in masks.items():
+        ends = mask.flatten(1).nonzero().tolist()  # (output, input) of each connection
+        there = set(map(tuple, ends))
+        for one, other in torch.randint(len(ends) or 1, (20 * len(ends), 2), generator=generator).tolist():
+            (a, b), (c, d) = ends[one], ends[other]
+            if (a, d) not in there and (c, b) not in there:
+                there -= {(a, b), (c, d)}
+                there |= {(a, d), (c, b)}
+                ends[one], ends[other] = (a, d), (c, b)
+        flat = torch.zeros_like(mask).flatten(1)
+        if ends:
+            flat[tuple(torch.tensor(ends).T)] = True
+        mixed[name] = flat.view(mask.shape)
+    return mixed
+
+
 def random_scores(model: nn.Module, seed: int) -> dict[str, Tensor]:
     """Scores that know nothing of the weights."""
     generator = _generator(seed)

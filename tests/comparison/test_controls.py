@@ -34,6 +34,35 @@ class Layers(nn.Module):
         self.a, self.b, self.c = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 50, 5), nn.Linear(200, 10)
 
 
+def test_same_counts_keeps_rows_and_columns():
+    generator = torch.Generator().manual_seed(0)
+    shapes = {"dense": (30, 40), "convolution": (8, 3, 5, 5)}
+    masks = {name: torch.rand(shape, generator=generator) < 0.1 for name, shape in shapes.items()}
+    mixed = controls.same_counts(masks, 0)
+    for name, mask in masks.items():
+        assert mixed[name].shape == mask.shape and mixed[name].dtype == torch.bool
+        for dim in (0, 1):
+            assert torch.equal(mixed[name].flatten(1).sum(dim), mask.flatten(1).sum(dim))
+        assert (mixed[name] & mask).sum() < 0.4 * mask.sum()  # a random mask would share a tenth
+    again, other = controls.same_counts(masks, 0), controls.same_counts(masks, 1)
+    assert Masks(again) == Masks(mixed) != Masks(other)
+
+
+def test_same_counts_reaches_every_mask_alike():
+    """Of 3 × 3 masks with one connection in each row and column there are six."""
+    seen = {}
+    for seed in range(300):
+        mask = controls.same_counts({"w": torch.eye(3, dtype=torch.bool)}, seed)["w"]
+        key = tuple(mask.int().argmax(dim=1).tolist())
+        seen[key] = seen.get(key, 0) + 1
+    assert len(seen) == 6 and min(seen.values()) > 25
+
+
+@pytest.mark.parametrize("mask", [torch.ones(3, 4), torch.zeros(3, 4), torch.eye(4)[:1]])
+def test_same_counts_leaves_what_cannot_change(mask):
+    assert torch.equal(controls.same_counts({"w": mask.bool()}, 0)["w"], mask.bool())
+
+
 @pytest.mark.parametrize("sparsity", [0.1, 0.5, 0.9, 0.99])
 def test_layers_are_as_dense_as_erdos_renyi_kernel_has_them(sparsity):
     """ε by bisection, so that all layers together keep what is asked for."""

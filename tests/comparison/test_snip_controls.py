@@ -53,7 +53,11 @@ def test_what_is_taken_from_snip(made):
     assert not any(torch.equal(made["redrawn"][1][name], weight) for name, weight in weights.items())
     for control in ("shuffled", "shares"):
         assert made[control][0].per_layer() == masks.per_layer() and made[control][0] != masks
-    assert all(torch.equal(made["shares"][1][name], weight) for name, weight in weights.items())
+    for name, mask in made["counts"][0].items():
+        assert all(torch.equal(mask.sum(dim), masks[name].sum(dim)) for dim in (0, 1))
+        assert not torch.equal(mask, masks[name])
+    for control in ("shares", "counts"):
+        assert all(torch.equal(made[control][1][name], weight) for name, weight in weights.items())
     for name, kept in values(made, "snip").items():
         assert torch.equal(values(made, "shuffled")[name], kept)
         assert not torch.equal(values(made, "shares")[name], kept)
@@ -61,7 +65,7 @@ def test_what_is_taken_from_snip(made):
     assert sizes[0] > 1.2 * sizes[1]  # SNIP likes large weights
 
 
-@pytest.mark.parametrize("control", ["snip", "redrawn", "random", "init_shares"])
+@pytest.mark.parametrize("control", ["snip", "redrawn", "random", "init_shares", "counts"])
 def test_rescaled_has_the_signal_of_the_dense_network(bench, control):
     images = data.load("digits")
     dense, own, rescaled = (bench.fresh(images, NAME, 0) for _ in range(3))
