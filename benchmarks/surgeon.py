@@ -1,4 +1,4 @@
-"""Part A of notebook 04 on ten networks: who chooses the next weight to go, and what the others do then.
+"""The digits network of notebook 04, ten times: who chooses the next weight to go, and what the others do then.
 
     python benchmarks/surgeon.py [--out figures/measured/04_surgeon.json] [--seeds 0 1 ... 9] [--threads 1]
 
@@ -30,6 +30,7 @@ SETTINGS |= {"trained_every": 20, "trained_steps": 60}
 WAYS = [  # who chooses, and what the others do
     ("magnitude", "stay"),
     ("obd", "stay"),
+    ("obs", "stay"),
     ("obs", "once"),
     ("magnitude", "follow"),
     ("obd", "follow"),
