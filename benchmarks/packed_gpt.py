@@ -1,4 +1,4 @@
-"""The models that the widget of notebook 05 runs: the trained GPT, dense and pruned, as whole numbers of few bytes.
+"""The models that the widget of notebook 05b runs: the trained GPT, dense and pruned, as whole numbers of few bytes.
 
     python benchmarks/packed_gpt.py [--out pruning_lib/workbench/checkpoints/byte_gpt_packed.safetensors]
 
