@@ -14,9 +14,9 @@ With a text, calibrated on segments of its first half and measured on its second
 else calibrated on C4 and measured on all of raw WikiText2. Everything is chosen layer by layer. Each layer's error,
 ‖WX − ŴX‖²/‖WX‖², is that on its own calibration inputs: those that the layers pruned before it put out, which differ
 from method to method. `--dense-inputs` compares all methods on the same ones, which the dense model gives. How many
-segments (`--counts`) and which text (`--calibrate-on`) are tried at the first target only. Magnitude and a
-random mask need no data: alone they are run with the first seed only. Seconds are those of the clock and, "processor",
-of all threads.
+segments (`--counts`) and which text (`--calibrate-on`) are tried at the first target only. Magnitude and a random
+mask need no data: alone they are run with the first seed only. Seconds are those of the clock and, "processor", of all
+threads.
 
 Needs the extra `llm`. Each finished case is added to the file at once; started again with the same settings, only the
 missing ones are made. Cases can be shared among processes, with other `--seeds` or `--only` and another file each:

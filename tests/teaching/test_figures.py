@@ -13,6 +13,7 @@ from matplotlib.text import Text
 from pruning_lib.after_training import obs, reconstruction, sparsegpt
 from pruning_lib.comparison.advice import advise
 from pruning_lib.files import CHECKOUT
+from pruning_lib.reproduction import measured
 from pruning_lib.taxonomy import METHODS
 from pruning_lib.teaching import palette
 from pruning_lib.teaching.figures import FIGURES, PRINTED, draw_all
@@ -149,8 +150,7 @@ def test_every_method_is_named_inside_its_box(made, name):
 
 def test_card_shows_the_differences_of_the_record(made):
     record, timed, language = (
-        json.loads((MEASURED / f"{name}.json").read_text(encoding="utf-8"))
-        for name in ("07_comparison", "07_latency", "05_language")
+        measured.read_record(f"{name}.json") for name in ("07_comparison", "07_latency", "05_language")
     )
     runs = [run for run in record["runs"] if "failed" not in run]
     (ax,) = made["decision_card"].axes

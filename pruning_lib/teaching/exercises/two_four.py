@@ -154,7 +154,12 @@ def _lost(weight: Tensor, order: Tensor) -> Tensor:
 
 
 def _output_error(weight: Tensor, order: Tensor, x: Tensor) -> float:
-    return float((x[:, order] @ _lost(weight, order).T).square().sum() / (x @ weight.T).square().sum())
+    return _share(x[:, order], weight, order, x)
+
+
+def _share(lost_of: Tensor, weight: Tensor, order: Tensor, x: Tensor) -> float:
+    """What the lost weights put out at the inputs `lost_of`, as a share of all outputs at `x`."""
+    return float((lost_of @ _lost(weight, order).T).square().sum() / (x @ weight.T).square().sum())
 
 
 def _ordered_layer(generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
@@ -162,14 +167,10 @@ def _ordered_layer(generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
     return draw(generator, 5, 8), torch.randperm(8, generator=generator), draw(generator, 6, 8)
 
 
-def _scale(weight: Tensor, x: Tensor) -> Tensor:
-    return (x @ weight.T).square().sum()
-
-
 EXERCISES["output_error"] = Exercise(
     _ordered_layer,
     _output_error,
-    lambda weight, order, x: float((x @ _lost(weight, order).T).square().sum() / _scale(weight, x)),
+    lambda weight, order, x: _share(x, weight, order, x),
     "The columns moved and the inputs did not: each weight now meets another one's input.",
     lambda weight, order, x: _output_error(weight, torch.arange(len(order)), x),
     "Your groups are those of the columns as they stood. Which four columns share a group in this order?",

@@ -1,6 +1,5 @@
 """One page to print: what to do when, with the measured differences of the recorded comparison."""
 
-import json
 import textwrap
 
 from matplotlib.axes import Axes
@@ -8,11 +7,10 @@ from matplotlib.figure import Figure
 
 from pruning_lib.comparison.advice import Advice, advise
 from pruning_lib.comparison.statistics import Difference, Runs
-from pruning_lib.files import CHECKOUT
+from pruning_lib.reproduction import measured
 from pruning_lib.teaching.figures import style
 from pruning_lib.teaching.palette import KEPT, MUTED
 
-_MEASURED = CHECKOUT / "figures" / "measured"
 _LOW, _HIGH = -2.0, 6.0  # points that the axis shows
 _LINE = 0.165  # inches of a line of text
 _LEFT, _SPAN = 0.51, 0.46  # where the intervals begin and how wide they are, in shares of the page
@@ -22,8 +20,7 @@ _LEFT, _SPAN = 0.51, 0.46  # where the intervals begin and how wide they are, in
 def decision_card() -> Figure:
     """Rows of advice: situation, action, and what would change it; beside them each measured difference (CMP-2)."""
     record, timed, language = (
-        json.loads((_MEASURED / f"{name}.json").read_text(encoding="utf-8"))
-        for name in ("07_comparison", "07_latency", "05_language")
+        measured.read_record(f"{name}.json") for name in ("07_comparison", "07_latency", "05_language")
     )
     runs = [run for run in record["runs"] if "failed" not in run]
     advice = list(advise(timed, language))
@@ -62,7 +59,7 @@ def _about(record: dict) -> str:
 def _words(advice: Advice) -> list[tuple[str, dict]]:
     """Lines of text with how they are set."""
     parts = (
-        (advice.when, {"fontsize": style.SMALL, "color": style.INK}),
+        (advice.when, {"fontsize": style.SMALL}),
         (advice.do, {"fontweight": "bold"}),
         (advice.also and f"{advice.also}.", {"fontsize": style.SMALL}),
         (f"Would change it: {advice.changed_by}.", {"fontsize": style.SMALL, "fontstyle": "italic"}),
