@@ -78,7 +78,8 @@ def make(given: argparse.Namespace) -> None:
             continue
         choose = MASKS[mask]
         if mask == "random":
-            choose = partial(choose, generator=torch.Generator().manual_seed(seed))
+            # Not from 0, the seed of the GPT's own first weights: such a mask would know of them.
+            choose = partial(choose, generator=torch.Generator().manual_seed(1000 + seed))
         windows = text.windows(source.train, CALIBRATION["length"], CALIBRATION["segments"], seed)
         start, model = time.perf_counter(), copy.deepcopy(dense)
         prune_layer = partial(composed, choose, WEIGHTS[weights], sparsity=SPARSITY)

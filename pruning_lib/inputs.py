@@ -9,6 +9,7 @@ import contextlib
 import functools
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from numbers import Number
 from typing import Any
 
 import torch
@@ -22,6 +23,7 @@ _PADDING = (
     *("attention_mask", "decoder_attention_mask"),
     *("src_key_padding_mask", "tgt_key_padding_mask", "memory_key_padding_mask", "key_padding_mask"),
 )
+_TOKENS = ("input_ids", "decoder_input_ids", "token_type_ids", "position_ids", *_PADDING)  # what tokenizers give
 _PAIRS = ("mask", "attn_mask", "src_mask", "tgt_mask", "memory_mask")  # which position (rows) sees which (columns)
 _DECODER = ("decoder_", "tgt")  # how names begin that the padding of the encoder's inputs says nothing of
 
@@ -74,14 +76,23 @@ def _fitting(inputs: Any, forward: inspect.Signature | None) -> tuple[tuple, dic
     if not isinstance(inputs, tuple | list | Mapping):
         raise TypeError("it is none of these")
     args, kwargs = ((), dict(inputs)) if isinstance(inputs, Mapping) else (tuple(inputs), {})
-    for value in (*args, *kwargs.values()):
-        stray = isinstance(inputs, list) and not isinstance(value, Tensor | list | tuple | Mapping)
-        if stray or _is_array(value):
-            raise TypeError(f"{described(value)} in it is no tensor")
     if forward is not None:
         takes = forward.parameters
         if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in takes.values()):
             kwargs = {name: value for name, value in kwargs.items() if name in takes or name not in _LABELS}
+    for value in args:
+        stray = isinstance(inputs, list) and not isinstance(value, Tensor | list | tuple | Mapping)
+        rows = isinstance(value, list) and any(map(_is_of_numbers, value))
+        if stray or rows or _is_array(value) or (isinstance(inputs, list) and _is_of_numbers(value)):
+            raise TypeError(f"{described(value)} in it is no tensor")
+    for name, value in kwargs.items():
+        tokens = name in (*_TOKENS, *_LABELS) or (isinstance(value, list) and any(map(_is_of_numbers, value)))
+        if _is_array(value):
+            raise TypeError(f"{described(value)} in it is no tensor")
+        if tokens and isinstance(value, list):
+            hint = " (a tokenizer gives tensors with return_tensors='pt')" if name in _TOKENS else ""
+            raise TypeError(f"{name}, {described(value)}, is no tensor{hint}")
+    if forward is not None:
         forward.bind(*args, **kwargs)
     return args, kwargs
 
@@ -121,6 +132,11 @@ def described(value: Any) -> str:
         return f"a {type(value).__name__} of {len(value)}"
     # On one line: the repr of a module goes over several.
     return f"{str(value)[:40]!r}" if isinstance(value, str) else " ".join(f"{value!r}".split())[:40]
+
+
+def _is_of_numbers(value: Any) -> bool:
+    """Whether `value` is a list of numbers where a tensor belongs."""
+    return isinstance(value, list) and any(isinstance(entry, Number) for entry in value)
 
 
 def _is_array(value: Any) -> bool:

@@ -37,18 +37,25 @@ def saved_state(path: str | os.PathLike, run: Mapping[str, Any]) -> tuple[dict[s
         return None
     tensors, about = read_tensors(path)
     if not isinstance(about, dict) or about.keys() != {"run", "progress"}:
-        raise ValueError(f"{path} is not the state of a run: it is about {_short(about)}")
+        raise ValueError(f"{path} is not the state of a run: it is about {_cut(json.dumps(about, ensure_ascii=False))}")
     # As text, in which nan equals nan, and True is not 1.
     found, here = ({name: json.dumps(it, sort_keys=True) for name, it in one.items()} for one in (about["run"], run))
     differ = [name for name in sorted(found.keys() | here.keys()) if found.get(name) != here.get(name)]
     if differ:
-        told = "; ".join(f"{name} is {_short(run.get(name))}, was {_short(about['run'].get(name))}" for name in differ)
+        pairs = [(name, *_where_they_differ(run.get(name), about["run"].get(name))) for name in differ]
+        told = "; ".join(f"{name} is {here}, was {there}" for name, here, there in pairs)
         raise ValueError(f"{path} holds a run with other arguments ({told}): give another place, or delete it")
     return tensors, about["progress"]
 
 
-def _short(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
+def _where_they_differ(*values: Any) -> list[str]:
+    """Each value in at most some 80 characters, of long ones those about the first that is another."""
+    texts = [json.dumps(value, ensure_ascii=False, sort_keys=True) for value in values]
+    start = max(len(os.path.commonprefix(texts)) - 30, 0) if max(map(len, texts)) > 80 else 0
+    return [("…" if start else "") + _cut(text[start:]) for text in texts]
+
+
+def _cut(text: str) -> str:
     return text if len(text) <= 80 else f"{text[:79]}…"
 
 

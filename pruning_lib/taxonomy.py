@@ -29,6 +29,7 @@ class Method:
     function: str
 
 
+# A new one is compared, or it is said why not: `VARIANTS` and `NOT_COMPARED` of comparison/variants.py.
 METHODS = (
     Method(
         name="SNIP",

@@ -11,7 +11,7 @@ from pruning_lib.acceleration.macs import macs
 from pruning_lib.after_training import magnitude, obs, wanda
 from pruning_lib.before_training import snip
 from pruning_lib.checks import check_at_least, check_model
-from pruning_lib.during_training import sss
+from pruning_lib.during_training import slimming, sss
 from pruning_lib.structure import Masks, prunable, remove, score_units, zero_units
 
 X = torch.rand(2, 3)
@@ -45,6 +45,11 @@ def test_models_without_layers_to_prune_are_named(name):
     make, message = CASES[name]
     model = make(mlp())
     for use in (
+        lambda: macs(model, X),
+        lambda: storage.stored(model),
+        lambda: Masks({"0.weight": torch.ones(6, 3, dtype=torch.bool)}).hold(model),
+        lambda: sss.add_gates(model),
+        lambda: slimming.scales(model),
         lambda: score_units(model, "neuron", example_inputs=X),
         lambda: score_units(model, "neuron"),
         lambda: remove(model, X, {"0": [1]}),
@@ -91,6 +96,13 @@ def test_the_names_of_a_compiled_models_weights_are_the_originals_everywhere():
     masks = [wanda.prune_model(net, [X], 0.5, layers=["0"], progress=False) for net in (compiled, model)]
     assert masks[0] == masks[1]
     assert torch.equal(compiled._orig_mod[0].weight, model[0].weight)
+
+    halves = [magnitude.prune(net, 0.5) for net in (compiled, model)]
+    assert halves[0] == halves[1]
+    handle = halves[0].hold(compiled)
+    first = magnitude.gone_first(compiled, {"0.weight": torch.ones(6, 3)})["0.weight"]
+    assert torch.equal(first < 1, ~halves[0]["0.weight"])
+    handle.remove(restore=True)
 
     masks = magnitude.prune_units(compiled, 0.5, X, "neuron")
     handle = masks.hold(compiled)

@@ -36,6 +36,11 @@ class Optional(nn.Module):
         return ids
 
 
+class Text(nn.Module):
+    def forward(self, input_ids, attention_mask=None, labels=None):
+        return input_ids
+
+
 class Anything(nn.Module):
     def forward(self, *args, **kwargs):
         return args
@@ -97,6 +102,11 @@ def test_what_a_batch_calls_the_model_with(model, batch, args, kwargs):
         (One(), iter([A]), "batch is <list_iterator"),
         (One(), {"x": A.numpy()}, r"a NumPy array of shape \(3, 2\) in it is no tensor"),
         (One(), ["a", "b", "c"], "batch is a list of 3, .*: 'a' in it is no tensor"),
+        (Text(), {"input_ids": [[1, 2]]}, "input_ids, a list of 1, is no tensor .*return_tensors='pt'"),
+        (Text(), {"input_ids": B, "attention_mask": [1, 1]}, "attention_mask, a list of 2, is no tensor"),
+        (Text(), {"input_ids": B, "labels": [0, 1]}, "labels, a list of 2, is no tensor$"),
+        (Text(), [[1, 2], [3, 4]], "a list of 2 in it is no tensor"),
+        (Text(), ([[1, 2], [3, 4]],), "a list of 2 in it is no tensor"),
         (One(), [], r"batch is a list of 0, .* that One.forward\(x\) takes: missing a required argument: 'x'"),
         (One(), (A, A, A), "batch is a tuple of 3, .*: too many positional arguments"),
         (One(), ([A, B], Y), "batch is a tuple of 2, .*: too many positional arguments"),

@@ -230,3 +230,8 @@ def test_a_state_comes_back_to_its_own_run_only(tmp_path):
     ):
         with pytest.raises(ValueError, match=rf"a.state holds a run with other arguments \({told}\): give another"):
             saved_state(path, run | other)
+    long = {"name": "a" * 100, "sparsity": 0.5, "then": "b" * 100}
+    told = r'….*"sparsity": 0.75.*…, was ….*"sparsity": 0.5.*…'
+    save_state(path, {"rule": long}, {"w": torch.ones(2)}, [])
+    with pytest.raises(ValueError, match=told):
+        saved_state(path, {"rule": long | {"sparsity": 0.75}})

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from pruning_lib.inputs import Inputs, call, original
+from pruning_lib.checks import check_model
+from pruning_lib.inputs import Inputs, call
 from pruning_lib.modes import evaluating
 
 _aten = torch.ops.aten
@@ -59,9 +60,10 @@ def macs(model: nn.Module, example_inputs: Inputs) -> Macs:
     Raises
     ------
     ValueError
-        If an operator multiplies out of sight (a recurrent layer's fused kernel) or is a product that is not known.
+        If an operator multiplies out of sight (a recurrent layer's fused kernel) or is a product that is not known, or
+        the model's layers cannot be seen (TorchScript, an exported graph, quantized).
     """
-    model = original(model)
+    model = check_model(model)
     counter = Counter(model)
     with evaluating(model), _unfused_attention(), counter.named(model), counter:
         call(model, example_inputs)

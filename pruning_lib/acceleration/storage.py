@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from pruning_lib.acceleration.csr import csr
 from pruning_lib.acceleration.metadata import pack_bits
 from pruning_lib.acceleration.packing import DTYPES, is_two_four, pack
-from pruning_lib.inputs import original
+from pruning_lib.checks import check_model
 from pruning_lib.structure import prunable
 
 
@@ -30,9 +30,10 @@ def stored(model: nn.Module) -> dict[str, Stored]:
 
     dense: as they are. csr: each prunable weight (a convolution as the matrix (out, in·kh·kw)) as its non-zeros with
     int32 indices. two_four: each prunable weight that is 2:4 as values and 2-bit indices. Everything else stays dense.
-    A form that fits no weight takes the room of the dense one.
+    A form that fits no weight takes the room of the dense one. ValueError for a model that hides its layers, since a
+    quantized one hides its weights.
     """
-    model = original(model)
+    model = check_model(model)
     weights = _weights_of(model)
     sizes = {}
     for form in FORMS:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from pruning_lib.checks import check_choice, check_model, check_scores, check_sparsity
+from pruning_lib.inputs import original
 from pruning_lib.structure import Masks, choose_units, keep_largest, prunable
 from pruning_lib.structure.graph import Graph
 from pruning_lib.structure.holding import held
@@ -121,7 +122,7 @@ def gone_first(model: nn.Module, scores: dict[str, Tensor]) -> dict[str, Tensor]
     """
     half = (torch.float16, torch.bfloat16)
     scores = {name: score.float() if score.dtype in half else score for name, score in scores.items()}
-    weights = dict(model.named_parameters())
+    weights = dict(original(model).named_parameters())
     least = min(score.min().item() for score in check_scores(scores).values())
     below = 2 * min(least, 0) - 1
     return {

@@ -12,8 +12,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn.modules import batchnorm, instancenorm
 
-from pruning_lib.checks import check_choice
-from pruning_lib.inputs import original
+from pruning_lib.checks import check_choice, check_model
 from pruning_lib.structure.calls import Calls
 from pruning_lib.structure.layer_rules import CHANNEL_NORMS
 
@@ -76,9 +75,9 @@ def add_gates(model: nn.Module, level: str = "block") -> nn.Module:
     ValueError : if `model` has gates, cannot be traced, or has nothing that could carry a gate at this `level`.
     """
     check_choice("level", level, ("block", "group", "channel"))
+    model = check_model(model)
     if gates(model):
         raise ValueError("model has gates already, must be a model without")
-    model = original(model)
     found = Sites(model)
     sites = list(found.blocks() if level == "block" else found.convolutions(grouped=level == "group"))
     if not sites:
@@ -96,7 +95,7 @@ def gates(model: nn.Module) -> dict[str, nn.Parameter]:
 
 def fold_gates(model: nn.Module) -> nn.Module:
     """A copy of `model` without gates that computes the same: λ goes into the gated layers' weights and biases."""
-    folded = copy.deepcopy(original(model))
+    folded = copy.deepcopy(check_model(model))
     for name, module in list(folded.named_modules()):
         if isinstance(module, Gate):
             folded.set_submodule(name, module.folded())

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from pruning_lib.during_training.gates import NORMS, Sites
-from pruning_lib.inputs import original
+from pruning_lib.checks import check_model
 
 __all__ = ["penalty", "scales", "scores"]
 
@@ -34,7 +34,7 @@ def scales(model: nn.Module) -> dict[str, nn.Parameter]:
     ValueError
         If there are none, or torch.fx cannot trace `model`.
     """
-    model = original(model)
+    model = check_model(model)
     found = {
         unit: model.get_submodule(name).weight
         for name, unit, _ in Sites(model).convolutions(grouped=False)

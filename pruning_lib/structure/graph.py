@@ -157,14 +157,20 @@ class Graph:
                         raise ValueError(f"block {name!r} cannot be removed: {self.blocks[name].refusal}")
                     blocks.append(name)
             else:
+                why = self.lost(f"{name}.")
                 raise ValueError(
                     f"{name!r} has no units that can go: units are filters of a convolution, neurons of a linear "
-                    "layer, heads of an attention, or a residual block"
+                    f"layer, heads of an attention, or a residual block{'; ' if why else ''}{why}"
                 )
         for name, layer in self.layers.items():
             if dropped[self.roots(layer.ids)].all():
                 raise ValueError(f"units would take all {len(layer.ids)} units of {name!r}; at least one has to stay")
         return dropped, blocks
+
+    def lost(self, within: str = "") -> str:
+        """Why the computation could not be followed from the first such layer whose name begins so; "" if it could."""
+        reasons = (self.reason(layer.ids) or "" for name, layer in self.layers.items() if name.startswith(within))
+        return next((reason for reason in reasons if "followed" in reason), "")
 
 
 def check_names(model: nn.Module, units: dict[str, Any]) -> dict[str, Any]:

@@ -123,9 +123,10 @@ class Masks(Mapping[str, Tensor]):
         Raises
         ------
         ValueError
-            If a name or a shape does not fit the model, two names are one weight, or a weight is held already. The
-            model is unchanged.
+            If a name or a shape does not fit the model, two names are one weight, a weight is held already, or the
+            model hides its layers. The model is unchanged.
         """
+        check_model(model)
         names: dict[int, str] = {}
         for name, weight in self.weights_of(model).items():
             if held(weight):

@@ -79,9 +79,8 @@ def graph_scores(model: nn.Module, graph: Graph | None, unit: str, norm: str = "
     else:
         scores = _blocks(model, graph, power) if unit == "block" else grouped(model, graph, unit, power)
     if not scores:
-        reasons = [graph.reason(layer.ids) or "" for layer in graph.layers.values()] if graph else []
-        why = next((f": {reason}" for reason in reasons if "followed" in reason), "")
-        raise ValueError(f"unit is {unit!r}, but the model has none that can go{why}")
+        why = graph.lost() if graph else ""
+        raise ValueError(f"unit is {unit!r}, but the model has none that can go{': ' if why else ''}{why}")
     for name in scores if norm == "l2" else ():
         scores[name].sqrt_()
     return check_scores(scores)

@@ -32,9 +32,6 @@ BLOCKS = {
     "gpt2": "transformer.h",
 }
 PAPER_CONTEXT = 2048  # tokens
-# Of OPT on raw WikiText2, its lines joined as in the paper: GPT-2's 287,644 byte pairs and the token before a text.
-# With it `language.bits_per_byte` converts the paper's perplexities.
-OPT_TOKENS_PER_BYTE = 287_645 / 1_296_370
 
 
 class TransposedLinear(nn.Linear):

@@ -1,7 +1,8 @@
 """A real browser on a real JupyterLab: the harness for widgets and notebooks.
 
 `lab` is a running server; `lab.open(page, notebook)` shows a notebook and runs its cells. `page` is a fresh browser
-page, `page_errors` the list of what it complained about so far.
+page, or where the test asks for `lab` the one that all such tests share; `page_errors` is the list of what it complained
+about so far.
 
 Nothing here or in the tests waits for a time: each wait is for a state, and the limits are far beyond need.
 """
@@ -17,6 +18,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from widget_page import LIMIT, new_page
@@ -44,11 +46,12 @@ TAKE_PLACE = """async (path) => {
 
 @dataclass
 class Lab:
-    """A JupyterLab server: its folder for notebooks and how to reach it."""
+    """A JupyterLab server: its folder for notebooks, how to reach it, and the page that shows it."""
 
     folder: Path
     url: str
     token: str
+    page: Any
 
     def open(self, page, notebook: str) -> None:
         """Open a notebook of `folder` in `page`, run its cells and wait until the kernel has done them.
@@ -103,8 +106,11 @@ def browser() -> Iterator:
 
 
 @pytest.fixture
-def page(browser) -> Iterator:
-    """A fresh page, 1200 × 900."""
+def page(browser, request) -> Iterator:
+    """A fresh page, 1200 × 900; with `lab` the one it has: JupyterLab takes longer to load than most tests."""
+    if "lab" in request.fixturenames:
+        yield request.getfixturevalue("lab").page
+        return
     with new_page(browser) as page:
         yield page
 
@@ -149,7 +155,9 @@ def lab(browser, tmp_path_factory) -> Iterator[Lab]:
     with log.open("w") as output:
         server = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT, cwd=home)
     try:
-        yield Lab(places["notebooks"], wait_until_up(server, places["runtime"], log), token)
+        url = wait_until_up(server, places["runtime"], log)
+        with new_page(browser) as page:
+            yield Lab(places["notebooks"], url, token, page)
     finally:
         server.terminate()  # takes its kernels along
         try:

@@ -13,7 +13,6 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell
 from widget_keys import check_tab, check_words, move_all, wait_for_rest
-from widget_page import new_page
 from widgets_used import CHECKOUT, NOTEBOOKS, needed_cells, used
 
 from pruning_lib.reproduction import records
@@ -28,13 +27,6 @@ CELL = f"""async (index) => {{
   await {PANEL}.scrollToItem(index);
   return {PANEL}.widgets[index].node;
 }}"""
-
-
-@pytest.fixture(scope="module")
-def page(browser):
-    """One for all notebooks: JupyterLab takes longer to load than most of them."""
-    with new_page(browser) as page:
-        yield page
 
 
 @pytest.fixture(scope="module")

@@ -161,12 +161,14 @@ def test_index_of_the_handouts(page, page_errors, built):
     assert page_errors == []
 
 
-# Whether a slide shows its pictures and widgets whole. Text and code may scroll.
-WHOLE = """(slide) => {
+# What is asked of the slide that is shown, once its pictures and widgets are whole. Text and code may scroll.
+WHOLE = """() => {
+  const slide = Reveal.getCurrentSlide();
   const room = slide.getBoundingClientRect();
   const inside = (box) => box.height && box.bottom <= room.bottom + 2 && box.right <= room.right + 2;
   const parts = [...slide.querySelectorAll("img, .live-widget")];
-  return parts.every((part) => inside(part.getBoundingClientRect())) && slide.scrollWidth <= slide.clientWidth + 1;
+  return parts.every((part) => inside(part.getBoundingClientRect())) && slide.scrollWidth <= slide.clientWidth + 1
+    && { widget: !!slide.querySelector(".live-widget"), more: Reveal.availableFragments().next };
 }"""
 
 
@@ -181,17 +183,17 @@ def test_slides(page, page_errors, built, name):
     assert total >= 8
     assert page.locator(".slide-number").inner_text().replace(" ", "") == f"1/{total}"
     for number in range(total):
-        slide = page.evaluate_handle("Reveal.getCurrentSlide()").as_element()
         try:
-            page.wait_for_function(WHOLE, arg=slide)
+            slide = page.wait_for_function(WHOLE).json_value()
         except TimeoutError:
-            pytest.fail(f"slide {number + 1} is cut off: {slide.inner_text().strip()[:60]}")
-        place = page.locator("section.present section.present .live-widget")
-        if place.count():
-            move(page, place.first)
+            text = page.evaluate("Reveal.getCurrentSlide().innerText.trim()")
+            pytest.fail(f"slide {number + 1} is cut off: {text[:60]}")
+        if slide["widget"]:
+            move(page, page.locator("section.present section.present .live-widget").first)
             page.keyboard.press("Escape")
-        while page.evaluate("Reveal.availableFragments().next"):
+        while slide["more"]:
             page.keyboard.press("Space")
+            slide["more"] = page.evaluate("Reveal.availableFragments().next")
         page.keyboard.press("Space")
     assert page.evaluate("Reveal.isLastSlide()")
     assert page_errors == []

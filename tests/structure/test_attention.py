@@ -198,6 +198,9 @@ def test_heads_whose_number_is_fixed_are_refused_by_name(forward, why):
         score_units(model, "head", example_inputs=X)
     with pytest.raises(ValueError, match=rf"'attention.query' cannot be removed: .* {why} in 'attention'"):
         remove(model, X, {"attention.query": [0]})
+    for use in (lambda: remove(model, X, {"attention": [0]}), lambda: zero_units(model, {"attention": [0]}, X)):
+        with pytest.raises(ValueError, match=rf"'attention' has no units that can go: .*; .* {why} in 'attention'"):
+            use()
 
 
 def test_one_pair_of_keys_for_all_heads_is_refused_by_name():
