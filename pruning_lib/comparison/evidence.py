@@ -68,7 +68,9 @@ def described(record: Mapping[str, Any]) -> str:
     """What a record of benchmarks/comparison.py is of: network, data, budget and seeds, in words."""
     settings, seeds = record["settings"], {run["seed"] for run in record["runs"]}
     epochs = settings["dense_epochs"] + settings["retrain_epochs"]
-    return f"{called(settings)}, {settings['train_samples']:,} training images, {epochs} epochs in all, {len(seeds)} seeds"
+    return (
+        f"{called(settings)}, {settings['train_samples']:,} training images, {epochs} epochs in all, {len(seeds)} seeds"
+    )
 
 
 def bitmap(run: Mapping[str, Any]) -> int:
