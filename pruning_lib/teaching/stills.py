@@ -54,7 +54,7 @@ STILLS = {
     "lambda_paths_opening": Still("03b_block_selection", "LambdaPaths(block_runs", {"gamma": 0.1, "seed": 1}),
     "lasso_explorer": Still("03_sss_apg", "LassoExplorer(", {"t": 12}),
     "lasso_explorer_diverging": Still(
-        "03_sss_apg", "LassoExplorer(", {"t": 8, "eta": 2.2, "gamma": 0.02, "method": "ista"}
+        "03_sss_apg", "LassoExplorer(", {"t": 8, "eta": 2.2, "gamma": 0.0, "method": "ista"}
     ),
     "lambda_paths": Still("03b_block_selection", "LambdaPaths(block_runs", {"gamma": 0.05, "seed": 0}),
     "lambda_paths_channels": Still("03b_block_selection", "LambdaPaths(channel_runs", {}),
