@@ -52,7 +52,7 @@ def test_helper(page, page_errors):
     page.keyboard.press("ArrowRight")
     page.locator(".hardware").select_option("ampere")
     assert lists(page) == expected(sparsity=0.5, hardware="ampere", loss=5.0)
-    expect(page.locator("ol")).to_contain_text("1.3 × as fast (published)")
+    expect(page.locator("ol")).to_contain_text("1.23 × as fast (published)")
     page.locator(".budget").select_option("full")
     page.locator(".data").select_option("few")
     expect(text).to_contain_text("Without the training set nothing can be trained")
