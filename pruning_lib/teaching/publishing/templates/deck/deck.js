@@ -48,11 +48,11 @@ function tooFull(slide) {
 }
 
 /**
- * A widget as large as the slide lets it be, never smaller than it is elsewhere. It draws anew at each width, and only a
- * frame later its height is known; later it only shrinks, so that it doesn't jump under the reader's hand.
+ * A widget as large as the slide lets it be, but never smaller than elsewhere; rather its heading goes to the foot, then it
+ * scrolls. It draws anew at each width, and only a frame later its height is known. Who works with it sees it shrink only.
  */
 async function fitWidget(slide, widget) {
-  if (widget.fitting || !widget.shadowRoot) return;
+  if (widget.fitting || !widget.shadowRoot || widget.fitted === widget.offsetHeight) return;
   widget.fitting = true;
   widget.shadowRoot.adoptedStyleSheets = [inWidgets];
   const drawn = () => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
@@ -61,18 +61,19 @@ async function fitWidget(slide, widget) {
     await drawn();
     return !tooFull(slide);
   };
-  let [low, high] = [100, Number.parseFloat(widget.style.zoom) || LARGEST];
+  let [low, high] = [100, widget.matches(":focus-within") ? Number.parseFloat(widget.style.zoom) : LARGEST];
   widget.style.opacity = 0; // hidden it would lose the keyboard
+  slide.classList.remove("tight");
   if (await fits(high)) low = high;
   while (high - low > 5) {
     const middle = 5 * Math.round((low + high) / 10);
     if (await fits(middle)) low = middle;
     else high = middle;
   }
-  const whole = await fits(low);
+  slide.classList.toggle("tight", !(await fits(low)));
   widget.style.opacity = "";
+  widget.fitted = widget.offsetHeight;
   widget.fitting = false;
-  if (!whole && low > 100) await fitWidget(slide, widget); // it has grown since
 }
 
 /** A formula, its number included, or a line of code that is wider than its place gets smaller type; the smallest, in px. */
