@@ -4,6 +4,7 @@ import copy
 import html
 import re
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 from nbformat import NotebookNode
@@ -131,9 +132,8 @@ def _built(pieces: list[_Piece], layout: str) -> Iterator[tuple[_Piece, str]]:
     if layout == "widget":
         pieces = [piece for piece in pieces if piece.kind not in ("words", "print")]
     elif layout not in ("words", "formula", "code"):
-        follows = [piece.kind for piece in pieces[1:]] + [""]
-        heads = [kind == "table" and len(one.complete.split("\n")) == 3 for one, kind in zip(pieces, follows, strict=True)]
-        pieces = [piece for piece, head in zip(pieces, heads, strict=True) if piece.kind != "print" or head]
+        heads = [one for one, table in pairwise(pieces) if table.kind == "table" and one.complete.count("\n") == 2]
+        pieces = [piece for piece in pieces if piece.kind != "print" or any(piece is one for one in heads)]
     if layout == "formula picture":  # what the formula says, the picture shows
         last = max(place for place, piece in enumerate(pieces) if piece.kind == "formula")
         pieces = [piece for place, piece in enumerate(pieces) if piece.kind != "words" or place < last]

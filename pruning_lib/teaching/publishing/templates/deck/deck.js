@@ -113,8 +113,9 @@ function startDeck() {
   Reveal.on("slidechanged", watch);
   Reveal.on("slidechanged", () => inWidget() && leaveWidget()); // a slider that is gone must not take keys
   Reveal.on("fragmentshown", ({ fragment }) => fragment.querySelector(".answer") && answer(fragment.closest("section")));
-  Reveal.on("pdf-ready", () => {
-    for (const slide of Reveal.getSlides()) fit(slide);
+  Reveal.on("pdf-ready", async () => {
+    await Promise.all(Reveal.getSlides().map(fit));
+    document.documentElement.dataset.fitted = "";
   });
   return Reveal.initialize({
     width: 1280,
