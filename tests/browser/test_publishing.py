@@ -382,7 +382,7 @@ def test_printed_a_slide_of_a_real_deck_is_a_page(page, page_errors, built):
     page.goto(f"{(built / 'slides' / '06_two_four.html').as_uri()}?print-pdf", wait_until="commit")
     settle(page)
     page.wait_for_selector(".pdf-page")
-    page.wait_for_function("document.documentElement.dataset.fitted")
+    page.wait_for_selector("html[data-fitted]", state="attached")
     printed = page.pdf(prefer_css_page_size=True, print_background=True)
     assert len(re.findall(rb"/Type\s*/Page\b", printed)) == page.evaluate("Reveal.getTotalSlides()") >= 20
     assert page_errors == []
