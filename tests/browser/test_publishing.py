@@ -6,6 +6,7 @@ The pages are made from the committed notebooks, of which the cells that make wi
 import re
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from itertools import pairwise
 from pathlib import Path
 from threading import Thread
 
@@ -161,14 +162,45 @@ def test_index_of_the_handouts(page, page_errors, built):
     assert page_errors == []
 
 
-# What is asked of the slide that is shown, once its pictures and widgets are whole. Text and code may scroll.
+# What is asked of the slide that is shown, once its pictures and widgets are whole: no text of less than 12 px, on
+# canvases neither. Text and code may scroll, and a widget that has no room even without its heading.
 WHOLE = """() => {
   const slide = Reveal.getCurrentSlide();
-  const room = slide.getBoundingClientRect();
-  const inside = (box) => box.height && box.bottom <= room.bottom + 2 && box.right <= room.right + 2;
-  const parts = [...slide.querySelectorAll("img, .live-widget")];
-  return parts.every((part) => inside(part.getBoundingClientRect())) && slide.scrollWidth <= slide.clientWidth + 1
-    && { widget: !!slide.querySelector(".live-widget"), more: Reveal.availableFragments().next };
+  const box = (part) => part.getBoundingClientRect();
+  const room = box(slide);
+  const inside = ({ height, bottom, right }) =>
+    height && right <= room.right + 2 && (bottom <= room.bottom + 2 || slide.matches(".tight"));
+  const widgets = [...slide.querySelectorAll(".live-widget")];
+  const ready = widgets.every(({ fitting, shadowRoot }) => shadowRoot && !fitting);
+  const parts = [...slide.querySelectorAll("img"), ...widgets];
+  if (!ready || !parts.every((part) => inside(box(part))) || slide.scrollWidth > slide.clientWidth + 1) return false;
+  const texts = [];
+  const add = (part, text) =>
+    texts.push([parseFloat(getComputedStyle(part).fontSize) * part.currentCSSZoom * Reveal.getScale(), text]);
+  for (const root of [slide, ...widgets.map(({ shadowRoot }) => shadowRoot)]) {
+    const walk = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
+    while (walk.nextNode()) {
+      const { parentElement: parent, textContent: text } = walk.currentNode;
+      const unseen = parent.closest("style, script, noscript, option, mjx-container");
+      if (text.trim() && !unseen && parent.checkVisibility()) add(parent, text);
+    }
+    for (const formula of root.querySelectorAll("mjx-container")) add(formula, "formula");
+    for (const canvas of root.querySelectorAll("canvas"))
+      for (const [size, text] of canvas.labels ?? []) texts.push([(size * box(canvas).width) / canvas.width, text]);
+  }
+  const small = texts.filter(([size]) => size < 11.9); // a canvas is a whole number of pixels wide
+  return { widget: widgets.length > 0, more: Reveal.availableFragments().next, small, seen: texts.length };
+}"""
+# Keeps what is written on a canvas, with its size in the canvas's own pixels.
+LABELS = """() => {
+  const [paper, canvas] = [CanvasRenderingContext2D.prototype, HTMLCanvasElement.prototype];
+  const [write, width] = [paper.fillText, Object.getOwnPropertyDescriptor(canvas, "width")];
+  paper.fillText = function (text, ...place) {
+    const { a, b } = this.getTransform();
+    this.canvas.labels?.push([parseFloat(this.font.match(/[\\d.]+px/)[0]) * Math.hypot(a, b), text]);
+    write.call(this, text, ...place);
+  };
+  Object.defineProperty(canvas, "width", { ...width, set(value) { this.labels = []; width.set.call(this, value); } });
 }"""
 
 
@@ -176,6 +208,7 @@ WHOLE = """() => {
 def test_slides(page, page_errors, built, name):
     from playwright.sync_api import TimeoutError
 
+    page.add_init_script(f"({LABELS})()")
     show(page, built / "slides" / f"{name}.html")
     assert page.locator("[data-mml-node=merror]").count() == 0
     assert page.evaluate(DOLLARS) == []
@@ -188,6 +221,7 @@ def test_slides(page, page_errors, built, name):
         except TimeoutError:
             text = page.evaluate("Reveal.getCurrentSlide().innerText.trim()")
             pytest.fail(f"slide {number + 1} is cut off: {text[:60]}")
+        assert (slide["seen"] or not slide["widget"]) and slide["small"] == [], f"slide {number + 1}"
         if slide["widget"]:
             move(page, page.locator("section.present section.present .live-widget").first)
             page.keyboard.press("Escape")
@@ -342,6 +376,57 @@ def test_printed_a_slide_is_a_page(page, page_errors, tiny_deck):
     printed = page.pdf(prefer_css_page_size=True, print_background=True)
     assert len(re.findall(rb"/Type\s*/Page\b", printed)) == page.evaluate("Reveal.getTotalSlides()") == 4
     assert page_errors == []
+
+
+def test_printed_a_slide_of_a_real_deck_is_a_page(page, page_errors, built):
+    page.goto(f"{(built / 'slides' / '06_two_four.html').as_uri()}?print-pdf", wait_until="commit")
+    settle(page)
+    page.wait_for_selector(".pdf-page")
+    page.wait_for_selector("html[data-fitted]", state="attached")
+    printed = page.pdf(prefer_css_page_size=True, print_background=True)
+    assert len(re.findall(rb"/Type\s*/Page\b", printed)) == page.evaluate("Reveal.getTotalSlides()") >= 20
+    assert page_errors == []
+
+
+@pytest.fixture
+def page_without_scripts(browser):
+    context = browser.new_context(viewport={"width": 1280, "height": 720}, offline=True, java_script_enabled=False)
+    context.set_default_timeout(LIMIT)
+    yield context.new_page()
+    context.close()
+
+
+def stills_of(runs: Path, name: str) -> list[str]:
+    """The alternative texts of a notebook's stills."""
+    cells = read_notebook(runs / name / "smoke" / f"{name}.ipynb").cells
+    outputs = [output for cell in cells if "still(" in cell.source for output in cell.get("outputs", [])]
+    return [output.metadata["image/png"]["alt"] for output in outputs if "image/png" in output.get("data", {})]
+
+
+def test_a_handout_without_scripts_shows_stills(page_without_scripts, built, runs):
+    from playwright.sync_api import expect
+
+    page_without_scripts.goto((built / "handouts" / "05_sparsegpt.html").as_uri())
+    expect(page_without_scripts.get_by_text("This widget needs JavaScript.").first).to_be_visible()
+    stills = stills_of(runs, "05_sparsegpt")
+    assert len(stills) >= 2
+    for alt in stills:
+        box = page_without_scripts.get_by_alt_text(alt, exact=True).bounding_box()
+        assert box["width"] > 600 and box["height"] > 200  # a picture that is broken is as large as its text
+
+
+def test_a_deck_without_scripts_shows_slides_below_each_other(page_without_scripts, built, runs):
+    from playwright.sync_api import expect
+
+    page_without_scripts.goto((built / "slides" / "06_two_four.html").as_uri())
+    expect(page_without_scripts.get_by_text("JavaScript, which is off here")).to_be_visible()
+    slides = page_without_scripts.locator(".slides > section > section")
+    boxes = [slide.bounding_box() for slide in slides.all()]
+    assert len(boxes) >= 20 and all(box["height"] > 50 for box in boxes)
+    assert all(one["y"] + one["height"] <= two["y"] + 1 for one, two in pairwise(boxes))
+    (alt,) = stills_of(runs, "06_two_four")
+    box = page_without_scripts.get_by_alt_text(alt, exact=True).bounding_box()
+    assert box["width"] > 600 and box["height"] > 200
 
 
 PLOT = """iVBORw0KGgoAAAANSUhEUgAAAAMAAAACCAIAAAASFvFNAAAAEklEQVR4nGP8//8/AwwwMSABADkJAwHw2ZQIAAAAAElFTkSuQmCC"""

@@ -1,8 +1,10 @@
 """From a notebook's cells to slides for the back row: one exhibit each, a line or two of words, the rest as notes."""
 
 import copy
+import html
 import re
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 from nbformat import NotebookNode
@@ -36,13 +38,14 @@ def as_slides(cells: list[NotebookNode], questions: Sequence[tuple[str, str]] = 
     """Cells of a deck, made from those of an executed notebook; `questions` with their answers make its last slide.
 
     A slide begins where ``slideshow.slide_type`` says so, and where a second exhibit comes: a formula, a table, code, a
-    picture, a widget. Only formulas share a slide, and a picture stands beside them. Paragraphs and items of lists
-    shrink to their first sentences, or to those in bold; the complete text goes to the speaker's notes. What comes
-    after the first formula, or after a picture, appears one by one. The attribute ``data-layout`` of a slide names its
-    exhibits.
+    picture, a widget. Only formulas share a slide, and a picture stands beside them; a widget has its slide to itself,
+    with its still for where no script runs. Paragraphs and items of lists shrink to their first sentences, or to those
+    in bold; the complete text goes to the speaker's notes, as does what was printed beside a widget, a picture or a
+    table, but for a line that heads a table. What comes after the first formula, or after a picture, appears one by
+    one. The attribute ``data-layout`` of a slide names its exhibits.
     """
     slides: list[list[NotebookNode]] = [[]]
-    for cell in cells:
+    for cell in _with_stills(cells):
         if _type(cell) in ("slide", "subslide"):
             slides.append([])
         if _type(cell) != "skip":
@@ -59,6 +62,22 @@ def as_slides(cells: list[NotebookNode], questions: Sequence[tuple[str, str]] = 
         answers = "\n\n".join(f"**{question}** {answer}" for question, answer in questions)
         made += [_text(f"## Questions for the room\n\n{asked}", "slide", "words"), _text(answers, "notes")]
     return made
+
+
+def _with_stills(cells: list[NotebookNode]) -> list[NotebookNode]:
+    """The cells, with the first still of each widget beside it for a page that runs no scripts."""
+    cells, widget = copy.deepcopy(cells), None
+    for cell in cells:
+        for output in cell.get("outputs", []):
+            data = output.get("data", {})
+            if 'class="live-widget"' in "".join(data.get("text/html", "")):
+                widget = data if "Predict(" not in cell.source else None
+            elif widget and "still(" in cell.source and "image/png" in data:
+                alt = html.escape(output.metadata.get("image/png", {}).get("alt", "The widget"))
+                picture = f'<img alt="{alt}" src="data:image/png;base64,{"".join(data["image/png"].split())}">'
+                widget["text/html"] += f"\n<noscript>{picture}</noscript>"
+                widget = None
+    return cells
 
 
 def _type(cell: NotebookNode) -> str:
@@ -98,7 +117,8 @@ def _groups(pieces: list[_Piece]) -> list[list[_Piece]]:
         has = {one.kind for one in here} & _EXHIBITS
         full = (bool(has) or _is_title(here[0])) if here else False
         room = {"formula", "picture"} if has == {"formula"} else set() if full else _EXHIBITS
-        stays = piece.kind in {*room, "notes", "answer"} or (piece.kind in ("words", "print") and has != {"widget"})
+        text = {"words"} if here and _is_title(here[0]) else {"words", "print"}
+        stays = piece.kind in {*room, "notes", "answer"} or (piece.kind in text and has != {"widget"})
         if here and not stays:
             # Words after a formula lead to what comes next.
             leads = has == {"formula"} and here[-1].kind == "words" and piece.kind != "heading"
@@ -109,8 +129,11 @@ def _groups(pieces: list[_Piece]) -> list[list[_Piece]]:
 
 def _built(pieces: list[_Piece], layout: str) -> Iterator[tuple[_Piece, str]]:
     """What of the pieces is shown, and whether at once or later ("fragment")."""
-    if any(piece.kind == "answer" for piece in pieces):  # the question says it all
-        pieces = [piece for piece in pieces if piece.kind != "words"]
+    if layout == "widget":
+        pieces = [piece for piece in pieces if piece.kind not in ("words", "print")]
+    elif layout not in ("words", "formula", "code"):
+        heads = [one for one, table in pairwise(pieces) if table.kind == "table" and one.complete.count("\n") == 2]
+        pieces = [piece for piece in pieces if piece.kind != "print" or any(piece is one for one in heads)]
     if layout == "formula picture":  # what the formula says, the picture shows
         last = max(place for place, piece in enumerate(pieces) if piece.kind == "formula")
         pieces = [piece for place, piece in enumerate(pieces) if piece.kind != "words" or place < last]
@@ -160,7 +183,8 @@ def _of_code(cell: NotebookNode) -> Iterator[_Piece]:
                 "picture" if any(one.startswith("image/") for one in data) else "table" if "<table" in page else "print"
             )
         if output.get("name") != "stderr":
-            yield _Piece(kind, _part(cell, [output]))
+            printed = "".join(output.get("text") or data.get("text/plain", "")).strip() if kind == "print" else ""
+            yield _Piece(kind, _part(cell, [output]), printed and f"```\n{printed}\n```")
         if kind == "widget" and "Predict(" in cell.source:
             yield _Piece("answer", _text('<span class="answer"></span>', "fragment"))
 

@@ -1,5 +1,7 @@
 """What stands on which slide, what is said there and what in the notes."""
 
+from copy import deepcopy
+
 import pytest
 from live_notebooks import markdown
 from nbformat.v4 import new_code_cell, new_output
@@ -94,6 +96,46 @@ def test_code_is_shown_where_it_is_tagged_and_warnings_never():
         {"remove_source": True},
     ]
     assert "transient" not in cells[1].metadata and len(cells[1].outputs) == 2  # the notebook's own stay as they were
+
+
+def test_a_widget_has_its_slide_to_itself_and_what_was_printed_is_in_the_notes():
+    printed = new_output("stream", text="one: 1\ntwo: 2\n")
+    cells = [markdown("## W\n\nA line.", "slide"), code(printed, WIDGET, printed)]
+    assert outline(as_slides(cells)) == [
+        ["widget", "## W", "(## W\n\nA line.\n\n```\none: 1\ntwo: 2\n```)", "display_data"],
+        ["words", "## W", "stream"],
+    ]
+
+
+def test_what_was_printed_beside_a_picture_or_a_table_is_in_the_notes_but_for_a_line_that_heads_a_table():
+    line, lines = (new_output("stream", text=text) for text in ("accuracy in %\n", "a\nb\n"))
+    assert outline(as_slides([code(lines, PICTURE, line, slide="slide")])) == [
+        ["picture", "display_data", "(```\na\nb\n```\n\n```\naccuracy in %\n```)"]
+    ]
+    assert outline(as_slides([code(line, TABLE, line, slide="slide"), code(lines, TABLE)])) == [
+        ["table", "stream", "(```\naccuracy in %\n```\n\n```\na\nb\n```)", "display_data"],
+        ["table", "display_data"],
+    ]
+
+
+def test_what_is_printed_below_the_title_gets_a_slide():
+    cells = [markdown("# Title", "slide"), code(new_output("stream", text="They write.\n"))]
+    assert outline(as_slides(cells)) == [["title", "# Title"], ["words", "stream"]]
+
+
+def test_a_widget_brings_its_first_still_for_pages_without_scripts():
+    drawn = {"image/png": {"alt": "a <still>"}}
+    stills = [
+        code(new_output("display_data", {"image/png": f"{n}BORw0KGgo="}, metadata=drawn), slide="skip") for n in "ij"
+    ]
+    for still in stills:
+        still.source = 'still("name", "a <still>")'
+    cells = [code(WIDGET, slide="slide", source='Predict("?", 1)'), code(deepcopy(WIDGET), slide="slide"), *stills]
+    predicted, _, shown = as_slides(cells)
+    assert "<noscript>" not in predicted.outputs[0].data["text/html"]
+    picture = '<img alt="a &lt;still&gt;" src="data:image/png;base64,iBORw0KGgo=">'
+    assert shown.outputs[0].data["text/html"].endswith(f"\n<noscript>{picture}</noscript>")
+    assert "<noscript>" not in cells[1].outputs[0].data["text/html"]  # the notebook's own stays as it was
 
 
 def test_a_prediction_is_a_question_and_then_an_answer():

@@ -2,6 +2,9 @@
 
 const [SMALLEST, LARGEST] = [60, 200]; // percent of the usual size
 const READABLE = 20; // px of type in a formula
+const LEAST_TABLE = 48; // percent, the slide's and the table's size multiplied: type of 12.5 px
+const inWidgets = new CSSStyleSheet();
+inWidgets.replaceSync(document.getElementById("in-widgets").textContent);
 const inWidget = () => document.activeElement?.closest(".live-widget, summary") != null;
 
 function leaveWidget() {
@@ -14,27 +17,63 @@ function leaveWidget() {
 const finer = 2 * window.devicePixelRatio;
 Object.defineProperty(window, "devicePixelRatio", { get: () => finer });
 
-/** Widgets as large as the slide lets them be; tables, then the slide, made smaller where it is too full; then it scrolls. */
+/** What the slide holds as large as there is room: tables, then the slide, made smaller where it is too full; then it scrolls. */
 function fit(slide) {
-  const right = (part) => part.getBoundingClientRect().right;
-  const exhibits = [...slide.querySelectorAll(".live-widget, table")];
-  const tooFull = () => slide.scrollHeight > slide.clientHeight + 1 || exhibits.some((one) => right(one) > right(slide) - 20);
+  const widgets = [...slide.querySelectorAll(".live-widget")]; // they have their slides to themselves
+  if (widgets.length) return Promise.all(widgets.map((widget) => fitWidget(slide, widget)));
   const picture = slide.querySelector("img");
   slide.classList.toggle("beside", picture?.naturalWidth < 1.7 * picture?.naturalHeight);
   slide.classList.remove("wide");
   slide.classList.toggle("wide", narrow(slide) < READABLE); // then the formula has the slide's width, above the picture
   narrow(slide);
   slide.style.zoom = "100%";
+  let smallest = SMALLEST;
   for (const table of slide.querySelectorAll("table")) {
     table.classList.remove("wraps");
     table.classList.toggle("wraps", table.scrollWidth > 1.25 * slide.clientWidth);
-  }
-  for (const one of exhibits)
-    for (let percent = one.tagName === "TABLE" ? 100 : LARGEST; percent >= SMALLEST; percent -= 5) {
-      one.style.zoom = `${percent}%`;
-      if (!tooFull()) break;
+    let percent = 100;
+    for (; percent >= SMALLEST; percent -= 5) {
+      table.style.zoom = `${percent}%`;
+      if (!tooFull(slide)) break;
     }
-  for (let percent = 100; percent >= SMALLEST && tooFull(); percent -= 5) slide.style.zoom = `${percent}%`;
+    smallest = Math.max(smallest, (100 * LEAST_TABLE) / Math.max(percent, SMALLEST));
+  }
+  for (let percent = 100; percent >= smallest && tooFull(slide); percent -= 5) slide.style.zoom = `${percent}%`;
+}
+
+function tooFull(slide) {
+  const right = (part) => part.getBoundingClientRect().right;
+  const exhibits = [...slide.querySelectorAll(".live-widget, table")];
+  return slide.scrollHeight > slide.clientHeight + 1 || exhibits.some((one) => right(one) > right(slide) - 20);
+}
+
+/**
+ * A widget as large as the slide lets it be, but never smaller than elsewhere; rather its heading goes to the foot, then it
+ * scrolls. It draws anew at each width, and only a frame later its height is known. Who works with it sees it shrink only.
+ */
+async function fitWidget(slide, widget) {
+  if (widget.fitting || !widget.shadowRoot || widget.fitted === widget.offsetHeight) return;
+  widget.fitting = true;
+  widget.shadowRoot.adoptedStyleSheets = [inWidgets];
+  const drawn = () => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+  const fits = async (percent) => {
+    widget.style.zoom = `${percent}%`;
+    await drawn();
+    return !tooFull(slide);
+  };
+  let [low, high] = [100, widget.matches(":focus-within") ? Number.parseFloat(widget.style.zoom) : LARGEST];
+  widget.style.opacity = 0; // hidden it would lose the keyboard
+  slide.classList.remove("tight");
+  if (await fits(high)) low = high;
+  while (high - low > 5) {
+    const middle = 5 * Math.round((low + high) / 10);
+    if (await fits(middle)) low = middle;
+    else high = middle;
+  }
+  slide.classList.toggle("tight", !(await fits(low)));
+  widget.style.opacity = "";
+  widget.fitted = widget.offsetHeight;
+  widget.fitting = false;
 }
 
 /** A formula, its number included, or a line of code that is wider than its place gets smaller type; the smallest, in px. */
@@ -74,13 +113,14 @@ function startDeck() {
   Reveal.on("slidechanged", watch);
   Reveal.on("slidechanged", () => inWidget() && leaveWidget()); // a slider that is gone must not take keys
   Reveal.on("fragmentshown", ({ fragment }) => fragment.querySelector(".answer") && answer(fragment.closest("section")));
-  Reveal.on("pdf-ready", () => {
-    for (const slide of Reveal.getSlides()) fit(slide);
+  Reveal.on("pdf-ready", async () => {
+    await Promise.all(Reveal.getSlides().map(fit));
+    document.documentElement.dataset.fitted = "";
   });
   return Reveal.initialize({
     width: 1280,
     height: 720,
-    margin: 0.03,
+    margin: 0,
     center: false,
     display: "flex",
     hash: true,
