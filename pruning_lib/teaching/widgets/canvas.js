@@ -70,9 +70,9 @@ export function write({ g, ink }, text, x, y, { align = "center", baseline = "mi
   g.fillText(text, x, y);
 }
 
-export function axisTitles(paper, box, x, y) {
+export function axisTitles(paper, box, x, y, deeper = 0) {
   const { g } = paper;
-  write(paper, x, box.left + box.width / 2, box.top + box.height + 33, { baseline: "alphabetic" });
+  write(paper, x, box.left + box.width / 2, box.top + box.height + 33 + deeper, { baseline: "alphabetic" });
   g.save();
   g.translate(11, box.top + box.height / 2);
   g.rotate(-Math.PI / 2);

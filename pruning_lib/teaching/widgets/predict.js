@@ -3,7 +3,7 @@
 import { keepFocus, setSlider, slider, stage } from "./charts.js";
 import { follow } from "./redraw.js";
 
-const SCALE = slider("guess", "Your guess") + '<span class="scale" aria-hidden="true"><i></i><i></i></span>';
+const SCALE = slider("guess", "Your guess <small></small>") + '<span class="scale" aria-hidden="true"><i></i><i></i></span>';
 const radio = (group) => (_, i) => `<label><input type="radio" name="${group}" value="${i}"><span></span></label>`;
 
 function render({ model, el }) {
@@ -15,8 +15,12 @@ function render({ model, el }) {
   find("b").textContent = question;
   find(".guesses").setAttribute("aria-label", question);
   const [inputs, marks] = ["input", ".scale i"].map((one) => [...root.querySelectorAll(one)]);
-  if (!choices.length) Object.assign(inputs[0], { min: low, max: high, step });
-  else inputs.forEach((input, i) => (input.nextSibling.textContent = choices[i]));
+  if (!choices.length) {
+    Object.assign(inputs[0], { min: low, max: high, step });
+    find(".slide").append(document.createElement("small"));
+    [low, high].forEach((end, i) => (root.querySelectorAll("small")[i].textContent = text(end)));
+  }
+  inputs.forEach((input, i) => choices.length && (input.nextSibling.textContent = choices[i]));
 
   function paint({ guess, shown }) {
     root.dataset.shown = shown; // for slides, whose next step shows it

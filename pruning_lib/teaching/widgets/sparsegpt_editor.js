@@ -49,7 +49,7 @@ function drawMatrix(canvas, matrix, names, selected, look) {
       const middle = [left + (k + 0.5) * wide, TOP + (i + (second ? 0.3 : 0.5)) * high];
       label(c, digits(c.g, value, wide - 3), ...middle, { size: 13 });
       setFont(c.g, 12);
-      if (second) label(c, second.find((text) => c.g.measureText(text).width < wide - 4) ?? second.at(-1), middle[0], TOP + (i + 0.72) * high, { size: 12 });
+      if (second) label(c, second.find((text) => c.g.measureText(text).width < wide - 8) ?? second.at(-1), middle[0], TOP + (i + 0.72) * high, { size: 12 });
     });
   });
 }

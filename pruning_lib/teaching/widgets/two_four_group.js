@@ -91,7 +91,8 @@ function drawMultiplexer(canvas, operands, { values, indices, selected, sparse, 
   });
   box(at.sum, height / 2, half.sum, palette.kept);
   write(c, `Σ = ${short(sparse)}`, at.sum, height / 2);
-  write(c, `dense ${short(dense)}`, at.sum, height / 2 + 30);
+  const said = `dense ${short(dense)}`;
+  write(c, said, Math.min(at.sum, width - g.measureText(said).width / 2), height / 2 + 30);
 }
 
 function render({ model, el }) {
