@@ -109,6 +109,19 @@ def test_a_variant_that_cannot_be_unpacked_says_so_and_leaves_the_others_alone(p
     assert page.evaluate(TEXTS) == texts and page_errors == []
 
 
+def test_a_film_that_was_held_up_writes_what_is_due(page, page_errors):
+    page.clock.install()
+    show(page, GPTWriter(packed(), prompt=PROMPT, written=0))
+    wait_until_written(page)
+    page.locator(".play").press("Enter")
+    for due in (16, 32, 48):
+        page.clock.fast_forward(400)  # each timer fires once at most, as on a page that draws nothing for so long
+        assert page.evaluate(WRITTEN) == due
+        assert len(page.evaluate(TEXTS)[0].encode()) >= len(PROMPT) + due // 3  # a byte that is no UTF-8 counts for one
+    page.locator(".play").press("Enter")
+    assert page_errors == []
+
+
 def test_off_the_page_nothing_is_computed(page, page_errors):
     show(page, GPTWriter(packed(), prompt=PROMPT, written=5))
     wait_until_written(page)

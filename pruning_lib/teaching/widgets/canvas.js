@@ -14,7 +14,7 @@ export function ticks(low, high, wanted) {
   const step = [1, 2, 5, 10].find((factor) => factor * power >= rough) * power;
   const result = [];
   for (let i = Math.ceil(low / step); i * step <= high; i++) result.push(i * step);
-  return result;
+  return result.length > 1 || wanted > 20 ? result : ticks(low, high, 2 * wanted); // one alone gives no scale
 }
 
 /** A cleared canvas of the given height in CSS pixels, sharp on any screen: its context, its size and the theme's colors. */

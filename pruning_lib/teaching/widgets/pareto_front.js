@@ -106,7 +106,7 @@ function drawPlane(canvas, points, nondominated, best, shown, evidence, { limit,
     const { x, y } = places[points.indexOf(point)];
     const half = c.g.measureText(String(k + 1)).width / 2;
     const sides = [-11, 11].map((aside) => around(x + aside, y - 11, half)); // above the front there is no point
-    const place = sides.find((one) => one.right < right - 2 || one.left > right + 2) ?? sides[0];
+    const place = sides.find((one) => one.left > c.box.left + 2 && (one.right < right - 2 || one.left > right + 2)) ?? sides[0];
     if (point.accuracy < floor || numbers.some((one) => overlap(one, place))) return;
     write(c, String(k + 1), (place.left + place.right) / 2, y - 11);
     numbers.push(place);

@@ -56,7 +56,7 @@ const cellFont = (wide) => ({ size: Math.max(12, Math.min(15, wide / 3.9)), smal
 export function drawWeights(canvas, before, state, scale, maskBlock, over, current = -1) {
   const [rows, columns] = [state.weight.length, state.weight[0].length];
   const narrow = canvas.parentElement.clientWidth < 420;
-  const [left, top, high, pitch] = [narrow ? 20 : 46, 56, 42, 57];
+  const [left, top, high, pitch] = [narrow ? 20 : 46, 56, 34, 46];
   const c = sheet(canvas, top + rows * pitch + 28);
   const { g, width } = c;
   const wide = Math.min(66, (width - left - 4) / columns);
@@ -205,7 +205,7 @@ export function drawPerRow(canvas, height, state) {
 export function drawErrors(canvas, states, reached) {
   const ends = Object.values(states).map((form) => form[form.length - 1]);
   const [total, most] = [pruned(ends[0]), Math.max(...ends.map(({ error }) => error))];
-  const c = chart(canvas, 200, { x: [0, 1.03 * (total || 1)], y: [0, 1.08 * (most || 1)], xTitle: "weights pruned (above: how many)", yTitle: "error tr(DHDᵀ)" });
+  const c = chart(canvas, 165, { x: [0, 1.03 * (total || 1)], y: [0, 1.08 * (most || 1)], xTitle: "weights pruned (above: how many)", yTitle: "error tr(DHDᵀ)" });
   for (const [form, [color, shape, dash]] of Object.entries(STYLES)) {
     const points = states[form].slice(0, reached[form] + 1).map((state) => [pruned(state), state.error]);
     c.line(points, palette[color], { dash });
