@@ -61,6 +61,7 @@ UNREADABLE = """() => {
   return found;
 }"""
 LIMIT = 300_000  # ms that a page may take for anything: a busy machine is no failure
+MARGINS = 16  # px that the page of `show` has on both sides together
 TWO_FRAMES = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done())))"
 PIXELS = "[...document.querySelectorAll('canvas')].map((canvas) => canvas.toDataURL())"
 
@@ -96,11 +97,18 @@ def show(page, widget, width: int = 700) -> None:
 
 
 def check_texts(page) -> None:
-    """All of a widget can be read on a notebook's page and on a phone's."""
-    for width in (1100, 390):
+    """All of a widget can be read: on a notebook's page, and in a hand-out on a phone, which leaves it 340 of 390 px."""
+    for width in (1100, 340 + MARGINS):
         page.set_viewport_size({"width": width, "height": 900})
         page.evaluate(TWO_FRAMES)  # drawn at that width: the first tells the widget of it
         assert page.evaluate(UNREADABLE) == [], f"{width} px wide"
+
+
+def check_height(page) -> None:
+    """In a hand-out on a screen of 1280 × 720 the controls and all they move are seen at once."""
+    page.set_viewport_size({"width": 986 + MARGINS, "height": 900})
+    page.evaluate(TWO_FRAMES)
+    assert page.locator(".charts").bounding_box()["height"] <= 720
 
 
 def check_page(page, page_errors: list[str], widths: tuple[int, ...] = (1100, 700, 340)) -> None:

@@ -25,6 +25,7 @@ def test_a_number(page, page_errors):
 
     show(page, NUMBER)
     text, button = page.locator("[role=status]"), page.locator("button")
+    assert page.locator("small").all_inner_texts() == ["50 %", "99 %"]  # the ends, before anything is said
     page.keyboard.press("Tab")
     page.keyboard.press("End")
     expect(text).to_have_text("You say: 99 %.")
