@@ -4,6 +4,7 @@ import base64
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import anywidget
 
@@ -13,53 +14,7 @@ const state = STATE;
 for (const name of BYTES) state[name] = new DataView(Uint8Array.from(atob(state[name]), (c) => c.charCodeAt(0)).buffer);
 const model = { get: (name) => state[name], set: (name, value) => (state[name] = value), on() {}, save_changes() {} };
 """
-# Of every canvas the texts of its last drawing (setting its width clears it), each with the box of its ink and its size,
-# in pixels of the page.
-WATCH_TEXTS = """
-const drawing = CanvasRenderingContext2D.prototype, plain = drawing.fillText;
-const width = Object.getOwnPropertyDescriptor(HTMLCanvasElement.prototype, "width");
-Object.defineProperty(HTMLCanvasElement.prototype, "width", { ...width, set(value) { this.texts = []; width.set.call(this, value); } });
-drawing.fillText = function (text, x, y) {
-  plain.call(this, text, x, y);
-  const { actualBoundingBoxLeft: l, actualBoundingBoxRight: r, actualBoundingBoxAscent: a, actualBoundingBoxDescent: d } = this.measureText(text);
-  const at = this.getTransform(), ratio = window.devicePixelRatio;
-  const corners = [[-l, -a], [r, -a], [-l, d], [r, d]].map(([dx, dy]) => at.transformPoint({ x: x + dx, y: y + dy }));
-  const [xs, ys] = ["x", "y"].map((axis) => corners.map((corner) => corner[axis] / ratio));
-  const [left, right, top, bottom] = [Math.min(...xs), Math.max(...xs), Math.min(...ys), Math.max(...ys)];
-  const size = (parseFloat(this.font.match(/[\\d.]+px/)) * Math.hypot(at.a, at.b)) / ratio;
-  if (right > left) this.canvas.texts.push({ text, size, left, right, top, bottom });
-};
-"""
-# What can't be read: texts that leave their canvas, run into another or are small; choices and tables that are cut.
-UNREADABLE = """() => {
-  const found = [];
-  const seen = (element) => element.clientWidth > 0;
-  for (const canvas of [...document.querySelectorAll("canvas")].filter(seen)) {
-    const [texts, where] = [canvas.texts, canvas.closest("figure")?.className];
-    texts.forEach((one, i) => {
-      if (one.size < 12) found.push(`${where}: “${one.text}” has ${one.size} px`);
-      if (one.left < -1 || one.top < -1 || one.right > canvas.clientWidth + 1 || one.bottom > canvas.clientHeight + 1) found.push(`${where}: “${one.text}” leaves its canvas`);
-      for (const other of texts.slice(i + 1))
-        if (one.left < other.right + 2 && other.left < one.right + 2 && one.top < other.bottom - 1 && other.top < one.bottom - 1) found.push(`${where}: “${one.text}” runs into “${other.text}”`);
-    });
-  }
-  const g = document.createElement("canvas").getContext("2d");
-  for (const list of [...document.querySelectorAll("select")].filter(seen)) {
-    const { font, paddingLeft, paddingRight } = getComputedStyle(list);
-    g.font = font;
-    const room = list.clientWidth - parseFloat(paddingLeft) - parseFloat(paddingRight) - 14; // the arrow
-    const text = list.selectedOptions[0]?.text ?? "";
-    if (g.measureText(text).width > room + 1) found.push(`${list.className}: the choice “${text}” is cut`);
-  }
-  for (const figure of [...document.querySelectorAll("figure")].filter(seen))
-    if (figure.scrollWidth > figure.clientWidth + 1) found.push(`${figure.className} is cut: it has ${figure.scrollWidth} of ${figure.clientWidth} px`);
-  const texts = document.createTreeWalker(document.querySelector(".charts"), NodeFilter.SHOW_TEXT);
-  while (texts.nextNode()) {
-    const [text, element] = [texts.currentNode.data.trim(), texts.currentNode.parentElement];
-    if (text && seen(element) && parseFloat(getComputedStyle(element).fontSize) < 12) found.push(`“${text}” is under 12 px`);
-  }
-  return found;
-}"""
+TEXTS = (Path(__file__).parent / "widget_texts.js").read_text(encoding="utf-8")
 LIMIT = 300_000  # ms that a page may take for anything: a busy machine is no failure
 MARGINS = 16  # px that the page of `show` has on both sides together
 TWO_FRAMES = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done())))"
@@ -91,17 +46,17 @@ def show(page, widget, width: int = 700) -> None:
     page.set_viewport_size({"width": width, "height": 900})
     page.set_content(
         f"<!doctype html><meta name='color-scheme' content='light dark'><style>{widget._css}</style>"
-        f"<script>{{{WATCH_TEXTS}}}</script><div id='here'></div><script type='module'>{script}{stub}"
+        f"<script>{TEXTS}</script><div id='here'></div><script type='module'>{script}{stub}"
         "window.end = widget.render({ model, el: document.getElementById('here') });</script>"
     )
 
 
 def check_texts(page) -> None:
-    """All of a widget can be read: on a notebook's page, and in a hand-out on a phone, which leaves it 340 of 390 px."""
+    """All of a widget can be read on a notebook's page and in a hand-out on a phone, which leaves it 340 of 390 px."""
     for width in (1100, 340 + MARGINS):
         page.set_viewport_size({"width": width, "height": 900})
         page.evaluate(TWO_FRAMES)  # drawn at that width: the first tells the widget of it
-        assert page.evaluate(UNREADABLE) == [], f"{width} px wide"
+        assert page.evaluate("unreadable(document)") == [], f"{width} px wide"
 
 
 def check_height(page) -> None:
