@@ -14,7 +14,7 @@ export function chart(canvas, height, { x, y, xTitle, yTitle, names, xTicks, yTi
   const texts = new Map(yTicks);
   const beside = yTicks ? [...texts.keys()] : ticks(scaled[0], scaled[1], Math.max(2, (height - 56) / 40)).filter((at) => !log || Number.isInteger(at));
   const label = (at) => texts.get(at) ?? (log ? power(at) : short(at));
-  const left = Math.max(62, 22 + Math.max(...beside.map((at) => g.measureText(label(at)).width)));
+  const left = Math.max(62, 26 + Math.max(...beside.map((at) => g.measureText(label(at)).width)));
   const wide = paper.width - left - 12;
   const lower = names && Math.max(...names.map((name) => g.measureText(name).width)) + 3 > wide / Math.abs(scaledX[1] - scaledX[0]); // every other name goes a line deeper
   const deeper = lower && xTitle ? 12 : 0; // and so does the title

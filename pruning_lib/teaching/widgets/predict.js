@@ -3,7 +3,7 @@
 import { keepFocus, setSlider, slider, stage } from "./charts.js";
 import { follow } from "./redraw.js";
 
-const SCALE = slider("guess", "Your guess <small></small>") + '<span class="scale" aria-hidden="true"><i></i><i></i></span>';
+const SCALE = slider("guess", "Your guess") + '<span class="scale" aria-hidden="true"><i></i><i></i></span>';
 const radio = (group) => (_, i) => `<label><input type="radio" name="${group}" value="${i}"><span></span></label>`;
 
 function render({ model, el }) {
@@ -17,10 +17,8 @@ function render({ model, el }) {
   const [inputs, marks] = ["input", ".scale i"].map((one) => [...root.querySelectorAll(one)]);
   if (!choices.length) {
     Object.assign(inputs[0], { min: low, max: high, step });
-    find(".slide").append(document.createElement("small"));
-    [low, high].forEach((end, i) => (root.querySelectorAll("small")[i].textContent = text(end)));
-  }
-  inputs.forEach((input, i) => choices.length && (input.nextSibling.textContent = choices[i]));
+    Object.assign(find(".scale").dataset, { low: text(low), high: text(high) });
+  } else inputs.forEach((input, i) => (input.nextSibling.textContent = choices[i]));
 
   function paint({ guess, shown }) {
     root.dataset.shown = shown; // for slides, whose next step shows it

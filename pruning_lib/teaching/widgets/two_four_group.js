@@ -62,8 +62,10 @@ function drawGroup(canvas, weights, { keep }) {
 function drawMultiplexer(canvas, operands, { values, indices, selected, sparse, dense }) {
   const c = sheet(canvas, 240);
   const { g, width, height } = c;
-  const at = { operand: 0.11 * width, gate: 0.42 * width, product: 0.67 * width, sum: 0.9 * width };
-  const half = { operand: 0.09 * width, gate: 0.1 * width, product: 0.09 * width, sum: 0.085 * width };
+  const total = `Σ = ${short(sparse)}`;
+  const holds = (texts, share) => Math.max(share * width, Math.max(...texts.map((text) => g.measureText(text).width)) / 2 + 4);
+  const half = { operand: holds(operands.map((x, i) => `x${NAMES[i]} = ${short(x)}`), 0.09), gate: 0.1 * width, product: 0.09 * width, sum: holds([total], 0.085) };
+  const at = { operand: half.operand + 0.02 * width, gate: 0.42 * width, product: 0.67 * width, sum: Math.min(0.9 * width, width - half.sum - 2) };
   const row = (i) => 34 + (i * (height - 68)) / 3;
   const middle = (k) => height / 2 + (k - 0.5) * 0.46 * height;
   const box = (x, y, wide, line, dash) => rectangle(g, x - wide - 1, y - 16, 2 * wide + 2, 32, { line, thick: 2, dash });
@@ -90,7 +92,7 @@ function drawMultiplexer(canvas, operands, { values, indices, selected, sparse, 
     write(c, `x${NAMES[i]} = ${short(x)}`, at.operand, row(i));
   });
   box(at.sum, height / 2, half.sum, palette.kept);
-  write(c, `Σ = ${short(sparse)}`, at.sum, height / 2);
+  write(c, total, at.sum, height / 2);
   const said = `dense ${short(dense)}`;
   const lines = at.sum + g.measureText(said).width / 2 < width ? [said] : said.split(" ");
   lines.forEach((text, k) => write(c, text, at.sum, height / 2 + 30 + 15 * k));
