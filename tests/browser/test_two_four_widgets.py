@@ -3,7 +3,7 @@
 import re
 
 import nbformat
-from widget_page import PIXELS, all_drawn_anew, check_page, show
+from widget_page import PIXELS, all_drawn_anew, check_height, check_page, show
 
 from pruning_lib.teaching.widgets.roofline_explorer import RooflineExplorer
 from pruning_lib.teaching.widgets.two_four_group import PRESETS, TwoFourGroup
@@ -67,6 +67,7 @@ def test_group(page, page_errors):
     page.locator("input.row").focus()
     page.keyboard.press("End")
     expect(text).to_contain_text("as row 31 of a matrix these are the upper halves of loads 30 and 31")
+    check_height(page)
     check_page(page, page_errors, (1100, 700, 390, 340))
 
 

@@ -90,8 +90,8 @@ export function advise(evidence, published, chosen) {
 }
 
 const ON_CARD = 8; // methods, at most
-const LINE = 22;
-const heightOf = (ranked) => 44 + LINE * Math.max(1, ranked.length);
+const LINE = 19;
+const heightOf = (ranked) => 32 + LINE * Math.max(1, ranked.length);
 const lookOf = ({ place }) => (place === "fits" ? palette.kept : palette.updated);
 
 /** A dashed line down the sheet, for the dense network. */

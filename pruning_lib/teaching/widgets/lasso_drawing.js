@@ -84,7 +84,7 @@ export function drawPlane(canvas, { problem, paths }, { t, method, eta }, points
   c.inside(() =>
     [[method === "apg" ? "d" : "", lookAhead, -14, 11], ["z", z, 9, -10], ["λ", point, 9, 12]].forEach(([name, part, right, down]) => {
       c.marker(part, palette.accent, { filled: false, size: 5 });
-      write(c, name, X(part[0]) + right, Y(part[1]) + down, { align: "left" });
+      if (part.every((at, i) => at >= [x, y][i][0] && at <= [x, y][i][1])) write(c, name, X(part[0]) + right, Y(part[1]) + down, { align: "left" });
     }),
   );
 }
