@@ -233,7 +233,7 @@ def table(runs: list[dict]) -> str:
     Then: how many are as accurate as the paper's there or with less, with how few weights the median network is, and
     from how many minima the seeds came: seeds that lead to the same minimum are one network.
     """
-    paper = {name: entry["value"] for name, entry in measured.paper_values("04_obs").items()}
+    paper = {name: entry["value"] for name, entry in measured.paper_values("04b_obs_measured").items()}
     lines = []
     for cases, problem in itertools.product(SETTINGS["cases"], (1, 2, 3)):
         left, wanted = (paper[f"MONK{problem}, {what}"] for what in ("left", "test accuracy"))

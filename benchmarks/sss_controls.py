@@ -4,9 +4,9 @@
 
 The network and its training are those of sss_sweep.py. Each rival then trains for a few epochs more, as all the others.
 The random draws take out as many blocks as SSS and share at most one with it. *Closed slowly*: no penalty, but the
-gates of these blocks go evenly from one to zero while the rest of a fresh network learns around them. Each finished run
-is added to the file at once; started again with the same settings, it makes only the missing ones, and trains anew the
-dense network that they start from.
+gates of these blocks go evenly from one to zero while the rest of a fresh network learns around them. *Linear*, one
+layer on the pixels, is the floor. Each finished run is added to the file at once; started again with the same settings,
+it makes only the missing ones, and trains anew the dense network that they start from.
 """
 
 import argparse
@@ -53,10 +53,18 @@ class Seed:
             self._made[name] = network
         return copy.deepcopy(self._made[name])
 
+    def linear(self) -> nn.Module:
+        network = nn.Sequential(nn.Flatten(), nn.LazyLinear(len(self.images.classes)))
+        network(self.images.test[0][:1])
+        train(new_weights_(network, self.seed), self.images, self.seed)
+        return network
+
     def start(self, case: str) -> tuple[nn.Module, list[str]] | None:
         """The network of this case before its last epochs, and the blocks it has lost; None if no draw is left."""
         if case == "dense":
             return self.network("dense"), []
+        if case == "linear":
+            return self.linear(), []
         own = list(sss.closed(self.network("SSS"))) if self.own is None else self.own
         if case == "SSS":
             return removed(self.network("SSS"), self.images), own
@@ -85,7 +93,7 @@ class Seed:
 def cases() -> list[str]:
     random = [f"random blocks, draw {number}" for number in range(1, CONTROLS["draws"] + 1)]
     slowly = [f"{case}, closed slowly" for case in ("same blocks", *random[:SLOW])]
-    fixed = ["dense", "SSS", "same blocks", "same blocks, all epochs", "from scratch", "penalty, then cut"]
+    fixed = ["dense", "linear", "SSS", "same blocks", "same blocks, all epochs", "from scratch", "penalty, then cut"]
     return [*fixed, *random, *slowly]
 
 

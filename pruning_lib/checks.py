@@ -24,9 +24,7 @@ def check_model(model: nn.Module) -> nn.Module:
         for base in type(module).__mro__:
             kind = next((kind for prefix, kind in _NO_LAYERS.items() if base.__module__.startswith(prefix)), None)
             if kind and base.__name__ != "FloatFunctional":
-                raise ValueError(
-                    f"{what} is {kind}, so its layers cannot be seen: give the nn.Module it was made from"
-                )
+                raise ValueError(f"{what} is {kind}, so its layers cannot be seen: give the nn.Module it was made from")
         tensors = {**module._parameters, **module._buffers}
         if any(is_lazy(t) for t in tensors.values()):
             raise ValueError(f"{what} is a {type(module).__name__} without weights: run the model on a batch first")

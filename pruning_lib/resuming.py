@@ -51,7 +51,9 @@ def saved_state(path: str | os.PathLike, run: Mapping[str, Any]) -> tuple[dict[s
 def _where_they_differ(*values: Any) -> list[str]:
     """Each value in at most some 80 characters, of long ones those about the first that is another."""
     texts = [json.dumps(value, ensure_ascii=False, sort_keys=True) for value in values]
-    start = max(len(os.path.commonprefix(texts)) - 30, 0) if max(map(len, texts)) > 80 else 0
+    here, there = texts
+    same = next((place for place, pair in enumerate(zip(here, there, strict=False)) if len({*pair}) > 1), 0)
+    start = max(same - 30, 0) if max(map(len, texts)) > 80 else 0
     return [("…" if start else "") + _cut(text[start:]) for text in texts]
 
 

@@ -100,7 +100,7 @@ METHODS = (
         compensation="retraining",
         cost="one selection, then retraining",
         source="Han et al. 2015",
-        notebook="04_obs",
+        notebook="04b_obs_measured",
         function="pruning_lib.after_training.magnitude.prune",
     ),
     Method(
@@ -112,7 +112,7 @@ METHODS = (
         compensation="the weights train along",
         cost="one selection per round",
         source="Zhu and Gupta 2017",
-        notebook="04_obs",
+        notebook="04b_obs_measured",
         function="pruning_lib.after_training.retraining.run",
     ),
     Method(

@@ -159,7 +159,7 @@ def test_a_changed_digit_is_noticed(path):
 
 
 def test_a_changed_output_of_a_notebook_is_noticed(tmp_path):
-    source = next(path for path in PATHS if path.stem == "04_obs")
+    source = next(path for path in PATHS if path.stem == "04b_obs_measured")
     text = source.read_text(encoding="utf-8")
     copy = tmp_path / source.name
     copy.write_text(text.replace("<td>90.0 (66.7–", "<td>90.0 (66.9–"), encoding="utf-8")

@@ -48,7 +48,8 @@ def test_all_cases_have_lost_as_many_blocks_and_a_second_start_makes_only_what_i
     record = json.loads(out.read_text())
     runs = {run["case"]: run for run in record["runs"]}
     assert list(runs) == bench.cases() and runs["dense"]["blocks"] == []
-    assert all(len(run["blocks"]) == 1 for case, run in runs.items() if case != "dense")
+    assert runs["linear"]["blocks"] == [] and runs["linear"]["macs"] == 10 * 8 * 8
+    assert all(len(run["blocks"]) == 1 for case, run in runs.items() if case not in ("dense", "linear"))
     for case in ("SSS", "same blocks", "same blocks, all epochs", "from scratch", "same blocks, closed slowly"):
         assert (
             runs[case]["blocks"] == ["stage2.0"] and runs[case]["macs"] == runs["SSS"]["macs"] < runs["dense"]["macs"]
@@ -89,7 +90,7 @@ def watched(train, look):
 def test_the_record_is_complete():
     record = measured.read_record("03_sss_controls.json")
     draws = [f"random blocks, draw {number}" for number in range(1, record["settings"]["draws"] + 1)]
-    fixed = ["dense", "SSS", "same blocks", "same blocks, all epochs", "from scratch", "penalty, then cut"]
+    fixed = ["dense", "linear", "SSS", "same blocks", "same blocks, all epochs", "from scratch", "penalty, then cut"]
     slowly = [f"{case}, closed slowly" for case in ["same blocks", *draws[:5]]]
     found = {(run["seed"], run["case"]) for run in record["runs"]}
     assert found == {(seed, case) for seed in range(3) for case in fixed + draws + slowly} and not record["dirty"]

@@ -4,6 +4,7 @@ import base64
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import anywidget
 
@@ -13,7 +14,9 @@ const state = STATE;
 for (const name of BYTES) state[name] = new DataView(Uint8Array.from(atob(state[name]), (c) => c.charCodeAt(0)).buffer);
 const model = { get: (name) => state[name], set: (name, value) => (state[name] = value), on() {}, save_changes() {} };
 """
+TEXTS = (Path(__file__).parent / "widget_texts.js").read_text(encoding="utf-8")
 LIMIT = 300_000  # ms that a page may take for anything: a busy machine is no failure
+MARGINS = 16  # px that the page of `show` has on both sides together
 TWO_FRAMES = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done())))"
 PIXELS = "[...document.querySelectorAll('canvas')].map((canvas) => canvas.toDataURL())"
 
@@ -43,13 +46,29 @@ def show(page, widget, width: int = 700) -> None:
     page.set_viewport_size({"width": width, "height": 900})
     page.set_content(
         f"<!doctype html><meta name='color-scheme' content='light dark'><style>{widget._css}</style>"
-        f"<div id='here'></div><script type='module'>{script}{stub}"
+        f"<script>{TEXTS}</script><div id='here'></div><script type='module'>{script}{stub}"
         "window.end = widget.render({ model, el: document.getElementById('here') });</script>"
     )
 
 
+def check_texts(page) -> None:
+    """All of a widget can be read on a notebook's page and in a hand-out on a phone, which leaves it 340 of 390 px."""
+    for width in (1100, 340 + MARGINS):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.evaluate(TWO_FRAMES)  # drawn at that width: the first tells the widget of it
+        assert page.evaluate("unreadable(document)") == [], f"{width} px wide"
+
+
+def check_height(page) -> None:
+    """In a hand-out on a screen of 1280 × 720 the controls and all they move are seen at once."""
+    page.set_viewport_size({"width": 986 + MARGINS, "height": 900})
+    page.evaluate(TWO_FRAMES)
+    assert page.locator(".charts").bounding_box()["height"] <= 720
+
+
 def check_page(page, page_errors: list[str], widths: tuple[int, ...] = (1100, 700, 340)) -> None:
-    """Nothing sticks out at any of the `widths`, dark is drawn too, and nobody complained."""
+    """All can be read, nothing sticks out at any of the `widths`, dark is drawn too, and nobody complained."""
+    check_texts(page)
     for width in widths:
         page.set_viewport_size({"width": width, "height": 900})
         assert page.evaluate("document.documentElement.scrollWidth") <= width

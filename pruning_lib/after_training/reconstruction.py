@@ -1,6 +1,6 @@
 """The layer problem: ‖WX − ŴX‖² for a pruned Ŵ (GPT-1), and its exact answer on a given mask (GPT-2).
 
-All of it needs X through the Hessian H = 2XXᵀ only (GPT-4), the same matrix for every row of W.
+All of it needs X through the Hessian H = XXᵀ only (GPT-4, up to a factor), the same matrix for every row of W.
 """
 
 from numbers import Real
@@ -18,7 +18,7 @@ _ROWS = 128  # exact solutions whose right-hand sides are computed together
 
 
 class Hessian:
-    """H = mean of 2xxᵀ over all inputs x of a layer (GPT-4), gathered batch by batch.
+    """H = mean of 2xxᵀ over all inputs x of a layer (GPT-4, up to a factor), gathered batch by batch.
 
     The sum is what is kept, so any split of the same inputs into batches gives the same matrix, up to rounding. The
     mean and the factor 2 are the reference's; neither changes a mask, nor what damping relative to the diagonal means.

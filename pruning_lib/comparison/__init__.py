@@ -4,6 +4,7 @@
 
 from pruning_lib.comparison.advice import advise
 from pruning_lib.comparison.cell import run_cell
+from pruning_lib.comparison.evidence import called, described
 from pruning_lib.comparison.protocol import Case, Protocol
 from pruning_lib.comparison.statistics import Difference, Spread, by_seed, difference, pareto, spread
 from pruning_lib.comparison.variants import (

@@ -59,6 +59,20 @@ def evidence(runs: Runs, timed: Sequence[Mapping[str, Any]], about: str) -> dict
     }
 
 
+def called(settings: Mapping[str, Any]) -> str:
+    """The network and the data of a record, in words."""
+    return f"{settings['model'].replace('lenet5', 'LeNet-5')} on {settings['data'].replace('mnist', 'MNIST')}"
+
+
+def described(record: Mapping[str, Any]) -> str:
+    """What a record of benchmarks/comparison.py is of: network, data, budget and seeds, in words."""
+    settings, seeds = record["settings"], {run["seed"] for run in record["runs"]}
+    epochs = settings["dense_epochs"] + settings["retrain_epochs"]
+    return (
+        f"{called(settings)}, {settings['train_samples']:,} training images, {epochs} epochs in all, {len(seeds)} seeds"
+    )
+
+
 def bitmap(run: Mapping[str, Any]) -> int:
     """Bytes of a recorded float32 network as one bit for each parameter, and the values that are not zero."""
     return 4 * (run["parameters"] - run["zeros"]) + math.ceil(run["parameters"] / 8)

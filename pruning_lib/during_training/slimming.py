@@ -18,8 +18,8 @@ from numbers import Real
 import torch
 from torch import Tensor, nn
 
-from pruning_lib.during_training.gates import NORMS, Sites
 from pruning_lib.checks import check_model
+from pruning_lib.during_training.gates import NORMS, Sites
 
 __all__ = ["penalty", "scales", "scores"]
 

@@ -54,7 +54,7 @@ STILLS = {
     "lambda_paths_opening": Still("03b_block_selection", "LambdaPaths(block_runs", {"gamma": 0.1, "seed": 1}),
     "lasso_explorer": Still("03_sss_apg", "LassoExplorer(", {"t": 12}),
     "lasso_explorer_diverging": Still(
-        "03_sss_apg", "LassoExplorer(", {"t": 8, "eta": 2.2, "gamma": 0.02, "method": "ista"}
+        "03_sss_apg", "LassoExplorer(", {"t": 8, "eta": 2.2, "gamma": 0.0, "method": "ista"}
     ),
     "lambda_paths": Still("03b_block_selection", "LambdaPaths(block_runs", {"gamma": 0.05, "seed": 0}),
     "lambda_paths_channels": Still("03b_block_selection", "LambdaPaths(channel_runs", {}),
@@ -62,9 +62,9 @@ STILLS = {
     "taylor_early": Still("04_obs", "Taylor(", {"point": "after 10 steps", "index": 32}),
     "taylor": Still("04_obs", "Taylor(", {"point": "at the minimum", "index": 32}),
     "surgery": Still("04_obs", "Surgery(", {}),
-    "inverse_hessian": Still("04_obs", "InverseHessian(", {}),
-    "prune_by_hand": Still("04_obs", "PruneByHand(", {}),
-    "prune_by_hand_stay": Still("04_obs", "PruneByHand(", {"others": "stay"}),
+    "inverse_hessian": Still("04b_obs_measured", "InverseHessian(", {}),
+    "prune_by_hand": Still("04b_obs_measured", "PruneByHand(", {}),
+    "prune_by_hand_stay": Still("04b_obs_measured", "PruneByHand(", {"others": "stay"}),
     "perplexity_slider": Still("05b_sparsegpt_model", "PerplexitySlider(", {"pattern": "70 %"}),
     "sparsegpt_stepper": Still("05_sparsegpt", _STEPPER + "sparsity", {}),
     "sparsegpt_stepper_cholesky": Still("05_sparsegpt", _STEPPER + "sparsity", {"form": "cholesky", "step": 8}),

@@ -1,8 +1,7 @@
 """A real browser on a real JupyterLab: the harness for widgets and notebooks.
 
 `lab` is a running server; `lab.open(page, notebook)` shows a notebook and runs its cells. `page` is a fresh browser
-page, or where the test asks for `lab` the one that all such tests share; `page_errors` is the list of what it complained
-about so far.
+page, or with `lab` the one that all such tests share; `page_errors` is the list of what it complained about so far.
 
 Nothing here or in the tests waits for a time: each wait is for a state, and the limits are far beyond need.
 """

@@ -3,7 +3,7 @@
 from pruning_lib.teaching.widgets.decision_helper import DecisionHelper
 from tests.comparison_runs import made_up, recorded
 from tests.decision_rules import advise
-from tests.widget_page import PIXELS, all_drawn_anew, check_page, show
+from tests.widget_page import PIXELS, all_drawn_anew, check_height, check_page, check_texts, show
 
 EVIDENCE = made_up()
 LABELS = {method["name"]: method["label"] for method in EVIDENCE["methods"]}
@@ -52,7 +52,7 @@ def test_helper(page, page_errors):
     page.keyboard.press("ArrowRight")
     page.locator(".hardware").select_option("ampere")
     assert lists(page) == expected(sparsity=0.5, hardware="ampere", loss=5.0)
-    expect(page.locator("ol")).to_contain_text("1.3 × as fast (published)")
+    expect(page.locator("ol")).to_contain_text("1.23 × as fast (published)")
     page.locator(".budget").select_option("full")
     page.locator(".data").select_option("few")
     expect(text).to_contain_text("Without the training set nothing can be trained")
@@ -65,6 +65,13 @@ def test_helper(page, page_errors):
     assert lists(page) == expected(sparsity=0.5, hardware="ampere", budget="full", data="few", goal="bytes", loss=2.0)
     assert all(canvas.get_attribute("aria-label") for canvas in page.locator("canvas").all())
     check_page(page, page_errors)
+
+
+def test_as_in_the_notebook_it_fits_a_screen(page, page_errors):
+    show(page, DecisionHelper(recorded()))
+    check_texts(page)
+    check_height(page)
+    assert page_errors == []
 
 
 def test_what_is_not_told_apart_and_a_card_of_one_page(page, page_errors):

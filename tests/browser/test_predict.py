@@ -6,6 +6,10 @@ from widget_page import check_page, show
 
 from pruning_lib.teaching.widgets.predict import Predict
 
+ENDS = """(scale) => ["::before", "::after"].map((end) => {
+  const { content } = getComputedStyle(scale, end);
+  return content.startsWith("attr(") ? JSON.stringify(scale.getAttribute(content.slice(5, -1))) : content;
+})"""
 NUMBER = Predict("How many < all?", 92.27, "On <b>MNIST</b>.", limits=(50, 99))
 CHOICE = Predict("Which?", "B & C", "Of five.", choices=["A", "B & C", "<i>D</i>"])
 
@@ -25,6 +29,7 @@ def test_a_number(page, page_errors):
 
     show(page, NUMBER)
     text, button = page.locator("[role=status]"), page.locator("button")
+    assert page.locator(".scale").evaluate(ENDS) == ['"50 %"', '"99 %"']  # before anything is said
     page.keyboard.press("Tab")
     page.keyboard.press("End")
     expect(text).to_have_text("You say: 99 %.")

@@ -104,7 +104,7 @@ def test_layer_race(page, page_errors):
     from playwright.sync_api import expect
 
     generator = torch.Generator().manual_seed(0)
-    sizes = {"conv.weight": (8, 1, 3, 3), "block.conv.weight": (8, 8, 3, 3), "fc.weight": (10, 8)}
+    sizes = {"conv.weight": (8, 1, 3, 3), "stage1.0.shortcut.conv": (8, 8, 3, 3), "fc.weight": (10, 8)}
     rising = {name: torch.rand(size, generator=generator) * (k + 1) for k, (name, size) in enumerate(sizes.items())}
     even = {name: torch.rand(size, generator=generator) for name, size in sizes.items()}
     signal = {"SNIP": [10 ** (-step / 5) for step in range(len(SPARSITIES))], "random": [1.0] * len(SPARSITIES)}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from sparsegpt_states import correlated, states
-from widget_page import PIXELS, all_drawn_anew, check_page, heard, show
+from widget_page import PIXELS, all_drawn_anew, check_height, check_page, check_texts, heard, show
 
 from pruning_lib.teaching.widgets.sparsegpt_forms import example
 from pruning_lib.teaching.widgets.sparsegpt_stepper import SparseGPTStepper
@@ -74,6 +74,24 @@ def test_steps_forms_and_themes(page, page_errors, width):
 
     assert "24 of 48 pruned" in page.locator("canvas").first.get_attribute("aria-label")
     check_page(page, page_errors)
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        {"form": "exact", "step": 2},
+        {"form": "synchronized", "step": 3},
+        {"form": "cholesky", "step": 5},
+        {"view": "blocks", "step": 6},
+        {"view": "layer"},
+    ],
+    ids=lambda state: "-".join(map(str, state.values())),
+)
+def test_all_can_be_read_and_fits_a_screen(page, page_errors, state):
+    show(page, SparseGPTStepper(*example(), **state))
+    check_texts(page)
+    check_height(page)
+    assert page_errors == []
 
 
 @pytest.mark.parametrize("width", [980, 390])

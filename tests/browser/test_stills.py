@@ -1,11 +1,14 @@
 """The committed stills are what the widgets of the notebooks draw."""
 
 import io
+import json
 
 import numpy as np
 import pytest
 from PIL import Image
+from widget_keys import controls
 
+from pruning_lib.files import CHECKOUT
 from pruning_lib.teaching.stills import FOLDER, STILLS, page_of, saved
 
 BLOCK = 16  # pixels, 8 of the page: whatever smooths a letter's edge otherwise hardly shows in their mean
@@ -49,6 +52,19 @@ def test_a_control_that_is_not_where_it_was_is_seen(page, name):
     slider.press(f"Arrow{forth}")
     assert not same(page, name)
     slider.press(f"Arrow{back}")
+
+
+def test_the_record_of_times_has_the_controls_of_today(page):
+    """Of all widgets but the questions, which the notebooks make: each control that has something to choose."""
+    shown = {
+        (still.call.partition("(")[0], control.name)
+        for name, still in STILLS.items()
+        for control in controls(page.query_selector(f"#{name}"))
+        if control.kind != "button" and not control.fixed()
+    }
+    runs = json.loads((CHECKOUT / "figures" / "measured" / "widgets.json").read_text(encoding="utf-8"))["runs"]
+    rows = [row for run in runs for row in run["widgets"] if row["widget"] != "Predict"]
+    assert {(row["widget"], row["control"]) for row in rows} == shown
 
 
 def test_no_still_is_left_over():

@@ -3,7 +3,7 @@
 import re
 
 import nbformat
-from widget_page import PIXELS, all_drawn_anew, check_page, show
+from widget_page import PIXELS, all_drawn_anew, check_height, check_page, show
 
 from pruning_lib.teaching.widgets.roofline_explorer import RooflineExplorer
 from pruning_lib.teaching.widgets.two_four_group import PRESETS, TwoFourGroup
@@ -67,6 +67,7 @@ def test_group(page, page_errors):
     page.locator("input.row").focus()
     page.keyboard.press("End")
     expect(text).to_contain_text("as row 31 of a matrix these are the upper halves of loads 30 and 31")
+    check_height(page)
     check_page(page, page_errors, (1100, 700, 390, 340))
 
 
@@ -78,7 +79,7 @@ def test_roofline(page, page_errors):
     expect(text).to_contain_text("dense 16.6 µs (bound by memory, 15.9 FLOP per byte), 2:4 9.39 µs (bound by memory")
     expect(text).to_contain_text(
         "at most 1.77 times as fast; with 80 % of a model's time in such products, the whole model at most 1.53 times. "
-        "Bounds, not forecasts: a kernel may be far slower. No run on a GPU is recorded, so no measured point is drawn."
+        "Bounds, not forecasts: a kernel may be far slower. No timed product is given, so no measured point is drawn."
     )
     before = page.evaluate(PIXELS)
     page.locator(".tokens").focus()
@@ -120,10 +121,10 @@ def test_recorded_runs_are_drawn(page, page_errors):
     times = {"dense_call": 4e-5, "sparse_call": 3e-5, "dense_graph": 3e-5, "sparse_graph": 2e-5}
     record = {"gpu": {"name": "NVIDIA A100-SXM4-80GB"}, "runs": [product | times]}
     show(page, RooflineExplorer([record], tokens=64))
-    expect(text).to_contain_text("Small hollow marks: 1 of 1 recorded GPU runs, those on this GPU in this format.")
+    expect(text).to_contain_text("Small hollow marks: 1 of 1 timed products, those on this GPU in this format.")
     assert page.evaluate(PIXELS)[0] != alone[0] and page.evaluate(PIXELS)[1] == alone[1]
     page.locator(".gpu").select_option("H200 SXM")
-    expect(text).to_contain_text("Small hollow marks: 0 of 1 recorded GPU runs")
+    expect(text).to_contain_text("Small hollow marks: 0 of 1 timed products")
     assert page_errors == []
 
 

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from pruning_lib.comparison import VARIANTS, by_seed, difference
-from pruning_lib.comparison.evidence import evidence
+from pruning_lib.comparison.evidence import described, evidence
 from tests.comparison_runs import latency, made_up, runs, timed
 
 
@@ -42,6 +42,12 @@ def test_the_page_can_pair_seeds_as_python_does():
     assert ours.mean == pytest.approx(whole.mean, abs=1e-4) and set(one) == {"0", "1", "2"}
     assert found["student"] == {"2": pytest.approx(12.706, abs=1e-3), "3": pytest.approx(4.303, abs=1e-3)}
     assert point(found, "snip", 0.9)["seeds"]["cut"] == {} and set(found["seeds"]["dense_cut"]) == {"0", "1", "2"}
+
+
+def test_a_record_in_words():
+    settings = {"model": "lenet5", "data": "mnist", "train_samples": 4000, "dense_epochs": 5, "retrain_epochs": 4}
+    record = {"settings": settings, "runs": [{"seed": seed} for seed in (0, 1, 1)]}
+    assert described(record) == "LeNet-5 on MNIST, 4,000 training images, 9 epochs in all, 2 seeds"
 
 
 def test_points_have_names():

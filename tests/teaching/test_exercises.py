@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 import torch
 
+from pruning_lib.acceleration.two_four import find_permutation
 from pruning_lib.teaching.exercises import EXERCISES, Experiment, check, pick
+from pruning_lib.teaching.exercises.given import query_inputs
 
 EXPERIMENTS = {name for name, exercise in EXERCISES.items() if isinstance(exercise, Experiment)}
 CASES = [(name, index) for name, exercise in EXERCISES.items() for index in range(len(exercise.mistakes))]
@@ -166,3 +168,11 @@ def test_an_experiment_cannot_be_spoiled():
 
     number = EXERCISES["layer_below"].outcome(spoil)
     assert number == EXERCISES["layer_below"].outcome(lambda W, H: (0 * W, W > 1e9)) == 100
+
+
+def test_better_order_on_text_that_it_was_not_fitted_to():
+    """The numbers in the folded solution of 6b.4."""
+    exercise, ((weight, x),) = EXERCISES["better_order"], EXERCISES["better_order"].cases()
+    orders = torch.arange(weight.shape[1]), find_permutation(weight), exercise.solution(weight, x)
+    unseen = query_inputs(96, unseen=True)
+    assert [exercise.score(order, *unseen) for order in orders] == pytest.approx([6.10, 4.95, 3.91], abs=0.01)

@@ -130,6 +130,41 @@ EXERCISES["choice"] = Exercise(
 )
 
 
+def _layouts(generator: torch.Generator) -> tuple[torch.Tensor, int]:
+    """Where a matrix has weights: in half of its rows, few, some or all; and how many outputs each weight works for."""
+    rows, columns, share = whole(generator, 8, 16), whole(generator, 100, 200), (0.01, 0.3, 1.0)[whole(generator, 0, 3)]
+    mask = torch.rand(rows, columns, generator=generator) < share
+    mask[torch.randperm(rows, generator=generator)[: rows // 2]] = False
+    return mask, whole(generator, 2, 65)
+
+
+def _price(mask: torch.Tensor, positions: int, removed=True, starts=1, bit=1 / 8, index=True) -> tuple[int, int]:
+    """Bytes in the smallest form (CMP-3), and MACs (CMP-4)."""
+    k = int(mask.sum())
+    if removed:
+        mask = mask[mask.any(dim=1)]
+    forms = [4 * mask.numel(), 8 * k + 4 * starts * (len(mask) + 1), 4 * k + math.ceil(mask.numel() * bit)]
+    return min(forms) if index else 4 * k, positions * k
+
+
+EXERCISES["price"] = Exercise(
+    _layouts,
+    _price,
+    lambda mask, positions: _price(mask, positions, removed=False),
+    "A row without any weight is a neuron that you need not store. How large is the matrix without it?",
+    lambda mask, positions: _price(mask, positions, index=False),
+    "You store the values alone. How does the one who reads them know where they stood?",
+    lambda mask, positions: _price(mask, positions, bit=1),
+    "A bitmap has one *bit* for each weight.",
+    lambda mask, positions: _price(mask, positions, starts=0),
+    "CSR also says where each row begins, and where the last one ends.",
+    lambda mask, positions: (_price(mask, positions)[0], int(mask.sum())),
+    "The bytes are right. A weight of a convolution multiplies more than once for each image.",
+    lambda mask, positions: (_price(mask, positions)[0], positions * int(mask.any(dim=1).sum()) * mask.shape[1]),
+    "The bytes are right. CMP-4 counts the weights that are not zero.",
+)
+
+
 EPOCHS = 12
 
 

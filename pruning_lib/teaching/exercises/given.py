@@ -42,12 +42,14 @@ def query_layer(rows: int = 24) -> tuple[Tensor, Tensor]:
 
 
 @functools.cache
-def query_inputs(rows: int = 24) -> tuple[Tensor, Tensor]:
-    """The same rows, and the inputs of their layer at 1,024 bytes of text, (1024, columns)."""
+def query_inputs(rows: int = 24, unseen: bool = False) -> tuple[Tensor, Tensor]:
+    """The same rows, and the inputs of their layer at 1,024 bytes of text, held out if `unseen`, (1024, columns)."""
     model, about = language.load_checkpoint()
+    context, source = model.config.context, workbench_text.load(about["text"])
     layer, seen = model.get_submodule("blocks.2.attention.query"), []
     hook = layer.register_forward_pre_hook(lambda module, arguments: seen.append(arguments[0].double()))
+    segments = workbench_text.segments(source.held_out, context)[:4]
     with torch.no_grad():
-        model(workbench_text.windows(workbench_text.load(about["text"]).train, model.config.context, 4, 0))
+        model(segments if unseen else workbench_text.windows(source.train, context, 4, 0))
     hook.remove()
     return layer.weight.detach()[:rows].double(), seen[0].flatten(0, 1)

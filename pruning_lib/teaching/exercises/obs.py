@@ -1,4 +1,4 @@
-"""Exercises of notebook 04."""
+"""Exercises of notebooks 04 and 04b."""
 
 from itertools import combinations
 
@@ -8,6 +8,7 @@ from torch import Tensor
 from pruning_lib.teaching.exercises.exercise import Exercise, Experiment, RuleBroken, draw, whole
 
 EXERCISES: dict[str, Exercise | Experiment] = {}
+_PAIRS = list(combinations(range(6), 2))
 
 
 def random_inverse(generator: torch.Generator, n: int) -> Tensor:
@@ -90,6 +91,64 @@ EXERCISES["inverse_in_blocks"] = Exercise(
 )
 
 
+def _pair_cost(w: Tensor, H_inv: Tensor, pair: tuple[int, ...]) -> float:
+    """Of deleting both while all others follow: OBS-5 with a 2×2 matrix in place of a number."""
+    Q = list(pair)
+    return (w[Q] @ torch.linalg.solve(H_inv[Q][:, Q], w[Q]) / 2).item()
+
+
+def _best_pair(w: Tensor, H_inv: Tensor) -> tuple[int, int, float]:
+    pair = min(_PAIRS, key=lambda pair: _pair_cost(w, H_inv, pair))
+    return *pair, _pair_cost(w, H_inv, pair)
+
+
+def _one_after_the_other(w: Tensor, H_inv: Tensor) -> tuple[int, int, float]:
+    pair = sorted((_surgeon(w, H_inv, 2) == 0).nonzero().flatten().tolist())
+    return *pair, _pair_cost(w, H_inv, pair)
+
+
+def _two_cheapest(w: Tensor, H_inv: Tensor) -> tuple[int, int, float]:
+    pair = sorted((w**2 / H_inv.diagonal()).argsort()[:2].tolist())
+    return *pair, _pair_cost(w, H_inv, pair)
+
+
+def _saliencies_added(w: Tensor, H_inv: Tensor) -> tuple[int, int, float]:
+    saliency = w**2 / H_inv.diagonal() / 2
+    pair = sorted(saliency.argsort()[:2].tolist())
+    return *pair, saliency[pair].sum().item()
+
+
+def _pair_while_others_stay(w: Tensor, H_inv: Tensor) -> tuple[int, int, float]:
+    H = torch.linalg.inv(H_inv)
+    costs = {pair: (w[list(pair)] @ H[list(pair)][:, list(pair)] @ w[list(pair)] / 2).item() for pair in _PAIRS}
+    pair = min(costs, key=costs.get)
+    return *pair, costs[pair]
+
+
+def _where_greed_fails(generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Six weights whose best pair is neither the two cheapest nor what one deletion after the other finds."""
+    while True:
+        w, H_inv = draw(generator, 6), random_inverse(generator, 6)
+        if len({find(w, H_inv)[:2] for find in (_best_pair, _one_after_the_other, _two_cheapest)}) == 3:
+            return w, H_inv
+
+
+EXERCISES["two_at_once"] = Exercise(
+    _where_greed_fails,
+    _best_pair,
+    _one_after_the_other,
+    "That is OBS, one weight at a time. The first that it takes need not be one of the best two.",
+    _two_cheapest,
+    "Those are the two with the lowest saliencies. Can each still make up for the other when both go?",
+    _saliencies_added,
+    "You add two saliencies. Each was computed as if the other weight could still follow.",
+    _pair_while_others_stay,
+    "That is the cost while the others stay. Let them follow.",
+    lambda w, H_inv: (*_best_pair(w, H_inv)[:2], 2 * _best_pair(w, H_inv)[2]),
+    "The right pair, at twice its cost.",
+)
+
+
 def _on_a_slope(w: Tensor, slope: Tensor, H_inv: Tensor, q: int) -> tuple[Tensor, float]:
     """Minimize slope·δw + ½ δwᵀHδw where δw_q = −w_q: down to the bottom of the bowl, and from there OBS-5."""
     step = H_inv @ slope
@@ -134,6 +193,40 @@ EXERCISES["surgeon_on_a_slope"] = Exercise(
     "Weight q does not end at zero: the step down the slope has moved it, too.",
     _without_the_gain,
     "The weights are right. The change lacks what the step to the bottom of the bowl gains.",
+)
+
+
+def _credit(errors: Tensor) -> tuple[float, float]:
+    """What choice and following save: each the mean of its two effects, with and without the other."""
+    (magnitude, follow), (obs, both) = errors.mean(dim=2).tolist()
+    return (magnitude - obs + follow - both) / 2, (magnitude - follow + obs - both) / 2
+
+
+def _credits_by(choice: tuple[int, ...], following: tuple[int, ...]):
+    """Differences between two of the four mean errors (magnitude, it followed, OBS's choice alone, both)."""
+
+    def shares(errors: Tensor) -> tuple[float, float]:
+        four = errors.mean(dim=2).flatten().tolist()
+        return tuple(four[before] - four[after] for before, after in (choice, following))
+
+    return shares
+
+
+EXERCISES["shared_credit"] = Exercise(
+    lambda generator: (draw(generator, 2, 2, 5).abs(),),
+    _credit,
+    _credits_by((0, 2), (2, 3)),
+    "That is your colleague's answer: choice first, then following. What do the shares become on the other path?",
+    _credits_by((1, 3), (0, 1)),
+    "You take the other path, following first. Neither is the right one. What do you make of two answers?",
+    _credits_by((0, 2), (0, 1)),
+    "Each share is measured without the other. Do they add up to what both save together?",
+    _credits_by((1, 3), (2, 3)),
+    "Each share is measured on top of the other. Do they add up to what both save together?",
+    lambda errors: tuple(-share for share in _credit(errors)),
+    "The sign: an error that falls is something saved.",
+    lambda errors: ((errors[0, 0] - errors[1, 1]).mean().item() / 2,) * 2,
+    "Half of it each: you have used two of the four corners only.",
 )
 
 

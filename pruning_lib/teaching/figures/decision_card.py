@@ -6,6 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pruning_lib.comparison.advice import Advice, advise
+from pruning_lib.comparison.evidence import described
 from pruning_lib.comparison.statistics import Difference, Runs
 from pruning_lib.reproduction import measured
 from pruning_lib.teaching.figures import style
@@ -26,15 +27,16 @@ def decision_card() -> Figure:
     advice = list(advise(timed, language))
     words = [_words(each) for each in advice]
     heights = [max(len(lines), 2 * len(each.contrasts)) + 1.3 for each, lines in zip(advice, words, strict=True)]
-    head, foot = 4.2, 4.4  # lines
+    head, foot = 5.1, 4.4  # lines
     figure = style.new_figure(style.WIDTH, (head + sum(heights) + foot) * _LINE)
     figure.set_layout_engine("none")
     ax = figure.add_axes((0, 0, 1, 1))
     ax.set(xlim=(0, 1), ylim=(head + sum(heights) + foot, 0))
     ax.axis("off")
     ax.text(0, 0.9, "Which pruning for me?", va="center", fontsize=style.TITLE + 5, fontweight="bold")
-    ax.text(0, 2.5, _about(record), va="center", fontsize=style.SMALL)
-    ax.text(_LEFT, 2.5, "points of accuracy, 95 % interval", va="center", fontsize=style.SMALL)
+    for index, line in enumerate(textwrap.wrap(described(record), 57)):
+        ax.text(0, 2.4 + index, line, va="center", fontsize=style.SMALL)
+    ax.text(_LEFT, 3.4, "points of accuracy, 95 % interval", va="center", fontsize=style.SMALL)
     top = head
     for each, lines, height in zip(advice, words, heights, strict=True):
         ax.plot([0, 1], [top - 0.9] * 2, color=MUTED, linewidth=0.6)
@@ -48,12 +50,6 @@ def decision_card() -> Figure:
     )
     ax.text(0, top + 1.2, textwrap.fill(note, 118), va="top", fontsize=style.SMALL, linespacing=1.25)
     return figure
-
-
-def _about(record: dict) -> str:
-    settings, seeds = record["settings"], {run["seed"] for run in record["runs"]}
-    epochs = settings["dense_epochs"] + settings["retrain_epochs"]
-    return f"LeNet-5, {settings['train_samples']:,} MNIST images, {epochs} epochs, {len(seeds)} seeds"
 
 
 def _words(advice: Advice) -> list[tuple[str, dict]]:

@@ -13,6 +13,7 @@ from pruning_lib.teaching.palette import ACCENT, PRUNED
 
 ROWS, COLUMNS, _SPARSITY = 4, 6, 0.5
 _TOP, _BOTTOM, _ACROSS = 14.2, 18.2, 6 * 7.2  # heights of the two parts and their width, in squares
+_OUTSIDE = 0.1  # how far the frame of the column that is due stands off
 
 
 @style.in_style
@@ -32,7 +33,7 @@ def hessian_synchronization(seed: int = 4) -> Figure:
 
 
 def small_layer(seed: int, rows: int, columns: int) -> tuple[Tensor, Tensor]:
-    """Random weights, and the Hessian 2XXᵀ (GPT-4) of inputs of which neighbors are alike; float64."""
+    """Random weights, and the Hessian XXᵀ (GPT-4, its mean doubled) of inputs of which neighbors are alike; float64."""
     generator = torch.Generator().manual_seed(seed)
     X = torch.randn(columns, 4 * columns, generator=generator, dtype=torch.float64)
     X[1:] += 0.9 * X[:-1].clone()
@@ -74,10 +75,12 @@ def _draw_shared(ax: Axes, states: list[Step], inverses: list[Tensor]) -> None:
     _heading(ax, text, "columns³ + rows · columns² operations")
     for j, (state, inverse) in enumerate(zip(states, inverses, strict=True)):
         left = j * (COLUMNS + 1.2)
-        ax.text(left + COLUMNS / 2, 3.9, f"column {j + 1}", ha="center", va="bottom", fontsize=style.SMALL)
+        ax.text(left + COLUMNS / 2, 3.7, f"column {j + 1}", ha="center", va="bottom", fontsize=style.SMALL)
         gone, column = ~state.keep, torch.arange(COLUMNS)
         masks = {"updated": state.compensated, "planned": gone & (column > j), "now": gone & (column == j)}
         _, bottom = style.place_weights(ax, state.keep, (left, 4.1), **masks)
+        column_now = (left + j - _OUTSIDE, 4.1 - _OUTSIDE), 1 + 2 * _OUTSIDE, ROWS + 2 * _OUTSIDE
+        ax.add_patch(Rectangle(*column_now, fill=False, edgecolor=style.INK, linewidth=1.2, zorder=4))
         rest = f"{j + 1}, …, {COLUMNS}" if j < COLUMNS - 1 else f"{COLUMNS}"
         _place_inverse(ax, inverse, (left, bottom + 0.8), largest, "$(H_S)^{-1}$")
         ax.text(left + COLUMNS / 2, bottom + COLUMNS + 2.8, f"S = {{{rest}}}", ha="center", va="top")

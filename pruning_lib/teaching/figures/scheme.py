@@ -63,7 +63,7 @@ def _draw_all(wide: float, lines_of: Callable[[Method], list[str]]) -> Figure:
             found = methods_of(structure, time)
             if not found:
                 here = column * wide + wide / 2, top + 0.5
-                ax.text(*here, "none in the digest", ha="center", va="center", fontsize=style.SMALL)
+                ax.text(*here, "none in this course", ha="center", va="center", fontsize=style.SMALL)
             for index, method in enumerate(found):
                 corner = column * wide, top + 0.125 + index * box
                 _draw_method(ax, method, lines_of(method), corner, (wide, box), color)

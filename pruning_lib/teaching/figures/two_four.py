@@ -25,6 +25,7 @@ def two_four(seed: int = 1, parts: tuple[str, ...] = ("packing", "product")) -> 
     generator = torch.Generator().manual_seed(seed)
     weight = torch.randint(1, 10, (_ROWS, _COLUMNS), generator=generator).float()
     weight *= torch.randint(0, 2, weight.shape, generator=generator) * 2 - 1
+    weight[0, :4] = torch.tensor([1.0, -9.0, 2.0, 0.5])  # the group that notebook 06 follows
     keep = keep_n_of_m({"w": weight.abs()}, 2, 4)["w"]
     values, indices = pack(weight * keep)
     x = torch.randint(1, 10, (_COLUMNS, 1), generator=generator).float()
@@ -41,7 +42,7 @@ def two_four(seed: int = 1, parts: tuple[str, ...] = ("packing", "product")) -> 
 
 
 def _draw_packing(ax: Axes, weight: Tensor, keep: Tensor, values: Tensor, indices: Tensor) -> None:
-    lefts = {"W: 2 of every 4 stay": 0, "values": 12.1, "2-bit indices": 18.1}
+    lefts = {"W: 2 of every 4 stay": 0, "values": 12.1, "2-bit indices idx₀, idx₁": 18.1}
     for text, left in lefts.items():
         ax.text(left, 0.5, text, fontweight="bold", fontsize=style.TITLE)
     dense, packed, bits = lefts.values()
@@ -62,7 +63,7 @@ def _draw_packing(ax: Axes, weight: Tensor, keep: Tensor, values: Tensor, indice
 
 
 def _draw_product(ax: Axes, values: Tensor, indices: Tensor, x: Tensor) -> None:
-    text = "Row 1 times x: each index lets one of four entries of x through"
+    text = "The first row times x: each index lets one of four entries of x through"
     ax.text(0, 6.9, text, fontweight="bold", fontsize=style.TITLE)
     ax.text(0.3, _X + 0.5, "x", ha="right", va="center")
     through = select(indices, x)[0, :, 0]
@@ -111,5 +112,5 @@ def _code(ax: Axes, left: float, top: float, index: int) -> None:
 
 
 def _number(ax: Axes, left: float, top: float, value: Tensor, color: str) -> None:
-    text = f"{value:.0f}".replace("-", "−")
+    text = f"{value:g}".replace("-", "−")
     ax.text(left + 0.5, top + 0.53, text, ha="center", va="center", fontsize=style.SMALL, color=color)

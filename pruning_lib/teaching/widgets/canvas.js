@@ -14,7 +14,7 @@ export function ticks(low, high, wanted) {
   const step = [1, 2, 5, 10].find((factor) => factor * power >= rough) * power;
   const result = [];
   for (let i = Math.ceil(low / step); i * step <= high; i++) result.push(i * step);
-  return result;
+  return result.length > 1 || wanted > 20 ? result : ticks(low, high, 2 * wanted); // one alone gives no scale
 }
 
 /** A cleared canvas of the given height in CSS pixels, sharp on any screen: its context, its size and the theme's colors. */
@@ -70,9 +70,9 @@ export function write({ g, ink }, text, x, y, { align = "center", baseline = "mi
   g.fillText(text, x, y);
 }
 
-export function axisTitles(paper, box, x, y) {
+export function axisTitles(paper, box, x, y, deeper = 0) {
   const { g } = paper;
-  write(paper, x, box.left + box.width / 2, box.top + box.height + 33, { baseline: "alphabetic" });
+  write(paper, x, box.left + box.width / 2, box.top + box.height + 33 + deeper, { baseline: "alphabetic" });
   g.save();
   g.translate(11, box.top + box.height / 2);
   g.rotate(-Math.PI / 2);

@@ -6,7 +6,7 @@ export const short = (x) => (x !== 0 && Math.abs(x) < 1e-3 ? x.toExponential(1) 
 
 const power = (exponent) => `10${superscript(exponent)}`;
 
-/** A canvas with axes and what to draw between them. `x` and `y` are [low, high], x also [high, low]; a list `names` puts names at 0, 1, … of x; `log` takes log10 of y, `logX` of x. `xTicks` and `yTicks`, lists of [place, text], stand in place of the usual ones. */
+/** A canvas with axes and what to draw between them. `x` and `y` are [low, high], x also [high, low]; a list `names` puts names at 0, 1, … of x; `log` takes log10 of y, `logX` of x. Of a list `xTitle` the first text that has room is taken. `xTicks` and `yTicks`, lists of [place, text], stand in place of the usual ones. */
 export function chart(canvas, height, { x, y, xTitle, yTitle, names, xTicks, yTicks, log = false, logX = false }) {
   const paper = sheet(canvas, height);
   const { g, ink } = paper;
@@ -14,8 +14,11 @@ export function chart(canvas, height, { x, y, xTitle, yTitle, names, xTicks, yTi
   const texts = new Map(yTicks);
   const beside = yTicks ? [...texts.keys()] : ticks(scaled[0], scaled[1], Math.max(2, (height - 56) / 40)).filter((at) => !log || Number.isInteger(at));
   const label = (at) => texts.get(at) ?? (log ? power(at) : short(at));
-  const left = Math.max(62, 22 + Math.max(...beside.map((at) => g.measureText(label(at)).width)));
-  const box = { left, top: 10, width: paper.width - left - 12, height: height - 56 };
+  const left = Math.max(62, 26 + Math.max(...beside.map((at) => g.measureText(label(at)).width)));
+  const wide = paper.width - left - 12;
+  const lower = names && Math.max(...names.map((name) => g.measureText(name).width)) + 3 > wide / Math.abs(scaledX[1] - scaledX[0]); // every other name goes a line deeper
+  const deeper = lower && xTitle ? 12 : 0; // and so does the title
+  const box = { left, top: 10, width: wide, height: height - 56 - deeper };
   const X = (value) => box.left + (box.width * ((logX ? Math.log10(value) : value) - scaledX[0])) / (scaledX[1] - scaledX[0]);
   const Y = (value) => box.top + box.height * (1 - ((log ? Math.log10(value) : value) - scaled[0]) / (scaled[1] - scaled[0]));
   g.globalAlpha = 0.5;
@@ -25,7 +28,6 @@ export function chart(canvas, height, { x, y, xTitle, yTitle, names, xTicks, yTi
   const under = new Map(xTicks ?? names?.map((name, i) => [i, name]));
   const below = under.size ? [...under.keys()] : ticks(Math.min(...scaledX), Math.max(...scaledX), Math.max(2, box.width / 70));
   const name = (at) => under.get(at) ?? (logX ? power : short)(at);
-  const lower = names && Math.max(...names.map((name) => g.measureText(name).width)) + 3 > X(1) - X(0); // every other name goes a line deeper
   for (const at of below) {
     const [place, top] = [X(logX ? 10 ** at : at), box.top + box.height + 1];
     const deep = lower && at % 2;
@@ -33,7 +35,9 @@ export function chart(canvas, height, { x, y, xTitle, yTitle, names, xTicks, yTi
     if (deep) g.fillText(name(at), place, top + 18);
   }
   for (const at of beside) tick(paper, box.left - 1, Y(log ? 10 ** at : at), label(at), "left");
-  axisTitles(paper, box, xTitle, yTitle);
+  const titles = [xTitle].flat();
+  const fits = (text) => g.measureText(text).width < 2 * (paper.width - left - wide / 2);
+  axisTitles(paper, box, titles.find(fits) ?? titles.at(-1), yTitle, deeper);
 
   const inside = (action) => {
     g.save();

@@ -90,8 +90,8 @@ export function advise(evidence, published, chosen) {
 }
 
 const ON_CARD = 8; // methods, at most
-const LINE = 22;
-const heightOf = (ranked) => 44 + LINE * Math.max(1, ranked.length);
+const LINE = 19;
+const heightOf = (ranked) => 32 + LINE * Math.max(1, ranked.length);
 const lookOf = ({ place }) => (place === "fits" ? palette.kept : palette.updated);
 
 /** A dashed line down the sheet, for the dense network. */
@@ -146,7 +146,7 @@ function render({ model, el }) {
   for (const points of rules.losses) find(".loss").add(new Option(`${points} ${points === 1 ? "point" : "points"}`, points));
   const stops = [ANY, ...evidence.sparsities];
   find(".sparsity").max = stops.length - 1;
-  find(".about").textContent = `Measured: ${evidence.about}. Counted: from the stored tensors. Published: 2:4 on an A100, ${rules.published.low} (BERT, PyTorch's tutorial) to ${rules.published.high} times as fast (a layer of OPT-175B, Frantar and Alistarh 2023); so small a network may get slower. At most: if every skipped zero cost nothing.`;
+  find(".about").textContent = `Measured: ${evidence.about}. Counted: from the stored tensors. Published, at best: 2:4 makes BERT ${rules.published.low} times as fast (PyTorch's tutorial, table, batch 16), a layer of OPT-175B ${rules.published.high} times (Frantar and Alistarh 2023); so small a network may get slower. At most: if every skipped zero cost nothing.`;
 
   const percentOf = (share) => `${Number((100 * share).toFixed(1))} %`;
   const told = ({ accuracy }) => spreadOf(accuracy);

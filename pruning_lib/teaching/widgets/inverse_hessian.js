@@ -39,21 +39,25 @@ function drawMatrix(canvas, matrix, lit, move) {
   const n = matrix.length;
   const width = canvas.parentElement.clientWidth;
   const side = Math.floor(Math.min(34, (width - 34) / (n + 1.4))); // room for δw in both: squares of one size
-  const paper = sheet(canvas, n * side + 30);
+  const narrow = side < 30; // for a decimal point
+  const paper = sheet(canvas, n * side + (narrow ? 50 : 30));
   const { g } = paper;
   const [left, top] = [30, 24];
   const square = (x, y, value, largest, text) => {
     const strength = Math.min(1, Math.abs(value) / largest) ** 0.6;
     rectangle(g, x, y, side - 1, side - 1, { fill: value < 0 ? palette.accent : palette.kept, alpha: 0.85 * strength, line: palette.muted, thick: 0.5 });
-    if (side < 30) return;
     setFont(g, 12);
     write(paper, minus(text), x + side / 2, y + side / 2);
   };
   const largest = Math.max(...matrix.flatMap((row) => [...row].map(Math.abs)));
-  const exponent = Math.floor(Math.log10(largest));
-  const text = (value) => (value / 10 ** exponent).toFixed(1).replace("-0.0", "0.0");
+  const digits = narrow ? 0 : 1; // after the point
+  const unitOf = (most) => Math.floor(Math.log10(most)) - (1 - digits);
+  const inUnits = (value, exponent) => (value / 10 ** exponent).toFixed(digits).replace(/^-(0(\.0)?)$/, "$1");
+  const exponent = unitOf(largest);
+  const text = (value) => inUnits(value, exponent);
+  let units = `in units of 10${superscript(exponent)}`;
   matrix.forEach((row, a) => row.forEach((value, b) => square(left + b * side, top + a * side, value, largest, text(value))));
-  if (exponent) write(paper, `×10${superscript(exponent)}`, 0, top - 10, { align: "left" });
+  if (exponent && !narrow) write(paper, `×10${superscript(exponent)}`, 0, top - 10, { align: "left" });
   for (let k = 0; k < n; k++) {
     write(paper, `w${subscript(k + 1)}`, left + (k + 0.5) * side, top - 10);
     write(paper, `w${subscript(k + 1)}`, left - 4, top + (k + 0.5) * side, { align: "right" });
@@ -61,10 +65,13 @@ function drawMatrix(canvas, matrix, lit, move) {
   if (move) {
     const x = left + (n + 0.4) * side;
     const most = Math.max(...move.map(Math.abs)) || 1;
-    move.forEach((value, a) => square(x, top + a * side, value, most, value.toFixed(2).replace("0.", ".").replace("-.00", ".00")));
+    const hundredths = (value) => value.toFixed(2).replace("0.", ".").replace("-.00", ".00");
+    move.forEach((value, a) => square(x, top + a * side, value, most, narrow ? inUnits(value, unitOf(most)) : hundredths(value)));
+    units += `, δw of 10${superscript(unitOf(most))}`;
     write(paper, "δw", x + side / 2, top - 10);
     rectangle(g, x - 2, top - 2, side + 3, n * side + 3, { line: palette.updated, thick: 3 });
   }
+  if (narrow) write(paper, units, left, top + n * side + 14, { align: "left" });
   rectangle(g, left + lit * side - 2, top - 2, side + 3, n * side + 3, { line: move ? palette.updated : paper.ink, thick: move ? 3 : 1.5 });
   return (x) => (x >= left && x < left + n * side ? Math.floor((x - left) / side) : null);
 }
@@ -80,9 +87,12 @@ function drawNetwork(canvas, learned, names, q, { follow }) {
     stroke(g, line, palette.kept, { width: thick(learned.weights[k]), dash: learned.weights[k] < 0 ? [6, 4] : [] });
   });
   paper.finish();
+  const named = [];
   lines.forEach(([[x0, y0], [x1, y1]], k) => {
-    const at = k % 2 ? 0.3 : 0.22; // lines that cross have their names apart
-    halo(paper, `w${subscript(k + 1)}`, x0 + at * (x1 - x0), y0 + at * (y1 - y0), paper.page);
+    const along = [k % 2 ? 0.3 : 0.22, 0.38, 0.46, 0.54].map((at) => [x0 + at * (x1 - x0), y0 + at * (y1 - y0)]); // lines that cross have their names apart
+    const place = along.find(([x, y]) => named.every(([left, top]) => Math.abs(left - x) > 18 || Math.abs(top - y) > 13)) ?? along[0];
+    named.push(place);
+    halo(paper, `w${subscript(k + 1)}`, ...place, paper.page);
   });
   return lines;
 }

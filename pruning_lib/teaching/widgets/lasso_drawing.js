@@ -10,6 +10,7 @@ export const STYLES = {
   ista: { color: "updated", shape: "square", dash: [6, 4], name: "ISTA" }, // drawn last and dashed: both are seen where they coincide
 };
 const GAPS = [1e-10, 1e2]; // beyond, a path is off the picture
+const FAR = 3; // of a path that diverges, so much on either side of zero is in the plane
 
 const inGaps = (value) => Math.max(value, GAPS[0]);
 const BAND = { fill: palette.muted, alpha: 0.22 };
@@ -45,9 +46,11 @@ function drawCompass(c, { vectors }) {
   });
 }
 
-export function drawPlane(canvas, { problem, paths }, { t, method, eta }, points) {
+/** The plane around `points`, and around what is near of the paths named in `off`: these diverge. */
+export function drawPlane(canvas, { problem, paths }, { t, method, eta }, points, off) {
   const height = Math.max(320, Math.min(500, 0.95 * canvas.parentElement.clientWidth));
-  const [x, y] = windowOf(canvas, height, points);
+  const near = off.flatMap((name) => paths[name].map(({ point }) => point.map((at) => Math.max(-FAR, Math.min(FAR, at)))));
+  const [x, y] = windowOf(canvas, height, [...points, ...near]);
   const c = chart(canvas, height, { x, y, xTitle: "λ₁", yTitle: "λ₂" });
   const { X, Y, box } = c;
   const a = eta * problem.gamma;
@@ -81,7 +84,7 @@ export function drawPlane(canvas, { problem, paths }, { t, method, eta }, points
   c.inside(() =>
     [[method === "apg" ? "d" : "", lookAhead, -14, 11], ["z", z, 9, -10], ["λ", point, 9, 12]].forEach(([name, part, right, down]) => {
       c.marker(part, palette.accent, { filled: false, size: 5 });
-      write(c, name, X(part[0]) + right, Y(part[1]) + down, { align: "left" });
+      if (part.every((at, i) => at >= [x, y][i][0] && at <= [x, y][i][1])) write(c, name, X(part[0]) + right, Y(part[1]) + down, { align: "left" });
     }),
   );
 }

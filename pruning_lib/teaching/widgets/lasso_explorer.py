@@ -19,7 +19,7 @@ LIMITS = {
 START = {"eta": 1.0, "gamma": 0.24, "momentum": 0.9, "growing": True, "condition": 32.0, "angle": 40.0}
 PRESETS = {
     "a long valley, step 1/L": {},
-    "step too large: ISTA diverges": {"eta": 2.2, "gamma": 0.02, "method": "ista"},
+    "step too large: ISTA diverges": {"eta": 2.2, "gamma": 0.0, "method": "ista"},
     "momentum needs smaller steps: only APG diverges": {"eta": 1.45, "gamma": 0.05, "growing": False},
     "too much momentum: APG overshoots": {"momentum": 0.97, "growing": False},
     "no prox: the path never rests on an axis": {"eta": 0.5, "gamma": 0.5, "method": "subgradient"},

@@ -39,7 +39,8 @@ function drawLanes(canvas, names, weights, races, all, step) {
   rectangle(g, box.left + box.width, box.top, 26, box.height, { fill: palette.muted, alpha: 0.22 });
   const share = 1 - all[step];
   stroke(g, [[X(share), box.top], [X(share), box.top + box.height]], ink, { width: 1.5, dash: [4, 4], alpha: 0.7 });
-  SHARES.forEach((text, k) => k < far && tick(paper, X(10 ** -k), box.top + box.height + 1, text, "below"));
+  const every = g.measureText(SHARES[0]).width + 6 > X(0.1) - X(1) ? 2 : 1; // of the ticks: on a phone there is no room for all
+  SHARES.forEach((text, k) => k < far && k % every === 0 && tick(paper, X(10 ** -k), box.top + box.height + 1, text, "below"));
   write(paper, "weights left in the layer (dashed: in all)", box.left + box.width / 2, box.top + box.height + 38);
   names.forEach((name, layer) => {
     const y = box.top + lane * (layer + 0.5);

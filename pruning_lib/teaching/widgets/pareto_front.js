@@ -49,20 +49,30 @@ export function within(points, limit, student) {
 const signed = (x) => `${x < 0 ? "−" : "+"}${Math.abs(x).toFixed(2)}`;
 const interval = (d) => (d ? `${signed(d.mean)} [${signed(d.low)}, ${signed(d.high)}]` : "too few seeds in common");
 
+const overlap = (a, b) => a.left < b.right + 3 && b.left < a.right + 3 && a.top < b.bottom && b.top < a.bottom;
+const around = (x, y, half) => ({ left: x - half, right: x + half, top: y - 6, bottom: y + 6 });
+
 const brief = (name) => name.replace(/ at (?=[\d.]+ %$)/, " ");
 
-/** Writes a point's name beside it, within the axes and, where there is room, where nothing else stands. */
-function writeName(c, others, { x, y, name }) {
+/** Writes a point's name near it: within the axes, over none of the `texts` and, where there is room, over no other point. Gives where it stands. */
+function writeName(c, points, texts, { x, y, name }) {
   const text = brief(name);
   const wide = c.g.measureText(text).width;
   const { left, top, width, height } = c.box;
-  const sides = [[x - 12 - wide, y - 11], [x + 12, y + 11], [x - 12 - wide, y], [x + 12, y], [x + 14, y - 20], [x - 14 - wide, y - 26], [x + 14, y - 28], [x - wide / 2, y - 28], [x - wide / 2, y + 19], [x + 14, y + 24]];
-  const inBox = sides.filter(([l, m]) => l > left + 2 && l + wide < left + width - 2 && m > top + 9 && m < top + height - 9);
-  const free = ([l, m]) => others.every((one) => Math.abs(one.y - m) >= 11 || one.x - 7 > l + wide || l > one.x + 7);
-  const [l, m] = inBox.find(free) ?? inBox[0] ?? sides[0];
+  const beside = [[x - 12 - wide, y - 11], [x + 12, y + 11], [x - 12 - wide, y], [x + 12, y], [x + 14, y - 20], [x - 14 - wide, y - 26]];
+  const low = Math.max(left + 4, Math.min(left + width - wide - 4, x - wide / 2));
+  for (let far = 28; far < height; far += 8) for (const l of [x + 14, low, x - 14 - wide]) beside.push([l, y - far], [l, y + far]);
+  const places = beside
+    .map(([l, m]) => ({ l, m, ...around(l + wide / 2, m, wide / 2) }))
+    .filter((one) => one.left > left + 2 && one.right < left + width - 2 && one.m > top + 9 && one.m < top + height - 9)
+    .filter((one) => !texts.some((other) => overlap(one, other)));
+  const place = places.find((one) => !points.some((point) => overlap(one, around(point.x, point.y, 4)))) ?? places[0];
+  if (!place) return []; // it is in the text above
   const { backgroundColor } = getComputedStyle(c.g.canvas.closest(".charts")); // no line crosses the text
-  rectangle(c.g, l - 1, m - 7, wide + 2, 14, { fill: backgroundColor, alpha: 0.85 });
-  write(c, text, l, m, { align: "left" });
+  if (Math.abs(place.m - y) > 36) stroke(c.g, [[Math.max(place.left, Math.min(place.right, x)), place.m], [x, y]], c.ink, { width: 1, alpha: 0.6 });
+  rectangle(c.g, place.l - 1, place.m - 7, wide + 2, 14, { fill: backgroundColor, alpha: 0.85 });
+  write(c, text, place.l, place.m, { align: "left" });
+  return [place];
 }
 
 /** Points over cost; the vertical axis goes by the logarithm of the error. Gives where each point stands. */
@@ -94,12 +104,14 @@ function drawPlane(canvas, points, nondominated, best, shown, evidence, { limit,
   const numbers = [];
   nondominated.forEach((point, k) => {
     const { x, y } = places[points.indexOf(point)];
-    const place = { x: x - 11, y: y - 11 }; // above the front there is no point
-    if (point.accuracy < floor || numbers.some((one) => Math.abs(one.x - place.x) < 15 && Math.abs(one.y - place.y) < 12)) return;
-    write(c, String(k + 1), place.x, place.y);
+    const half = c.g.measureText(String(k + 1)).width / 2;
+    const sides = [-11, 11].map((aside) => around(x + aside, y - 11, half)); // above the front there is no point
+    const place = sides.find((one) => one.left > c.box.left + 2 && (one.right < right - 2 || one.left > right + 2)) ?? sides[0];
+    if (point.accuracy < floor || numbers.some((one) => overlap(one, place))) return;
+    write(c, String(k + 1), (place.left + place.right) / 2, y - 11);
     numbers.push(place);
   });
-  for (const point of new Set([best, shown].filter(Boolean))) writeName(c, [...places, ...numbers], places[points.indexOf(point)]);
+  for (const point of new Set([best, shown].filter(Boolean))) numbers.push(...writeName(c, places, numbers, places[points.indexOf(point)]));
   return places;
 }
 
@@ -182,7 +194,7 @@ function render({ model, el }) {
     const without = all.slice(points.length).map((one) => one.name);
     say(".missing", `On the front: ${nondominated.map((one, k) => `(${k + 1}) ${one.name}`).join(", ") || "nothing"}. ${without.length ? `Not measured, so not drawn: ${without.join(", ")}. ` : ""}Triangles at the lower edge are less accurate than the axis shows. ${evidence.about}.`);
 
-    places = drawPlane(find(".plane canvas"), points, nondominated, best, shown, evidence, { limit, title: `${costs[cost]}, % of dense (logarithmic)` });
+    places = drawPlane(find(".plane canvas"), points, nondominated, best, shown, evidence, { limit, title: [" (logarithmic)", " (log)", ""].map((scale) => `${costs[cost]}, % of dense${scale}`) });
     say(".gaps figcaption", best ? `Points of accuracy against ${brief(best.name)}, of each method's best within the limit; blue: the interval (95 %, paired by seed) does not tell it apart` : "");
     drawGaps(find(".gaps canvas"), found);
     describe(".plane", `Accuracy over ${costs[cost]}; on the front: ${nondominated.map((one) => `${one.name} ${one.accuracy} %`).join(", ") || "nothing"}`);

@@ -5,16 +5,21 @@ import { chart, list, setSlider, slider, stage } from "./charts.js";
 import { follow } from "./redraw.js";
 
 const CONTROLS = slider("pattern", "Sparsity") + list("against", "Against", '<option value="">dense</option>');
-const PANELS = { curves: `Lines: unstructured; hollow marks, set apart on the left: n:m; <i class="dashed"></i> dense`, bars: "" };
+const PANELS = { curves: `Lines: unstructured; hollow marks: n:m; <i class="dashed"></i> dense`, bars: "" };
 
 const bits = (run) => run.bits_per_byte ?? Math.log2(run.perplexity); // without: perplexity is per byte
+
+const APART = 4; // percentage points: room for a pattern's name on the axis
 
 const grouped = (run) => run.pattern.includes(":"); // n:m
 /** Where a run stands: at its sparsity; of n:m, which would cover others there, a step to the left for each pattern. */
 export function place(run, runs) {
   const apart = [...new Set(runs.filter(grouped).map((one) => one.pattern))];
-  return [100 * run.sparsity - 2 * (1 + apart.indexOf(run.pattern)), bits(run)];
+  return [100 * run.sparsity - APART * (1 + apart.indexOf(run.pattern)), bits(run)];
 }
+
+/** What the axis says below the runs: a sparsity, or the name of an n:m pattern. */
+export const names = (runs) => runs.map((run) => (grouped(run) ? [place(run, runs)[0], run.pattern] : [Math.round(100 * run.sparsity), `${Math.round(100 * run.sparsity)}`]));
 
 /** A method's line through what is unstructured; between dense and the first of them nothing is measured. */
 export const curve = (runs, method) => runs.filter((run) => run.method === method && !grouped(run)).map((run) => place(run, runs));
@@ -25,9 +30,12 @@ function drawCurves(canvas, runs, pattern, looks) {
   const y = [low - 0.06 * (high - low), high + 0.06 * (high - low)];
   const places = runs.slice(1).map((run) => place(run, runs)[0]);
   const x = [Math.min(...places) - 2, Math.max(...places) + 2];
-  const c = chart(canvas, 290, { x, y, xTitle: "sparsity, %", yTitle: runs[0].bits_per_byte ? "bits per byte" : "bits per byte = log₂ perplexity" });
+  const aside = runs.filter(grouped).map((run) => place(run, runs)[0]);
+  const c = chart(canvas, 290, { x, y, xTicks: names(runs.slice(1)), xTitle: aside.length ? "pattern, or sparsity in %" : "sparsity, %", yTitle: runs[0].bits_per_byte ? "bits per byte" : "bits per byte = log₂ perplexity" });
   const [dense, ...pruned] = runs;
   c.line([[x[0], bits(dense)], [x[1], bits(dense)]], palette.muted, { dash: [6, 4], width: 1.5 });
+  const edge = Math.max(...aside) + APART / 2;
+  if (aside.length) c.line([[edge, y[0]], [edge, y[1]]], palette.muted, { dash: [2, 4], width: 1 });
   const [here] = place(pruned.find((run) => run.pattern === pattern), runs);
   c.line([[here, y[0]], [here, y[1]]], palette.muted, { width: 1, alpha: 0.6 });
   for (const [method, [color, shape]] of Object.entries(looks)) {

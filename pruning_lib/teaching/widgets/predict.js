@@ -15,8 +15,10 @@ function render({ model, el }) {
   find("b").textContent = question;
   find(".guesses").setAttribute("aria-label", question);
   const [inputs, marks] = ["input", ".scale i"].map((one) => [...root.querySelectorAll(one)]);
-  if (!choices.length) Object.assign(inputs[0], { min: low, max: high, step });
-  else inputs.forEach((input, i) => (input.nextSibling.textContent = choices[i]));
+  if (!choices.length) {
+    Object.assign(inputs[0], { min: low, max: high, step });
+    Object.assign(find(".scale").dataset, { low: text(low), high: text(high) });
+  } else inputs.forEach((input, i) => (input.nextSibling.textContent = choices[i]));
 
   function paint({ guess, shown }) {
     root.dataset.shown = shown; // for slides, whose next step shows it

@@ -64,7 +64,7 @@ function drawRoofs(canvas, table, values, result, intensities, points) {
 }
 
 function drawGain(canvas, table, values, result) {
-  const counts = Array.from({ length: 57 }, (_, k) => 2 ** (k / 4));
+  const counts = Array.from({ length: 225 }, (_, k) => 2 ** (k / 16)); // so fine that the dip before the bend is met
   const c = chart(canvas, 270, { x: [1, 2 ** 14], y: [0.9, 2.15], logX: true, xTitle: "tokens", yTitle: "speed-up at most" });
   c.line([[1, 1], [2 ** 14, 1]], palette.muted, { width: 1, dash: [2, 3] });
   const curve = counts.map((tokens) => [tokens, prediction(table, { ...values, tokens })]);
@@ -93,7 +93,7 @@ function render({ model, el }) {
     const words = (one) => `${time(one.seconds)} (bound by ${one.bound === "memory" ? "memory" : "computing"}, ${short(one.intensity)} FLOP per byte)`;
     const promise = `2:4 can be at most ${speedUp.toFixed(2)} times as fast`;
     const end = `with ${percent(values.share).replace(".0", "")} of a model's time in such products, the whole model at most ${whole.toFixed(2)} times`;
-    const record = runs.length ? `Small hollow marks: ${points.length} of ${runs.length} recorded GPU runs, those on this GPU in this format.` : "No run on a GPU is recorded, so no measured point is drawn.";
+    const record = runs.length ? `Small hollow marks: ${points.length} of ${runs.length} timed products, those on this GPU in this format.` : "No timed product is given, so no measured point is drawn.";
     find("p").textContent = `At least: dense ${words(dense)}, 2:4 ${words(sparse)}. ${promise}; ${end}. Bounds, not forecasts: a kernel may be far slower. ${record}`;
     drawRoofs(find(".roofs canvas"), table, values, result, intensities, points);
     drawGain(find(".gain canvas"), table, values, result);

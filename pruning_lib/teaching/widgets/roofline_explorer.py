@@ -65,8 +65,8 @@ class RooflineExplorer(Drawn):
 
     Parameters
     ----------
-    records : what benchmarks/two_four_gpu.py wrote, read from figures/measured; every product measured on the chosen
-        GPU in the chosen format is a point under the roofs. None are drawn if there are none.
+    records : what benchmarks/two_four_gpu.py wrote, or published times in the same form; every product timed on the
+        chosen GPU in the chosen format is a point under the roofs. None are drawn if there are none.
     gpu, dtype : names in `two_four.GPUS` and `DTYPES`
     width : rows and columns of the layer, 256 to 32,768
     tokens : rows of the input, 1 to 16,384

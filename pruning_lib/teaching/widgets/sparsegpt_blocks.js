@@ -83,7 +83,7 @@ export function drawBlocks({ find, describe }, { blocks, step, last, maskBlock }
   drawFactor(find(".factor canvas"), find(".moving canvas").clientHeight, state);
   find(".factor figcaption").textContent = { start: "U, the factor of H⁻¹", mask: "U: its diagonal gives the scores", column: `U: row ${state.at + 1}, inside the block`, lazy: "U: what lies right of the block" }[state.phase];
 
-  const c = chart(find(".bytes canvas"), 200, { x: [0, last], y: [0, 1.08 * ends.moved.eager], xTitle: "step", yTitle: "bytes moved" });
+  const c = chart(find(".bytes canvas"), 165, { x: [0, last], y: [0, 1.08 * ends.moved.eager], xTitle: "step", yTitle: "bytes moved" });
   for (const [kind, color, dash] of [["eager", "updated", [6, 4]], ["lazy", "kept", []]]) {
     const points = blocks.map(({ moved }, k) => [k, moved[kind]]);
     c.line(points, palette[color], { dash, alpha: 0.3 });

@@ -40,8 +40,11 @@ function bracket(c, left, right, y, turn, texts, color, bold) {
   label(c, text, (left + right) / 2, y - 10 * turn, { bold });
 }
 
+const fitting = (g, texts, room) => texts.find((text) => g.measureText(text).width <= room) ?? "";
+const bare = (text) => text.replace("0.", "."); // −.25
+
 /** A number with as many digits, two at most, as the room leaves. */
-export const digits = (g, value, room) => [fixed(value), value.toFixed(1).replace("-", "−")].find((text) => g.measureText(text).width <= room) ?? "";
+export const digits = (g, value, room) => fitting(g, [fixed(value), bare(fixed(value)), value.toFixed(1).replace("-", "−")], room);
 
 /** Font of numbers in cells of a width, and the room that they have there. */
 const cellFont = (wide) => ({ size: Math.max(12, Math.min(15, wide / 3.9)), small: 12, room: wide - 4 });
@@ -53,7 +56,7 @@ const cellFont = (wide) => ({ size: Math.max(12, Math.min(15, wide / 3.9)), smal
 export function drawWeights(canvas, before, state, scale, maskBlock, over, current = -1) {
   const [rows, columns] = [state.weight.length, state.weight[0].length];
   const narrow = canvas.parentElement.clientWidth < 420;
-  const [left, top, high, pitch] = [narrow ? 20 : 46, 56, 42, 57];
+  const [left, top, high, pitch] = [narrow ? 20 : 46, 56, 34, 46];
   const c = sheet(canvas, top + rows * pitch + 28);
   const { g, width } = c;
   const wide = Math.min(66, (width - left - 4) / columns);
@@ -96,7 +99,7 @@ export function drawWeights(canvas, before, state, scale, maskBlock, over, curre
       } else if (mark === "moved") {
         label(c, text, middle, y + high * 0.33, { size });
         setFont(g, small);
-        const change = signed(value - old);
+        const change = fitting(g, [signed(value - old), bare(signed(value - old))], wide - 3);
         const wideEnough = wide >= 62; // for a dot beside it
         label(c, change, middle + (wideEnough ? 5 : 0), y + high * 0.74, { size: small });
         if (wideEnough) {
@@ -134,9 +137,11 @@ export function drawShared(canvas, height, state, same, form) {
   const n = matrix.length;
   const left = 30;
   const wide = Math.min(54, (width - left - 2) / n);
-  const high = Math.min(36, (height - 142) / n);
-  const [size, thin] = [Math.max(12, Math.min(14, wide / 3.7)), thinLine(c)];
   const [started, factor, scale] = [state.columns.length > 0, form === "cholesky", largest(state.inverses)];
+  const rest = n - from - 1;
+  const note = wrapped({ g, width: width - left }, started && rest && !factor ? "blue dashes: what stays for the next step, after subtracting column 1 · row 1 ÷ first entry (GPT-7)" : "");
+  const high = Math.min(36, (height - 142 - 18 * Math.max(0, note.length - 2)) / n);
+  const [size, thin] = [Math.max(12, Math.min(14, wide / 3.7)), thinLine(c)];
   const cell = (row, k, y, value, style) => {
     rectangle(g, left + k * wide + 1, y + 1, wide - 2, (row < 0 ? 26 : high) - 2, style);
     setFont(g, size);
@@ -154,7 +159,6 @@ export function drawShared(canvas, height, state, same, form) {
       cell(i, k, 22 + i * high, there ? matrix[i][k] : null, style);
     }
   }
-  const rest = n - from - 1;
   if (started && rest) rectangle(g, left + (from + 1) * wide - 1, 22 + (from + 1) * high - 1, rest * wide + 2, rest * high + 2, { line: palette.kept, thick: 2, dash: [6, 4] });
   const y = 22 + n * high;
   const strips = [[`row 1 of (H_S${subscript(from + 1)})⁻¹ ÷ its first entry, ${fixed(same.B[from][from])}`, same.B]];
@@ -164,10 +168,7 @@ export function drawShared(canvas, height, state, same, form) {
     for (let column = from; column < n; column++)
       cell(-1, column, y + 30 + 52 * k, source[from][column] / source[from][from], { line: palette.updated, thick: 2 });
   });
-  if (!factor) {
-    label(c, started && rest ? "blue dashes: what stays for the next step, after" : "", left, y + 76, { align: "left" });
-    label(c, started && rest ? "subtracting column 1 · row 1 ÷ first entry (GPT-7)" : "", left, y + 94, { align: "left" });
-  }
+  note.forEach((text, k) => label(c, text, left, y + 76 + 18 * k, { align: "left" }));
 }
 
 /** One small inverse for each row of W: squares only, the darker the larger. */
@@ -204,7 +205,7 @@ export function drawPerRow(canvas, height, state) {
 export function drawErrors(canvas, states, reached) {
   const ends = Object.values(states).map((form) => form[form.length - 1]);
   const [total, most] = [pruned(ends[0]), Math.max(...ends.map(({ error }) => error))];
-  const c = chart(canvas, 200, { x: [0, 1.03 * (total || 1)], y: [0, 1.08 * (most || 1)], xTitle: "weights pruned (above: how many)", yTitle: "error tr(DHDᵀ)" });
+  const c = chart(canvas, 165, { x: [0, 1.03 * (total || 1)], y: [0, 1.08 * (most || 1)], xTitle: "weights pruned (above: how many)", yTitle: "error tr(DHDᵀ)" });
   for (const [form, [color, shape, dash]] of Object.entries(STYLES)) {
     const points = states[form].slice(0, reached[form] + 1).map((state) => [pruned(state), state.error]);
     c.line(points, palette[color], { dash });

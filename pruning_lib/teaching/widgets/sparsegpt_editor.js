@@ -21,7 +21,7 @@ export const numbered = (value) => String(Math.round(100 * value) / 100).replace
 function grid(width, rows, columns) {
   const left = width < 420 ? 20 : 46;
   const wide = Math.min(58, (width - left - 2) / columns);
-  return { left, wide, high: rows === columns ? Math.min(36, wide) : 42 };
+  return { left, wide, high: rows === columns ? Math.min(30, wide) : 38 };
 }
 
 /** Row and column of the number under the pointer; null beside them. */
@@ -49,7 +49,7 @@ function drawMatrix(canvas, matrix, names, selected, look) {
       const middle = [left + (k + 0.5) * wide, TOP + (i + (second ? 0.3 : 0.5)) * high];
       label(c, digits(c.g, value, wide - 3), ...middle, { size: 13 });
       setFont(c.g, 12);
-      if (second) label(c, second.find((text) => c.g.measureText(text).width < wide - 4) ?? second.at(-1), middle[0], TOP + (i + 0.72) * high, { size: 12 });
+      if (second) label(c, second.find((text) => c.g.measureText(text).width < wide - 8) ?? second.at(-1), middle[0], TOP + (i + 0.72) * high, { size: 12 });
     });
   });
 }
@@ -95,7 +95,7 @@ export function drawLayer({ find, describe, inputs }, { weight, hessian, setting
 
   const curve = lossCurve(memory, weight, hessian, settings);
   const most = Math.max(...curve.flatMap(Object.values), ...Object.values(now));
-  const c = chart(find(".curve canvas"), 230, { x: [0, 1], y: [0, 108 * most], xTitle: "correlation of the inputs", yTitle: "% of ‖WX‖² lost" });
+  const c = chart(find(".curve canvas"), 195, { x: [0, 1], y: [0, 108 * most], xTitle: "correlation of the inputs", yTitle: "% of ‖WX‖² lost" });
   for (const [way, [color, shape, dash]] of Object.entries(WAYS)) {
     c.line(RHOS.map((rho, k) => [rho, 100 * curve[k][way]]), palette[color], { dash });
     c.marker([mean, 100 * now[way]], palette[color], { shape, size: 5, filled: way !== "alone" });

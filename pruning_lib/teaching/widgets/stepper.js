@@ -2,6 +2,8 @@
 
 import { keepFocus, setSlider } from "./charts.js";
 
+const CATCH_UP = 500; // ms: so many a film that was held up makes good at once
+
 export const STEP_BUTTONS = `
   <span role="group" aria-label="Steps">
     <button class="start" aria-label="To the start">start</button>
@@ -12,7 +14,8 @@ export const STEP_BUTTONS = `
 
 /**
  * Ties the buttons and the `slider` in `root` to the steps 0, …, last(). `at` says where the widget stands, `go` takes it
- * elsewhere and draws. Gives `show`, which the drawing calls so that the controls agree, and `stop`, which ends the film.
+ * elsewhere and draws; a film takes it on by one every `pause` ms of the clock, by several where the page can't draw that
+ * often. Gives `show`, which the drawing calls so that the controls agree, and `stop`, which ends the film.
  */
 export function stepper(root, slider, { at, last, go, word, pause }) {
   const button = (name) => root.querySelector(`.${name}`);
@@ -38,9 +41,16 @@ export function stepper(root, slider, { at, last, go, word, pause }) {
   }
   function play() {
     if (at() === last()) go(0);
+    const most = Math.max(1, Math.floor(CATCH_UP / pause));
+    let shown = performance.now();
     timer = setInterval(() => {
-      if (at() >= last() - 1) stop();
-      go(at() + 1);
+      const now = performance.now();
+      const due = Math.min(most, Math.round((now - shown) / pause));
+      if (!due) return;
+      shown = due < most ? shown + due * pause : now;
+      const next = Math.min(last(), at() + due);
+      if (next === last()) stop();
+      go(next);
     }, pause);
     show();
   }

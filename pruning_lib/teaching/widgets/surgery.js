@@ -104,8 +104,12 @@ function drawScores(canvas, result) {
   Object.entries(MARKS).forEach(([name, { color }], k) => {
     const { scores, deleted } = result[name];
     const largest = Math.max(...scores) || 1;
+    const texts = [3, 2, 1].map((digits) => scores.map((score) => short(Number(score.toPrecision(digits)))));
+    const room = 2 * 0.42 * (c.X(1) - c.X(0)) - 6; // of both
+    const fits = (both) => c.g.measureText(both.join("")).width < room;
+    const said = texts.find(fits) ?? texts.at(-1);
     scores.forEach((score, q) =>
-      c.bar(k + 0.42 * q - 0.21, 0.34, score / largest, palette[color], { texts: [WEIGHTS[q], short(score)], filled: q === deleted }),
+      c.bar(k + 0.42 * q - 0.21, 0.34, score / largest, palette[color], { texts: [WEIGHTS[q], said[q]], filled: q === deleted }),
     );
   });
 }

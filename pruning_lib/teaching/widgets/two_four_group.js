@@ -8,9 +8,9 @@ import { binary, drawLoads, drawRow, groupAt, hex, loadOf, wordsOf } from "./two
 const NAMES = ["₀", "₁", "₂", "₃"];
 const CONTROLS =
   slider("group", "group") +
+  slider("row", "row of the matrix") +
   list("preset", "its weights", '<option value="">own values</option>') +
-  NAMES.map((name, i) => slider(`w${i}`, `w${name}`)).join("") +
-  slider("row", "row of the matrix");
+  NAMES.map((name, i) => slider(`w${i}`, `w${name}`)).join("");
 const PANELS = {
   whole: `A row of 32 weights: <span class="key"><i class="kept"></i> stays</span>, <span class="key"><i class="pruned"></i> becomes zero</span>; below, the two values stored of each group and its nibble. Choose a group with the slider or a click.`,
   group: `The group chosen: <span class="key"><i class="kept"></i> stays</span>, <span class="key"><i class="pruned"></i> becomes zero</span>`,
@@ -51,7 +51,7 @@ const signed = (x) => (x < 0 ? `(${short(x)})` : short(x));
 
 function drawGroup(canvas, weights, { keep }) {
   const top = 1.25 * Math.max(1, ...weights.map(Math.abs));
-  const c = chart(canvas, 270, { x: [-0.6, 3.6], y: [-top, top], names: NAMES.map((name) => `w${name}`), xTitle: "", yTitle: "weight" });
+  const c = chart(canvas, 240, { x: [-0.6, 3.6], y: [-top, top], names: NAMES.map((name) => `w${name}`), xTitle: "", yTitle: "weight" });
   c.line([[-0.6, 0], [3.6, 0]], palette.muted, { width: 1 });
   weights.forEach((w, i) => {
     const look = keep[i] ? { filled: true } : { filled: false, dash: [5, 4] };
@@ -60,10 +60,12 @@ function drawGroup(canvas, weights, { keep }) {
 }
 
 function drawMultiplexer(canvas, operands, { values, indices, selected, sparse, dense }) {
-  const c = sheet(canvas, 270);
+  const c = sheet(canvas, 240);
   const { g, width, height } = c;
-  const at = { operand: 0.11 * width, gate: 0.42 * width, product: 0.67 * width, sum: 0.9 * width };
-  const half = { operand: 0.09 * width, gate: 0.1 * width, product: 0.09 * width, sum: 0.085 * width };
+  const total = `Σ = ${short(sparse)}`;
+  const holds = (texts, share) => Math.max(share * width, Math.max(...texts.map((text) => g.measureText(text).width)) / 2 + 4);
+  const half = { operand: holds(operands.map((x, i) => `x${NAMES[i]} = ${short(x)}`), 0.09), gate: 0.1 * width, product: 0.09 * width, sum: holds([total], 0.085) };
+  const at = { operand: half.operand + 0.02 * width, gate: 0.42 * width, product: 0.67 * width, sum: Math.min(0.9 * width, width - half.sum - 2) };
   const row = (i) => 34 + (i * (height - 68)) / 3;
   const middle = (k) => height / 2 + (k - 0.5) * 0.46 * height;
   const box = (x, y, wide, line, dash) => rectangle(g, x - wide - 1, y - 16, 2 * wide + 2, 32, { line, thick: 2, dash });
@@ -90,8 +92,10 @@ function drawMultiplexer(canvas, operands, { values, indices, selected, sparse, 
     write(c, `x${NAMES[i]} = ${short(x)}`, at.operand, row(i));
   });
   box(at.sum, height / 2, half.sum, palette.kept);
-  write(c, `Σ = ${short(sparse)}`, at.sum, height / 2);
-  write(c, `dense ${short(dense)}`, at.sum, height / 2 + 30);
+  write(c, total, at.sum, height / 2);
+  const said = `dense ${short(dense)}`;
+  const lines = at.sum + g.measureText(said).width / 2 < width ? [said] : said.split(" ");
+  lines.forEach((text, k) => write(c, text, at.sum, height / 2 + 30 + 15 * k));
 }
 
 function render({ model, el }) {

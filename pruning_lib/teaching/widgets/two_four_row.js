@@ -28,7 +28,7 @@ export function groupAt(canvas, event, count) {
 
 function layout(width, count) {
   const perLine = width >= 420 ? 4 : 2;
-  return { perLine, wide: width / perLine, pitch: perLine === 4 ? 122 : 98, lines: count / perLine };
+  return { perLine, wide: width / perLine, pitch: perLine === 4 ? 106 : 86, lines: count / perLine };
 }
 
 /** The whole row: of each group its four weights, the two that are stored, its nibble; and the words they make. */
@@ -39,7 +39,7 @@ export function drawRow(canvas, groups, words, chosen) {
   groups.forEach(({ weights, keep, values, nibble }, k) => {
     const [left, top] = [(k % perLine) * wide + 4, Math.floor(k / perLine) * pitch + 4];
     const cell = (wide - 8) / 4;
-    if (k === chosen) rectangle(g, left - 3, top - 3, wide - 2, 82, { line: palette.accent, thick: 2 });
+    if (k === chosen) rectangle(g, left - 3, top - 3, wide - 2, 72, { line: palette.accent, thick: 2 });
     weights.forEach((weight, i) => {
       const style = keep[i] ? { fill: palette.kept, alpha: 0.35, line: palette.kept, thick: 2 } : { line: palette.muted, dash: [4, 3] };
       rectangle(g, left + i * cell + 1, top, cell - 2, 28, style);
@@ -47,21 +47,21 @@ export function drawRow(canvas, groups, words, chosen) {
       write(c, short(weight), left + (i + 0.5) * cell, top + 14);
     });
     setFont(g, 12);
-    write(c, values.map(short).join("   "), left + 2 * cell, top + 42);
-    write(c, binary(nibble, 4), left + 2 * cell, top + 62);
+    write(c, values.map(short).join("   "), left + 2 * cell, top + 39);
+    write(c, binary(nibble, 4), left + 2 * cell, top + 55);
   });
   setFont(g, 13);
   words.forEach((word, w) => {
     const bits = [3, 2, 1, 0].map((k) => binary((word >> (4 * k)) & 15, 4)).join(" ");
-    const y = perLine === 4 ? w * pitch + 104 : lines * pitch + 10 + 20 * w;
+    const y = perLine === 4 ? w * pitch + 90 : lines * pitch + 10 + 20 * w;
     write(c, `word ${w}: ${bits} = ${hex(word)}${perLine === 4 ? "   (the first group's nibble stands last: it is the lowest)" : ""}`, 4, y, { align: "left" });
   });
 }
 
 /** The metadata of 32 such rows in memory: 32-bit loads, each with one word of two rows; those of `row` stand out. */
 export function drawLoads(canvas, row, words) {
-  const narrow = canvas.parentElement.clientWidth < 420;
-  const c = sheet(canvas, 44 + 8 * 32 + 4);
+  const narrow = canvas.parentElement.clientWidth < 340;
+  const c = sheet(canvas, 44 + 8 * 25 + 4);
   const { g, width } = c;
   const left = narrow ? 2 : 52;
   const wide = (width - left - 2) / 4;
@@ -74,15 +74,15 @@ export function drawLoads(canvas, row, words) {
   for (let i = 0; i < ROWS; i++)
     for (const w of [0, 1]) {
       const { load, half } = loadOf(i, w);
-      const [x, y] = [left + (load % 4) * wide + 2, 40 + Math.floor(load / 4) * 32];
+      const [x, y] = [left + (load % 4) * wide + 2, 40 + Math.floor(load / 4) * 25];
       const here = i === row;
-      const box = [x + half * (wide / 2 - 2), y, wide / 2 - 2, 26];
+      const box = [x + half * (wide / 2 - 2), y, wide / 2 - 2, 22];
       rectangle(g, ...box, here ? { fill: palette.updated, alpha: 0.35, line: palette.updated, thick: 2.5 } : { line: palette.muted });
       setFont(g, 12, here);
-      write(c, here && wide > 130 ? `${i}: ${hex(words[w])}` : String(i), box[0] + box[2] / 2, y + 13);
+      write(c, here && wide > 150 ? `${i}: ${hex(words[w])}` : String(i), box[0] + box[2] / 2, y + 11.5);
       if (!narrow && load % 4 === 0 && half === 0) {
         setFont(g, 12);
-        write(c, `${load}–${load + 3}`, left - 6, y + 13, { align: "right" });
+        write(c, `${load}–${load + 3}`, left - 6, y + 11.5, { align: "right" });
       }
     }
 }
