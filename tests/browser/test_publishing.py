@@ -419,7 +419,9 @@ def test_a_deck_without_scripts_shows_slides_below_each_other(page_without_scrip
     from playwright.sync_api import expect
 
     page_without_scripts.goto((built / "slides" / "06_two_four.html").as_uri())
-    expect(page_without_scripts.get_by_text("JavaScript, which is off here")).to_be_visible()
+    note = page_without_scripts.locator("body > noscript p")
+    expect(note).to_be_visible()
+    expect(note).to_contain_text("JavaScript, which is off here")
     slides = page_without_scripts.locator(".slides > section > section")
     boxes = [slide.bounding_box() for slide in slides.all()]
     assert len(boxes) >= 20 and all(box["height"] > 50 for box in boxes)
