@@ -4,6 +4,13 @@ import { axisTitles, compact, sheet, strokes, superscript, tick, ticks, write } 
 
 export const short = (x) => (x !== 0 && Math.abs(x) < 1e-3 ? x.toExponential(1) : compact(x)).replaceAll("-", "−");
 
+/** Texts of the places on an axis: where three digits give two of them one text, as many as tell them apart. */
+function labels(places) {
+  const texts = places.map(short);
+  const digits = [4, 5, 6].find((count) => new Set(places.map((at) => at.toPrecision(count))).size === places.length) ?? 6;
+  return new Map(places.map((at, i) => [at, new Set(texts).size === texts.length ? texts[i] : String(Number(at.toPrecision(digits))).replace("-", "−")]));
+}
+
 const power = (exponent) => `10${superscript(exponent)}`;
 
 /** A canvas with axes and what to draw between them. `x` and `y` are [low, high], x also [high, low]; a list `names` puts names at 0, 1, … of x; `log` takes log10 of y, `logX` of x. Of a list `xTitle` the first text that has room is taken. `xTicks` and `yTicks`, lists of [place, text], stand in place of the usual ones. */
@@ -13,7 +20,8 @@ export function chart(canvas, height, { x, y, xTitle, yTitle, names, xTicks, yTi
   const [scaledX, scaled] = [logX ? x.map(Math.log10) : x, log ? y.map(Math.log10) : y];
   const texts = new Map(yTicks);
   const beside = yTicks ? [...texts.keys()] : ticks(scaled[0], scaled[1], Math.max(2, (height - 56) / 40)).filter((at) => !log || Number.isInteger(at));
-  const label = (at) => texts.get(at) ?? (log ? power(at) : short(at));
+  const plain = log ? new Map() : labels(beside);
+  const label = (at) => texts.get(at) ?? (log ? power(at) : plain.get(at));
   const left = Math.max(62, 26 + Math.max(...beside.map((at) => g.measureText(label(at)).width)));
   const wide = paper.width - left - 12;
   const lower = names && Math.max(...names.map((name) => g.measureText(name).width)) + 3 > wide / Math.abs(scaledX[1] - scaledX[0]); // every other name goes a line deeper

@@ -55,7 +55,8 @@ function drawBars(canvas, runs, dense, looks) {
   // A bar off the scale of the others is cut, and ends in an arrow.
   const [most, second] = runs.map((run) => run.perplexity).sort((a, b) => b - a);
   const longest = most > 4 * second ? 2 * second : most;
-  const scale = (c.width - room - 66) / longest;
+  const value = (run) => `${run.perplexity > longest ? "→ " : ""}${run.perplexity.toFixed(2)}`;
+  const scale = (c.width - room - 12 - Math.max(...[dense, ...runs].map((run) => g.measureText(value(run)).width))) / longest;
   const line = 270 / (runs.length + 1);
   [dense, ...runs].forEach((run, i) => {
     const middle = 10 + (i + 0.5) * line;
@@ -63,7 +64,7 @@ function drawBars(canvas, runs, dense, looks) {
     write(c, run.method, 0, middle, { align: "left" });
     const length = scale * Math.min(run.perplexity, longest);
     rectangle(g, room, middle - line / 4, length, line / 2, look);
-    write(c, `${run.perplexity > longest ? "→ " : ""}${run.perplexity.toFixed(2)}`, room + length + 6, middle, { align: "left" });
+    write(c, value(run), room + length + 6, middle, { align: "left" });
   });
 }
 

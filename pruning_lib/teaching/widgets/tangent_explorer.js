@@ -9,7 +9,7 @@ const CONTROLS = slider("connection", "Connection") + slider("indicator", "indic
 const PANELS = {
   curve: `<i class="line"></i> loss, <i class="line closes"></i> tangent at 1 (SNIP-3),
     <b style="color:var(--good)">⋯</b> chord (SNIP-2); drag the dot`,
-  "ranks tall": `Ranks, largest first; minus: the loss rises without it; <b style="color:var(--accent)">– –</b> the tangent has the wrong sign`,
+  "ranks tall": `Ranks by size, largest first; minus: the loss rises without it; <b style="color:var(--accent)">– –</b> the tangent has the wrong sign`,
   network: "The network: thickness is |c·w|; click a connection",
 };
 const RANGE = 1.12; // of c_j in the drawing: a little beyond 1, so that the tangent is seen to touch
@@ -100,8 +100,8 @@ function drawRanks(canvas, names, all, chosen) {
   const [left, right] = [Math.min(130, 0.4 * width), width - Math.min(130, 0.4 * width)];
   const sides = { tangent: ranks(all.map(({ tangent }) => tangent)), chord: ranks(all.map(({ chord }) => chord)) };
   const y = (place) => top + step * place + step / 2;
-  write(paper, "tangent |g|", left - 8, 12, { align: "right" });
-  write(paper, "chord |ΔL|", right + 8, 12, { align: "left" });
+  write(paper, "tangent g", left - 8, 12, { align: "right" });
+  write(paper, "chord ΔL", right + 8, 12, { align: "left" });
   const order = names.map((_, j) => j).sort((i, j) => (i === chosen) - (j === chosen)); // the chosen one on top
   for (const j of order) {
     const color = wrong(all[j]) ? palette.accent : j === chosen ? palette.kept : palette.muted;
