@@ -145,7 +145,8 @@ def _built(pieces: list[_Piece], layout: str) -> Iterator[tuple[_Piece, str]]:
     marks, late = "formula" if "formula" in layout else "picture", False
     for last, piece in zip([None, *pieces], pieces, strict=False):
         leads = last and last.kind == "words" and piece.kind == "formula"
-        yield piece, "fragment" if (late and not leads) or _type(piece.cell) == "fragment" else "-"
+        later = (late and not leads) or _type(piece.cell) == "fragment"
+        yield piece, "fragment" if later and piece.kind != "widget" else "-"
         late = late or piece.kind == marks
 
 

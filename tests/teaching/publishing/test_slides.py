@@ -100,10 +100,10 @@ def test_code_is_shown_where_it_is_tagged_and_warnings_never():
 
 def test_a_widget_has_its_slide_to_itself_and_what_was_printed_is_in_the_notes():
     printed = new_output("stream", text="one: 1\ntwo: 2\n")
-    cells = [markdown("## W\n\nA line.", "slide"), code(printed, WIDGET, printed)]
+    cells = [markdown("## W\n\nA line.", "slide"), code(printed, WIDGET, printed, slide="fragment")]
     assert outline(as_slides(cells)) == [
         ["widget", "## W", "(## W\n\nA line.\n\n```\none: 1\ntwo: 2\n```)", "display_data"],
-        ["words", "## W", "stream"],
+        ["words", "## W", "*stream"],
     ]
 
 
