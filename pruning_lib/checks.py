@@ -1,6 +1,6 @@
 """Checks of input shared by all methods: each names the value and what is allowed."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from numbers import Integral, Real
 from typing import Any
 
@@ -14,17 +14,23 @@ from pruning_lib.inputs import described, original
 _NO_LAYERS = {"torch.jit": "TorchScript", "torch.export": "an exported graph", "torch.ao.nn.quantized": "quantized"}
 
 
-def check_model(model: nn.Module) -> nn.Module:
-    """Return `model`, of a compiled one the original; ValueError if it hides its layers or they have no weights yet."""
+def check_seen(model: nn.Module) -> nn.Module:
+    """Return `model`, of a compiled one the original; ValueError if it hides its layers."""
     if not isinstance(model, nn.Module):
         raise ValueError(f"model is {type(model).__name__}, must be an nn.Module")
     model = original(model)
-    for name, module in model.named_modules():
-        what = f"layer {name!r}" if name else "the model"
+    for what, module in _named(model):
         for base in type(module).__mro__:
             kind = next((kind for prefix, kind in _NO_LAYERS.items() if base.__module__.startswith(prefix)), None)
             if kind and base.__name__ != "FloatFunctional":
                 raise ValueError(f"{what} is {kind}, so its layers cannot be seen: give the nn.Module it was made from")
+    return model
+
+
+def check_model(model: nn.Module) -> nn.Module:
+    """As `check_seen`, and ValueError if layers have no weights yet, or none that are real."""
+    model = check_seen(model)
+    for what, module in _named(model):
         tensors = {**module._parameters, **module._buffers}
         if any(is_lazy(t) for t in tensors.values()):
             raise ValueError(f"{what} is a {type(module).__name__} without weights: run the model on a batch first")
@@ -32,6 +38,11 @@ def check_model(model: nn.Module) -> nn.Module:
         if isinstance(module, nn.Linear | _ConvNd) and weight is not None and weight.is_complex():
             raise ValueError(f"the weight of {what} is {weight.dtype}, must be real")
     return model
+
+
+def _named(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    for name, module in model.named_modules():
+        yield f"layer {name!r}" if name else "the model", module
 
 
 def check_sparsity(sparsity: float) -> float:

@@ -76,22 +76,20 @@ def _fitting(inputs: Any, forward: inspect.Signature | None) -> tuple[tuple, dic
     if not isinstance(inputs, tuple | list | Mapping):
         raise TypeError("it is none of these")
     args, kwargs = ((), dict(inputs)) if isinstance(inputs, Mapping) else (tuple(inputs), {})
+    for value in (*args, *kwargs.values()):
+        stray = isinstance(inputs, list) and not isinstance(value, Tensor | list | tuple | Mapping)
+        if stray or _is_array(value):
+            raise TypeError(f"{described(value)} in it is no tensor")
+    if isinstance(inputs, list) and inputs and all(map(_is_of_numbers, inputs)):
+        raise TypeError("its lists hold numbers, no tensors")
     if forward is not None:
         takes = forward.parameters
         if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in takes.values()):
             kwargs = {name: value for name, value in kwargs.items() if name in takes or name not in _LABELS}
-    for value in args:
-        stray = isinstance(inputs, list) and not isinstance(value, Tensor | list | tuple | Mapping)
-        rows = isinstance(value, list) and any(map(_is_of_numbers, value))
-        if stray or rows or _is_array(value) or (isinstance(inputs, list) and _is_of_numbers(value)):
-            raise TypeError(f"{described(value)} in it is no tensor")
-    for name, value in kwargs.items():
-        tokens = name in (*_TOKENS, *_LABELS) or (isinstance(value, list) and any(map(_is_of_numbers, value)))
-        if _is_array(value):
-            raise TypeError(f"{described(value)} in it is no tensor")
-        if tokens and isinstance(value, list):
+    for name in (*_TOKENS, *_LABELS):
+        if _is_of_numbers(kwargs.get(name)):
             hint = " (a tokenizer gives tensors with return_tensors='pt')" if name in _TOKENS else ""
-            raise TypeError(f"{name}, {described(value)}, is no tensor{hint}")
+            raise TypeError(f"{name}, {described(kwargs[name])}, is no tensor{hint}")
     if forward is not None:
         forward.bind(*args, **kwargs)
     return args, kwargs
@@ -135,8 +133,8 @@ def described(value: Any) -> str:
 
 
 def _is_of_numbers(value: Any) -> bool:
-    """Whether `value` is a list of numbers where a tensor belongs."""
-    return isinstance(value, list) and any(isinstance(entry, Number) for entry in value)
+    """Whether `value` is a list with numbers in it, or of such lists."""
+    return isinstance(value, list) and any(isinstance(entry, Number) or _is_of_numbers(entry) for entry in value)
 
 
 def _is_array(value: Any) -> bool:

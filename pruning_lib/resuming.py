@@ -48,12 +48,11 @@ def saved_state(path: str | os.PathLike, run: Mapping[str, Any]) -> tuple[dict[s
     return tensors, about["progress"]
 
 
-def _where_they_differ(*values: Any) -> list[str]:
-    """Each value in at most some 80 characters, of long ones those about the first that is another."""
-    texts = [json.dumps(value, ensure_ascii=False, sort_keys=True) for value in values]
-    here, there = texts
-    same = next((place for place, pair in enumerate(zip(here, there, strict=False)) if len({*pair}) > 1), 0)
-    start = max(same - 30, 0) if max(map(len, texts)) > 80 else 0
+def _where_they_differ(one: Any, other: Any) -> list[str]:
+    """Both in at most some 80 characters, of long ones those about the first that is another."""
+    texts = [json.dumps(value, ensure_ascii=False, sort_keys=True) for value in (one, other)]
+    differs = next((place for place, (a, b) in enumerate(zip(*texts, strict=False)) if a != b), 0)
+    start = max(differs - 30, 0) if max(map(len, texts)) > 80 else 0
     return [("…" if start else "") + _cut(text[start:]) for text in texts]
 
 

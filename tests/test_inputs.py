@@ -53,6 +53,7 @@ class Wrapped(nn.Module):
 
 A, B, Y = torch.zeros(3, 2), torch.ones(3, 2), torch.tensor([0, 1, 0])
 IMAGES = [A, B]
+SIZES = [[3, 4], [5, 6], [7, 8]]
 Pair = collections.namedtuple("Pair", "inputs targets")
 
 
@@ -75,6 +76,9 @@ Pair = collections.namedtuple("Pair", "inputs targets")
         (Two(), (A, B), [A, B], {}),
         (Two(), [A, B], [A, B], {}),
         (Two(), ({"b": B, "a": A}, Y), [], {"b": B, "a": A}),
+        (Two(), (A, SIZES), [A, SIZES], {}),  # numbers may be an argument, too
+        (Two(), {"a": A, "b": SIZES}, [], {"a": A, "b": SIZES}),
+        (Text(), {"input_ids": A, "labels": IMAGES}, [], {"input_ids": A, "labels": IMAGES}),
         (Optional(), (A, 0.5), [A, 0.5], {}),  # a tuple is arguments, where it can be
         (Optional(), (IMAGES, Y), [IMAGES, Y], {}),
         (Anything(), (A, Y), [A, Y], {}),
@@ -105,8 +109,7 @@ def test_what_a_batch_calls_the_model_with(model, batch, args, kwargs):
         (Text(), {"input_ids": [[1, 2]]}, "input_ids, a list of 1, is no tensor .*return_tensors='pt'"),
         (Text(), {"input_ids": B, "attention_mask": [1, 1]}, "attention_mask, a list of 2, is no tensor"),
         (Text(), {"input_ids": B, "labels": [0, 1]}, "labels, a list of 2, is no tensor$"),
-        (Text(), [[1, 2], [3, 4]], "a list of 2 in it is no tensor"),
-        (Text(), ([[1, 2], [3, 4]],), "a list of 2 in it is no tensor"),
+        (Text(), [[1, 2], [3, 4]], "batch is a list of 2, .*: its lists hold numbers, no tensors"),
         (One(), [], r"batch is a list of 0, .* that One.forward\(x\) takes: missing a required argument: 'x'"),
         (One(), (A, A, A), "batch is a tuple of 3, .*: too many positional arguments"),
         (One(), ([A, B], Y), "batch is a tuple of 2, .*: too many positional arguments"),

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from pruning_lib.checks import check_model
+from pruning_lib.checks import check_seen
 from pruning_lib.inputs import Inputs, call
 from pruning_lib.modes import evaluating
 
@@ -63,7 +63,7 @@ def macs(model: nn.Module, example_inputs: Inputs) -> Macs:
         If an operator multiplies out of sight (a recurrent layer's fused kernel) or is a product that is not known, or
         the model's layers cannot be seen (TorchScript, an exported graph, quantized).
     """
-    model = check_model(model)
+    model = check_seen(model)
     counter = Counter(model)
     with evaluating(model), _unfused_attention(), counter.named(model), counter:
         call(model, example_inputs)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from pruning_lib.acceleration.csr import csr
 from pruning_lib.acceleration.metadata import pack_bits
 from pruning_lib.acceleration.packing import DTYPES, is_two_four, pack
-from pruning_lib.checks import check_model
+from pruning_lib.checks import check_seen
 from pruning_lib.structure import prunable
 
 
@@ -33,7 +33,7 @@ def stored(model: nn.Module) -> dict[str, Stored]:
     A form that fits no weight takes the room of the dense one. ValueError for a model that hides its layers, since a
     quantized one hides its weights.
     """
-    model = check_model(model)
+    model = check_seen(model)
     weights = _weights_of(model)
     sizes = {}
     for form in FORMS:

@@ -61,7 +61,8 @@ def evidence(runs: Runs, timed: Sequence[Mapping[str, Any]], about: str) -> dict
 
 def called(settings: Mapping[str, Any]) -> str:
     """The network and the data of a record, in words."""
-    return f"{settings['model'].replace('lenet5', 'LeNet-5')} on {settings['data'].replace('mnist', 'MNIST')}"
+    model, data = settings["model"], settings["data"]
+    return f"{'LeNet-5' if model == 'lenet5' else model} on {'MNIST' if data == 'mnist' else data}"
 
 
 def described(record: Mapping[str, Any]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor, nn
 
-from pruning_lib.checks import check_model
+from pruning_lib.checks import check_model, check_seen
 from pruning_lib.inputs import original
 from pruning_lib.structure.holding import Handle, held, release
 from pruning_lib.tensors import read_tensors, write_tensors
@@ -126,7 +126,7 @@ class Masks(Mapping[str, Tensor]):
             If a name or a shape does not fit the model, two names are one weight, a weight is held already, or the
             model hides its layers. The model is unchanged.
         """
-        check_model(model)
+        check_seen(model)
         names: dict[int, str] = {}
         for name, weight in self.weights_of(model).items():
             if held(weight):

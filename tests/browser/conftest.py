@@ -108,7 +108,9 @@ def browser() -> Iterator:
 def page(browser, request) -> Iterator:
     """A fresh page, 1200 × 900; with `lab` the one it has: JupyterLab takes longer to load than most tests."""
     if "lab" in request.fixturenames:
-        yield request.getfixturevalue("lab").page
+        shared = request.getfixturevalue("lab").page
+        shared.set_viewport_size({"width": 1200, "height": 900})
+        yield shared
         return
     with new_page(browser) as page:
         yield page

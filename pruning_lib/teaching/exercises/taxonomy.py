@@ -242,7 +242,7 @@ def _share(run: Run, high: float) -> float:
 
 
 def _two_rates(generator: torch.Generator) -> tuple[Run, Run, list[Run]]:
-    """A run cut early, one cut after the rate fell, and candidates for a control, no two of them equally near."""
+    """A run cut early, one cut after the rate fell, and candidates for a control, of which one is nearest."""
     while True:
         epochs, high = whole(generator, 16, 25), whole(generator, 4, 9) / 100
 

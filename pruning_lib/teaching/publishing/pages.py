@@ -67,7 +67,7 @@ def _export(exporter: type, template: str, notebook: NotebookNode) -> str:
     logging.getLogger("traitlets").setLevel(logging.ERROR)  # a warning per image without alternative text
     notebook.metadata.title = title(notebook)
     where = {"extra_template_basedirs": [str(_TEMPLATES)], "extra_template_paths": [str(_TEMPLATES)]}
-    # Of code, which Pygments has escaped; to clean it once more takes a third of the time.
+    # nbconvert cleans code that Pygments has escaped already, which takes a third of the time.
     filters = {"clean_html": lambda code: code}
     page = exporter(template_name=template, exclude_anchor_links=True, filters=filters, **where)
     return page.from_notebook_node(notebook, resources={"vendored": _vendored})[0]

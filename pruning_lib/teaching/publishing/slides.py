@@ -75,7 +75,7 @@ def _with_stills(cells: list[NotebookNode]) -> list[NotebookNode]:
             elif widget and "still(" in cell.source and "image/png" in data:
                 alt = html.escape(output.metadata.get("image/png", {}).get("alt", "The widget"))
                 picture = f'<img alt="{alt}" src="data:image/png;base64,{"".join(data["image/png"].split())}">'
-                widget["text/html"] += f"\n<noscript>{picture}</noscript>"
+                widget["text/html"] = "".join(widget["text/html"]) + f"\n<noscript>{picture}</noscript>"
                 widget = None
     return cells
 
@@ -180,11 +180,11 @@ def _of_code(cell: NotebookNode) -> Iterator[_Piece]:
         if 'class="live-widget"' in page:
             kind = "widget"
         else:
-            kind = (
-                "picture" if any(one.startswith("image/") for one in data) else "table" if "<table" in page else "print"
-            )
+            drawn = any(one.startswith("image/") for one in data)
+            kind = "picture" if drawn else "table" if "<table" in page else "print"
         if output.get("name") != "stderr":
-            printed = "".join(output.get("text") or data.get("text/plain", "")).strip() if kind == "print" else ""
+            plain = kind == "print" and not data.keys() - {"text/plain"}
+            printed = "".join(output.get("text") or data.get("text/plain", "")).strip() if plain else ""
             yield _Piece(kind, _part(cell, [output]), printed and f"```\n{printed}\n```")
         if kind == "widget" and "Predict(" in cell.source:
             yield _Piece("answer", _text('<span class="answer"></span>', "fragment"))

@@ -8,7 +8,7 @@ export const short = (x) => (x !== 0 && Math.abs(x) < 1e-3 ? x.toExponential(1) 
 function labels(places) {
   const texts = places.map(short);
   const digits = [4, 5, 6].find((count) => new Set(places.map((at) => at.toPrecision(count))).size === places.length) ?? 6;
-  return new Map(places.map((at, i) => [at, new Set(texts).size === texts.length ? texts[i] : String(Number(at.toPrecision(digits))).replace("-", "−")]));
+  return new Map(places.map((at, i) => [at, new Set(texts).size === texts.length ? texts[i] : String(Number(at.toPrecision(digits))).replaceAll("-", "−")]));
 }
 
 const power = (exponent) => `10${superscript(exponent)}`;
@@ -35,7 +35,8 @@ export function chart(canvas, height, { x, y, xTitle, yTitle, names, xTicks, yTi
   g.globalAlpha = 1;
   const under = new Map(xTicks ?? names?.map((name, i) => [i, name]));
   const below = under.size ? [...under.keys()] : ticks(Math.min(...scaledX), Math.max(...scaledX), Math.max(2, box.width / 70));
-  const name = (at) => under.get(at) ?? (logX ? power : short)(at);
+  const plainX = logX || under.size ? new Map() : labels(below);
+  const name = (at) => under.get(at) ?? (logX ? power(at) : plainX.get(at));
   for (const at of below) {
     const [place, top] = [X(logX ? 10 ** at : at), box.top + box.height + 1];
     const deep = lower && at % 2;
