@@ -1,14 +1,18 @@
-"""All methods under one protocol on LeNet-5: one training budget, several seeds, 50 to 99 % sparsity.
+"""All methods under one protocol on one network: one training budget, several seeds, 50 to 99 % sparsity.
 
-    python benchmarks/comparison.py [--data digits] [--train-samples 0] [--seeds 0 1 2] [--threads 1] [--list]
-                                    [--again VARIANT ...] [--out runs/comparison.json]
+    python benchmarks/comparison.py [--model lenet5] [--data digits] [--train-samples 0] [--seeds 0 1 2] [--threads 1]
+                                    [--list] [--again VARIANT ...] [--out runs/comparison.json]
 
 Every variant and every control at its settings with every seed is a cell (see `pruning_lib.comparison`). Each finished
 cell is added to the file at once; started again with the same settings, it makes only the missing ones, and each keeps
 the commit it was made at. --again first drops the cells of variants whose code has changed, and leaves the others as
 they are; interrupted, it goes on without --again. On digits a seed takes about two minutes of one quiet core. Notebook
-07 shows what was recorded with --data mnist --train-samples 4000 --out figures/measured/07_comparison.json: a quarter
-of an hour for a seed.
+07 shows what was recorded with
+
+    --data mnist --train-samples 4000 --out figures/measured/07_comparison.json
+    --model resnet8 --data imagefolder:FOLDER --train-samples 5000 --out figures/measured/07_comparison_cifar.json
+
+a quarter of an hour of LeNet-5 for a seed, and HOURS of a narrow ResNet-8 on CIFAR-10.
 """
 
 import argparse
@@ -23,9 +27,7 @@ from tqdm import tqdm
 from pruning_lib import comparison
 from pruning_lib.files import CHECKOUT
 from pruning_lib.reproduction import records
-from pruning_lib.workbench import data
-
-PROTOCOL = comparison.Protocol()
+from pruning_lib.workbench import data, models
 
 
 def cells(seeds: list[int]) -> list[tuple]:
@@ -38,11 +40,11 @@ def cells(seeds: list[int]) -> list[tuple]:
     ]
 
 
-def cell(name: str, setting, seed: int, images: data.Data, dense: nn.Module) -> dict:
+def cell(name: str, setting, seed: int, images: data.Data, protocol: comparison.Protocol, dense: nn.Module) -> dict:
     """The record; of a run that broke down, as training does where too little is left, the reason."""
     start = time.perf_counter()
     try:
-        return comparison.run_cell(name, setting, seed, images, PROTOCOL, dense)[1]
+        return comparison.run_cell(name, setting, seed, images, protocol, dense)[1]
     except ValueError as error:
         failed = {"variant": name, "setting": setting, "seed": seed, "failed": str(error)}
         return failed | {"seconds": time.perf_counter() - start}
@@ -56,7 +58,8 @@ def key(run: dict) -> tuple:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--out", type=Path, default=CHECKOUT / "runs" / "comparison.json")
-    parser.add_argument("--data", choices=data.NAMES, default="digits")
+    parser.add_argument("--model", choices=models.MODELS, default="lenet5")
+    parser.add_argument("--data", default="digits", help="a name in pruning_lib.workbench.data, or imagefolder:FOLDER")
     parser.add_argument("--train-samples", type=int, default=0, help="the first so many of the training set; 0: all")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--threads", type=int, default=1, help="one gives the same numbers on every run")
@@ -68,14 +71,15 @@ def main() -> None:
     if given.train_samples:
         images = replace(images, train=tuple(part[: given.train_samples] for part in images.train))
     sizes = {"train_samples": len(images.train[1]), "test_samples": len(images.test[1])}
-    settings = {"data": given.data} | sizes | asdict(PROTOCOL)
+    protocol = comparison.Protocol(given.model)
+    settings = {"data": images.name} | sizes | asdict(protocol)
     if given.list:
         runs = records.runs_in(given.out, settings)
         missing = still_missing(runs, given.seeds)
         print(f"{len(runs)} cells done, {len(missing)} missing", *missing, sep="\n")
         return
     with records.locked(given.out):
-        make(given.out, images, settings, given.seeds, given.again)
+        make(given.out, images, protocol, settings, given.seeds, given.again)
 
 
 def still_missing(runs: list[dict], seeds: list[int]) -> list[tuple]:
@@ -84,7 +88,9 @@ def still_missing(runs: list[dict], seeds: list[int]) -> list[tuple]:
     return [cell for cell in cells(seeds) if cell not in done]
 
 
-def make(out: Path, images: data.Data, settings: dict, seeds: list[int], again: list[str]) -> None:
+def make(
+    out: Path, images: data.Data, protocol: comparison.Protocol, settings: dict, seeds: list[int], again: list[str]
+) -> None:
     """Add the missing cells to the file, those of the variants `again` too, in the order of the grid."""
     runs = [r for r in records.runs_in(out, settings) if r["variant"] not in again or r["seed"] not in seeds]
     place = list(comparison.EVERY).index
@@ -94,8 +100,9 @@ def make(out: Path, images: data.Data, settings: dict, seeds: list[int], again: 
         for name, setting, seed in bar:
             before = comparison.EVERY[name].time == "before"  # from fresh weights: needs no dense network
             if not before and (dense is None or dense[0] != seed):
-                dense = seed, PROTOCOL.dense(images, seed)
-            runs.append(cell(name, setting, seed, images, PROTOCOL.fresh(images, seed) if before else dense[1]))
+                dense = seed, protocol.dense(images, seed)
+            start = protocol.fresh(images, seed) if before else dense[1]
+            runs.append(cell(name, setting, seed, images, protocol, start))
             shown = runs[-1].get("failed") or f"{runs[-1]['accuracy']:.4f} at {runs[-1]['sparsity']:.4f}"
             runs.sort(key=lambda run: (run["seed"], place(run["variant"])))
             records.write_runs(out, __doc__.split("\n")[0], settings, runs)

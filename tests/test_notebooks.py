@@ -110,6 +110,11 @@ def test_cells_are_short(path):
 
 
 @notebooks
+def test_the_reader_guesses_three_times(path):
+    assert sum(source.count("Predict(") for source in sources(path, "code")) >= 3
+
+
+@notebooks
 def test_parameters_and_profiles_fit(path):
     types = declared(read(path), path.stem)
     assert any(re.search(r'^out: str = ""  # ', source, flags=re.MULTILINE) for source in sources(path, "code"))

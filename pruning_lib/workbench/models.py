@@ -3,6 +3,7 @@
 import math
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -99,7 +100,12 @@ def resnet(
     return initialize_(nn.Sequential(layers), seed)
 
 
-MODELS: dict[str, Callable[..., nn.Module]] = {"lenet_300_100": lenet_300_100, "lenet5": lenet5, "resnet": resnet}
+MODELS: dict[str, Callable[..., nn.Module]] = {
+    "lenet_300_100": lenet_300_100,
+    "lenet5": lenet5,
+    "resnet": resnet,
+    "resnet8": partial(resnet, depth=8, width=8),  # small enough to be trained a hundred times
+}
 
 
 def build(name: str, input_shape: tuple[int, int, int], classes: int, seed: int = 0, **options) -> nn.Module:

@@ -73,6 +73,9 @@ export function majorizer({ gradient, smooth, gamma }, d, eta, prox = true) {
   };
 }
 
+/** Size of the error x − x* along each eigenvector of H. */
+export const errors = ({ optimum, vectors }, x) => vectors.map((v) => Math.abs(inner(v, [x[0] - optimum[0], x[1] - optimum[1]])));
+
 /** A closed line of points with F = level, which must be above the minimum: on every ray from there F rises. */
 export function contour({ optimum, vectors, curvatures, value }, level, rays = 120) {
   return Array.from({ length: rays + 1 }, (_, k) => {

@@ -1,7 +1,7 @@
 // Lasso explorer: ISTA and APG walk down a lasso of two variables. All is computed here, so that it needs no kernel.
 
 import { list, setSlider, short, slider, stage } from "./charts.js";
-import { growing, largestStep, lasso, walk } from "./lasso.js";
+import { errors, growing, largestStep, lasso, walk } from "./lasso.js";
 import { STYLES, drawOverTime, drawParabola, drawPlane, drawThreshold } from "./lasso_drawing.js";
 import { follow } from "./redraw.js";
 import { STEP_BUTTONS, stepper } from "./stepper.js";
@@ -15,11 +15,12 @@ const CONTROLS =
   ["momentum", "condition", "angle"].map((name) => slider(name, SLIDERS[name])).join("") +
   '<label><input class="growing" type="checkbox"> μ grows, (t−2)/(t+1)</label>';
 const PANELS = {
-  "plane tall": `<i class="first"></i> APG, <i class="second"></i> ISTA, <b style="color:var(--violet)">▲</b> subgradient,
+  "plane tall": `F = f(λ) + γ‖λ‖₁; f bends by L along v₁, by L/κ across. <i class="first"></i> APG, <i class="second"></i> ISTA, <b style="color:var(--violet)">▲</b> subgradient,
     <i class="hollow"></i> parts of this step, <i class="target"></i> minimum, <i class="band"></i> |z| ≤ ηγ: set to zero`,
   parabola: '<i class="line"></i> F along this step, <i class="line closes"></i> the parabola that the step minimizes',
-  threshold: "Soft threshold: ● coordinate 1, ■ coordinate 2",
+  threshold: "Soft threshold S(z): ● coordinate 1, ■ coordinate 2",
   gaps: "Distance of F from its minimum",
+  errors: '<span class="whose"></span> error along ● steep v₁, ◇ flat v₂; dotted: by the gradient alone',
 };
 const REACHED = 1e-6; // a gap that counts as arrived
 
@@ -99,9 +100,14 @@ function render({ model, el }) {
     drawThreshold(find(".threshold canvas"), all, values, [start, center]);
     const styled = (name) => ({ color: STYLES[name].color, dash: STYLES[name].dash });
     drawOverTime(find(".gaps canvas"), Object.entries(gaps).map(([name, own]) => ({ values: own, ...styled(name), mark: { shape: STYLES[name].shape } })), t, "F(λ) − minimum");
+    const along = paths[method].map(({ point }) => errors(problem, point));
+    const alone = problem.curvatures.map((h, k) => ({ values: along.map((_, n) => along[0][k] * Math.abs(1 - values.eta * h) ** n), color: "muted", dash: [2, 3] }));
+    const found = [{ shape: "circle" }, { shape: "diamond", filled: false, size: 5 }].map((mark, k) => ({ values: along.map((row) => row[k]), ...styled(method), dash: [], mark }));
+    drawOverTime(find(".errors canvas"), [...alone, ...found], t, "|vᵀ(λ − λ*)|");
 
     const state = paths[method][t];
     const { name } = STYLES[method];
+    find(".whose").textContent = name;
     const said = t
       ? `${name}, t = ${t}: ${method === "apg" ? `momentum ${short(state.momentum)}, look-ahead d = ${pair(state.lookAhead)}, ` : ""}after the gradient z = ${pair(state.z)}, ` +
         `after the ${method === "subgradient" ? "penalty's slope" : "threshold"} λ = ${pair(state.point)}.`
@@ -113,6 +119,7 @@ function render({ model, el }) {
     describe(".parabola", `F and the parabola along step ${Math.max(t, 1)} of ${name}: promised ${short(came.promised)}, got ${short(came.came)}`);
     describe(".threshold", `Soft threshold at ${short(values.eta * values.gamma)} takes z = ${pair(state.z)} to ${pair(state.point)}`);
     describe(".gaps", `Distance from the minimum after ${t} iterations: ${each((one) => short(gaps[one][t]))}`);
+    describe(".errors", `Errors of ${name} along v₁ and v₂ after ${t} iterations: ${pair(along[t])}`);
   }
 
   const traits = { t: null, method: String, eta: Number, gamma: Number, momentum: null, growing: null, condition: (power) => 2 ** power, angle: Number };

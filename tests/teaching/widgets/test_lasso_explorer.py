@@ -37,7 +37,7 @@ def smooth(problem: dict):
 
 
 def run(folder, expression: str, given) -> list:
-    names = "contour, growing, largestStep, lasso, majorizer, walk"
+    names = "contour, errors, growing, largestStep, lasso, majorizer, walk"
     return computed(folder, "lasso_explorer", names, expression, given)
 
 
@@ -113,6 +113,17 @@ def test_without_a_prox_the_parabola_has_no_kink_and_is_lowest_at_the_subgradien
     for problem, (lowest, *beside) in zip(PROBLEMS, run(tmp_path, expression, PROBLEMS), strict=True):
         for value in beside:
             assert value - lowest == pytest.approx(0.01**2 / (2 * problem["eta"]), rel=1e-6)
+
+
+def test_errors_without_a_penalty_fall_by_1_minus_eta_h(tmp_path):
+    expression = """given.map((one) => {
+      const problem = lasso({ ...one, gamma: 0 });
+      return walk(problem, "ista", { ...one, steps: 3 }).map(({ point }) => errors(problem, point));
+    })"""
+    for problem, found in zip(PROBLEMS, run(tmp_path, expression, PROBLEMS), strict=True):
+        for i, curvature in enumerate((1, 1 / problem["condition"])):
+            factor = abs(1 - problem["eta"] * curvature)
+            assert [row[i] for row in found] == pytest.approx([found[0][i] * factor**t for t in range(4)], abs=1e-13)
 
 
 def test_momentum_bounds_the_step(tmp_path):
