@@ -18,6 +18,7 @@ case "$*" in
 *"-m venv"*) for folder; do :; done; rm -rf "$folder"; mkdir -p "$folder/bin"
   cp "$0" "$folder/bin/python"; cp "$0" "$folder/bin/uv" ;;
 *"-r requirements.txt"*) [ -z "$STOPPED" ] ;;
+*"--torch-backend cpu"*) [ -z "$UNREACHABLE" ] ;;
 esac
 """
 DF = """#!/bin/sh
@@ -95,6 +96,16 @@ def test_what_was_stopped_is_made_anew_without_asking_for_room_again(clone):
     assert (clone / ".venv" / ".ready").exists() and not (clone / ".venv" / ".unfinished").exists()
     _, _, calls = make(clone, "check", free=1)
     assert calls == []
+
+
+def test_cpu_builds_that_cannot_be_had_are_said_with_what_to_do_instead(clone):
+    code, text, calls = make(clone, "check", "TORCH=cpu", UNREACHABLE="1")
+    assert code == 2 and text.splitlines()[-1].startswith("PyTorch's CPU builds can't be had")
+    assert "Leave out TORCH=cpu (7 GB)" in text and not any("-r -" in call or "--editable" in call for call in calls)
+    assert not (clone / ".venv-cpu" / ".ready").exists()
+    _, _, calls = make(clone, "check", "TORCH=cpu")
+    assert not any("-m venv" in call for call in calls), "what was put in by hand is kept"
+    assert (clone / ".venv-cpu" / ".ready").exists()
 
 
 def test_bench_leaves_out_what_takes_long(clone):
