@@ -10,6 +10,7 @@ only adds, and to long calls more often than to short ones. Takes about a minute
 """
 
 import argparse
+import copy
 import json
 import time
 from pathlib import Path
@@ -30,22 +31,21 @@ REMOVED = ("filters", "small", "sss")
 Shape = tuple[int, int, int]
 # Timing needs no images, so it needs no data set on disk either.
 SHAPES = {"digits": (1, 8, 8), "mnist": (1, 28, 28), "fashion_mnist": (1, 28, 28), "cifar10": (3, 32, 32)}
+SHAPES["cifar10-imagefolder"] = SHAPES["cifar10"]
 
 
-def of_shapes(shapes: dict[str, list[int]], shape: Shape) -> nn.Module:
+def of_shapes(shapes: dict[str, list[int]], dense: nn.Module, shape: Shape) -> nn.Module:
     """The network with as many units left in each layer as the recorded one."""
-    model, example = models.lenet5(shape), torch.zeros(2, *shape)
-    units = {}
+    model, example, units = copy.deepcopy(dense), torch.zeros(2, *shape), {}
     for name, weight in prunable(model).items():
         if shapes[name][0] < len(weight):
             units[name.removesuffix(".weight")] = torch.arange(shapes[name][0], len(weight))
     return remove(model, example, units) if units else model
 
 
-def of_zeros(per_layer: dict[str, float], shape: Shape, generator: torch.Generator) -> nn.Module:
+def of_zeros(per_layer: dict[str, float], dense: nn.Module, generator: torch.Generator) -> nn.Module:
     """The network with the recorded share of zeros in each layer, at random places."""
-    model = models.lenet5(shape)
-    masks = {}
+    model, masks = copy.deepcopy(dense), {}
     for name, weight in prunable(model).items():
         order = torch.randperm(weight.numel(), generator=generator).view_as(weight)
         masks[name] = order < count_kept(weight.numel(), per_layer[name])
@@ -62,15 +62,15 @@ def first(runs: list[dict]) -> list[dict]:
     return list(found.values())
 
 
-def networks(runs: list[dict], shape: Shape) -> dict[str, nn.Module]:
+def networks(runs: list[dict], dense: nn.Module, shape: Shape) -> dict[str, nn.Module]:
     """By name "FORM SETTING": dense; masked and csr at each sparsity; filters and sss with what is left removed."""
-    found, generator = {"dense": models.lenet5(shape)}, torch.Generator().manual_seed(0)
+    found, generator = {"dense": dense}, torch.Generator().manual_seed(0)
     for run in first(runs):
         if run["variant"] == MASKED:
-            masked = of_zeros(run["per_layer"], shape, generator)
+            masked = of_zeros(run["per_layer"], dense, generator)
             found |= {f"masked {run['setting']}": masked, f"csr {run['setting']}": cost.as_csr(masked)}
         elif run["variant"] in REMOVED:
-            found[f"{run['variant']} {run['setting']}"] = of_shapes(run["shapes"], shape)
+            found[f"{run['variant']} {run['setting']}"] = of_shapes(run["shapes"], dense, shape)
     return found
 
 
@@ -87,7 +87,7 @@ def main() -> None:
     record = json.loads(given.runs.read_text(encoding="utf-8"))
     name = record["settings"]["data"]
     shape = SHAPES[name]
-    measured = networks(record["runs"], shape)
+    measured = networks(record["runs"], models.build(record["settings"]["model"], shape, 10).eval(), shape)
     for model in measured.values():
         model.eval()
     runs = []

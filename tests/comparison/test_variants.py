@@ -13,7 +13,7 @@ from pruning_lib.comparison import variants
 from pruning_lib.comparison.variants import weights
 from pruning_lib.structure import prunable
 from pruning_lib.taxonomy import DATA, METHODS
-from pruning_lib.workbench import data, training
+from pruning_lib.workbench import data, models, training
 
 PROTOCOL = comparison.Protocol(dense_epochs=3, retrain_epochs=3, calibration=64)
 EVERY = comparison.VARIANTS | comparison.CONTROLS
@@ -100,6 +100,13 @@ def test_smaller_takes_no_more_than_it_must(dense, images):
         assert sparsity <= share < sparsity + 0.02
     with pytest.raises(ValueError, match="sparsity is 2"):
         comparison.smaller(dense, example, 2)
+
+
+@pytest.mark.parametrize("name", ["resnet8", "lenet_300_100"])  # no neurons that can go, no filters
+def test_smaller_takes_what_the_network_has(images, name):
+    network = models.build(name, images.shape, len(images.classes))
+    share = 1 - weights(comparison.smaller(network, images.test[0][:2], 0.5)) / weights(network)
+    assert 0.5 <= share < 0.55
 
 
 def test_smaller_than_one_unit_in_each_layer_is_refused(dense, images):
