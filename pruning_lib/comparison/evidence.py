@@ -61,8 +61,9 @@ def evidence(runs: Runs, timed: Sequence[Mapping[str, Any]], about: str) -> dict
 
 def called(settings: Mapping[str, Any]) -> str:
     """The network and the data of a record, in words."""
-    model, data = settings["model"], settings["data"]
-    return f"{'LeNet-5' if model == 'lenet5' else model} on {'MNIST' if data == 'mnist' else data}"
+    names = {"lenet5": "LeNet-5", "resnet8": "ResNet-8", "mnist": "MNIST", "cifar10-imagefolder": "CIFAR-10"}
+    model, data = (names.get(settings[key], settings[key]) for key in ("model", "data"))
+    return f"{model} on {data}"
 
 
 def described(record: Mapping[str, Any]) -> str:
