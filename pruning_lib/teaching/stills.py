@@ -58,7 +58,6 @@ STILLS = {
     ),
     "lambda_paths": Still("03b_block_selection", "LambdaPaths(block_runs", {"gamma": 0.05, "seed": 0}),
     "lambda_paths_channels": Still("03b_block_selection", "LambdaPaths(channel_runs", {}),
-    "surgery_opening": Still("04_obs", "Surgery(", {"w1": 1.5, "w2": 1.0, "ratio": 0.25, "correlation": -0.7}),
     "taylor_early": Still("04_obs", "Taylor(", {"point": "after 10 steps", "index": 32}),
     "taylor": Still("04_obs", "Taylor(", {"point": "at the minimum", "index": 32}),
     "surgery": Still("04_obs", "Surgery(", {}),
