@@ -53,7 +53,8 @@ def row(**given):
         "differs": "",
         "note": "",
     }
-    results = {"device": "cpu"}
+    others = [{"name": name, "value": value} for name, value in given.pop("others", [])]
+    results = {"device": "cpu", "headline": others}
     record = Record(results, PAGE, {}, 0, {"error": None}, given.pop("late", False), (), given.pop("planned", 1))
     return Row(**known | {"parameters": {}, "values": [1.5], "records": [record]} | given)
 
@@ -69,9 +70,23 @@ def row(**given):
         ({"values": [0.0, 5.0], "tolerance": None}, "no claim; the mean says little: 0, 5"),
         (
             {"against": "dense", "difference": 0.5, "paper_difference": -0.1},
-            "**the value, not the claim**: −0.1 off, 0.3 allowed, but +0.5 to *dense*, in the paper −0.1",
+            "**value matched, conclusion not**: −0.1 off, 0.3 allowed, but +0.5 to *dense*, in the paper −0.1",
         ),
         ({"against": "dense", "difference": 0.1, "paper_difference": -0.1}, "**reproduced**: −0.1 off, 0.3 allowed"),
+        (
+            {"quantity": "test error, dense", "values": [0.5, 89.0, 0.7]},
+            "**no verdict**: one of three dense runs did not train (89 %); the sound ones: 0.5, 0.7 %",
+        ),
+        (
+            {
+                "against": "test error, dense",
+                "difference": -40.0,
+                "paper_difference": -0.1,
+                "others": [("test error, dense", 90.0), ("test error, dense", 1.0), ("test error", 99.0)],
+            },
+            "**no verdict**: one of two dense runs did not train (90 %); the sound ones: 1 %",
+        ),
+        ({"quantity": "test accuracy", "paper": 99.0, "values": [99.0]}, "**reproduced**: +0 off, 0.3 allowed"),
     ],
 )
 def test_verdicts_in_words(given, words):
