@@ -11,6 +11,8 @@ from pruning_lib.reproduction.table import links, marked, origins, rounded, told
 
 PAGE = CHECKOUT / "docs" / "results.md"
 PLACE = re.compile(r"(<!-- results: ([^>]*?) -->\n).*?(<!-- end of results -->)", re.DOTALL)
+_COUNTS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+UNTRAINED = 50  # % of test error: of ten classes a guess misses 90
 
 
 def renew(path: Path) -> None:
@@ -50,7 +52,7 @@ def tables(files: Sequence[str | Path], base: Path) -> str:
 
 
 def verdict(row: Row) -> str:
-    """What became of the paper's number, in words."""
+    """What became of the paper's number, in words; none where a run of it, or of what it is compared with, failed."""
     off = f"{_signed(row.mean - row.paper)} off, {row.tolerance} allowed" if row.tolerance is not None else ""
     words = {
         "reproduced": f"**reproduced**: {off}",
@@ -61,11 +63,36 @@ def verdict(row: Row) -> str:
     }
     if row.verdict == "value only":
         than = f"{_signed(row.difference)} to *{marked(row.against)}*, in the paper {_signed(row.paper_difference)}"
-        words["value only"] = f"**the value, not the claim**: {off}, but {than}"
+        words["value only"] = f"**value matched, conclusion not**: {off}, but {than}"
+    for quantity, values in ((row.quantity, row.values), (row.against, _values(row, row.against))):
+        if failed := _failed(quantity, values):
+            runs = "dense runs" if quantity.endswith("dense") else "runs"
+            sound = ", ".join(rounded(value) for value in values if value not in failed)
+            why = f"{_COUNTS[len(failed)]} of {_COUNTS[len(values)]} {runs} did not train"
+            return f"**no verdict**: {why} ({', '.join(map(rounded, failed))} %); the sound ones: {sound} %"
     text = words[row.verdict] + ("; tolerance set after the runs" if row.late and off else "")
     if row.sd is not None and row.sd > abs(row.mean):
         text += f"; the mean says little: {', '.join(map(rounded, row.values))}"
     return text
+
+
+def _values(row: Row, quantity: str) -> list[float]:
+    """Of another quantity, in the runs of `row`."""
+    entries = [entry for record in row.records for entry in record.results["headline"] if entry["name"] == quantity]
+    return [value for entry in entries for value in entry.get("values") or [entry["value"]]]
+
+
+def _failed(quantity: str, values: Sequence[float]) -> list[float]:
+    """Test errors of runs that did not train: a mean over them says nothing of the method."""
+    return [value for value in values if quantity.startswith("test error") and value > UNTRAINED]
+
+
+def _ours(row: Row) -> str:
+    """Mean and spread, or each run where one failed."""
+    unit = f" {row.unit}" if row.unit else ""
+    if _failed(row.quantity, row.values):
+        return ", ".join(map(rounded, row.values)) + unit
+    return rounded(row.mean) + (f" ± {row.sd:.2g}" if row.sd is not None else "") + unit
 
 
 def _signed(value: float) -> str:
@@ -86,9 +113,8 @@ def _section(notebook: str, rows: list[Row], base: Path) -> str:
         runs = ", ".join(f"[{label}]({at})" for label, at in links(of[0], base))
         lines.append(f"- **{letter}**: {marked(', '.join(parts))} ({runs})")
         for row in of:
-            spread = f" ± {row.sd:.2g}" if row.sd is not None else ""
             unit = f" {row.unit}" if row.unit else ""
-            cell = (marked(row.quantity), f"{rounded(row.paper)}{unit}", f"{rounded(row.mean)}{spread}{unit}")
+            cell = (marked(row.quantity), f"{rounded(row.paper)}{unit}", _ours(row))
             cells.setdefault((*cell, str(len(row.values)), verdict(row)), []).append(letter)
     table = [f"| {', '.join(letters)} | {' | '.join(cell)} |" for cell, letters in cells.items()]
     head = ["| setting | quantity | paper | ours | n | verdict |", "|---|---|---:|---:|---:|---|"]

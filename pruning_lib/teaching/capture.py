@@ -17,6 +17,7 @@ _SET = """(control, value) => {
   if (control.value !== value) throw new Error(`${control.className} can't be ${value}`);
   control.dispatchEvent(new Event("input", { bubbles: true }));
 }"""
+_HIDE = "(control) => (control.closest('label').style.display = 'none')"
 _AT_REST = """(name) =>
   !document.getElementById(name).querySelector(".live-widget").shadowRoot.querySelector("[aria-busy=true]")"""
 _FRAME = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done())))"
@@ -24,6 +25,7 @@ WIDGETS = {
     "breaking": Still("01_taxonomy", STILLS["live_network"].call, {"sparsity": 0.0}),
     "mending": Still("05b_sparsegpt_model", STILLS["gpt_writer"].call, {"written": 0}),
 }
+UNUSED = {"breaking": (), "mending": (".sparsity", ".temperature")}  # controls that are never moved
 
 
 class Step(NamedTuple):
@@ -37,21 +39,21 @@ class Step(NamedTuple):
 
 
 def steps() -> Iterator[Step]:
-    """A slider breaks a network; then a language model is broken by magnitude and mended by SparseGPT."""
+    """A slider breaks a network; then a language model is pruned by magnitude, and as much of it by SparseGPT."""
     line = "A trained network runs in the page. Prune it …"
     for percent in (0, 50, 70, 80, 85, 88, 91):
-        yield Step("breaking", ".sparsity", str(percent), line, 400 if percent else 1500)
+        yield Step("breaking", ".sparsity", str(percent), line, 300 if percent else 1200)
     line = "… too far, and you see which digits it misreads."
     for percent in (93, 94, 95, 96, 97):
-        yield Step("breaking", ".sparsity", str(percent), line, 2000 if percent == 97 else 400)
+        yield Step("breaking", ".sparsity", str(percent), line, 2000 if percent == 97 else 300)
     for method, line in (
-        ("magnitude", "A language model, 70 % of its weights gone, the smallest ones: gibberish."),
-        ("sparsegpt+refit", "Again 70 % gone, but SparseGPT chooses, and least squares mends: almost words."),
+        ("magnitude", "A toy GPT, 70 % of its weights gone, the smallest ones."),
+        ("sparsegpt", "Again 70 % gone, by SparseGPT, which moves those that stay."),
     ):
         yield Step("mending", ".written", "0", line, 0)
-        yield Step("mending", ".method", method, line, 600)
-        for written in range(8, 121, 8):
-            yield Step("mending", ".written", str(written), line, 2500 if written == 120 else 120)
+        yield Step("mending", ".method", method, line, 400)
+        for written in range(12, 121, 12):
+            yield Step("mending", ".written", str(written), line, 2200 if written == 120 else 120)
 
 
 def take(path: Path) -> Path:
@@ -67,6 +69,8 @@ def take(path: Path) -> Path:
 
 def shot(page: Any, step: Step) -> Image.Image:
     """Take a step on a page of the widgets, and its picture."""
+    for control in UNUSED[step.widget]:
+        page.locator(f"#{step.widget} {control}").evaluate(_HIDE)
     page.locator(f"#{step.widget} {step.control}").evaluate(_SET, step.value)
     page.wait_for_function(_AT_REST, arg=step.widget)
     page.evaluate(_FRAME)

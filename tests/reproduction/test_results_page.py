@@ -9,6 +9,9 @@ from pruning_lib.reproduction import measured, results_page
 from pruning_lib.reproduction.gather import Record, Row
 from pruning_lib.reproduction.results import Headline, write
 from pruning_lib.reproduction.results_page import renew, renewed
+from pruning_lib.workbench.language import load_checkpoint
+from pruning_lib.workbench.packed_gpt import PackedGPT
+from pruning_lib.workbench.text import load as load_text
 
 PAGE = results_page.PAGE
 
@@ -53,7 +56,8 @@ def row(**given):
         "differs": "",
         "note": "",
     }
-    results = {"device": "cpu"}
+    others = [{"name": name, "value": value} for name, value in given.pop("others", [])]
+    results = {"device": "cpu", "headline": others}
     record = Record(results, PAGE, {}, 0, {"error": None}, given.pop("late", False), (), given.pop("planned", 1))
     return Row(**known | {"parameters": {}, "values": [1.5], "records": [record]} | given)
 
@@ -69,9 +73,23 @@ def row(**given):
         ({"values": [0.0, 5.0], "tolerance": None}, "no claim; the mean says little: 0, 5"),
         (
             {"against": "dense", "difference": 0.5, "paper_difference": -0.1},
-            "**the value, not the claim**: −0.1 off, 0.3 allowed, but +0.5 to *dense*, in the paper −0.1",
+            "**value matched, conclusion not**: −0.1 off, 0.3 allowed, but +0.5 to *dense*, in the paper −0.1",
         ),
         ({"against": "dense", "difference": 0.1, "paper_difference": -0.1}, "**reproduced**: −0.1 off, 0.3 allowed"),
+        (
+            {"quantity": "test error, dense", "values": [0.5, 89.0, 0.7]},
+            "**no verdict**: one of three dense runs did not train (89 %); the sound ones: 0.5, 0.7 %",
+        ),
+        (
+            {
+                "against": "test error, dense",
+                "difference": -40.0,
+                "paper_difference": -0.1,
+                "others": [("test error, dense", 90.0), ("test error, dense", 1.0), ("test error", 99.0)],
+            },
+            "**no verdict**: one of two dense runs did not train (90 %); the sound ones: 1 %",
+        ),
+        ({"quantity": "test accuracy", "paper": 99.0, "values": [99.0]}, "**reproduced**: +0 off, 0.3 allowed"),
     ],
 )
 def test_verdicts_in_words(given, words):
@@ -90,32 +108,88 @@ def test_what_is_the_same_is_said_once(tmp_path):
     assert "| A, B | error | 1.6 % | 2 % | 1 | another setting: not compared |" in lines
 
 
-def test_results_in_readme_are_recorded():
-    text = (CHECKOUT / "README.md").read_text(encoding="utf-8")
-    table = text.split("## Five results")[1].split("\n## ")[0]
-    rows = [line.strip("| ").split(" | ") for line in table.split("\n") if line.startswith("| ")][1:]
-    assert len(rows) == 5
-    *papers, model = rows
-    recorded = [line.split(" | ") for line in PAGE.read_text(encoding="utf-8").split("\n")]
-    for _, paper, ours, n, words in papers:
-        found = [one for one in recorded if one[2:5] == [paper, ours, n]]
-        assert any(words.split(":")[0] in one[5] for one in found), ours
+README = (CHECKOUT / "README.md").read_text(encoding="utf-8")
+
+
+def results_in_readme():
+    table = README.split("## Results, with the misses")[1].split("\n## ")[0]
+    return [line.strip("| ").split(" | ")[1:] for line in table.split("\n") if line.startswith("| ")][1:]
+
+
+def recorded(setting, quantity):
+    """Paper, ours, n and verdict of a row of the results page."""
+    rows = [line.strip("| ").split(" | ") for line in PAGE.read_text(encoding="utf-8").split("\n")]
+    return next(row[2:] for row in rows if row[:2] == [setting, quantity])
+
+
+def test_snip_in_readme_stands_beside_its_dense_network():
+    dense = recorded("A", "test error, dense")
+    for row, sparsity in zip(results_in_readme()[:2], ("95%", "98%"), strict=True):
+        paper, ours, n, words = recorded("A", f"test error, SNIP at {sparsity}")
+        assert row[:3] == [f"{paper} (dense {dense[0]})", f"{ours} (dense {dense[1]})", n]
+        assert words.startswith("**value matched, conclusion not**") and "tolerance set after the runs" in words
+        assert row[3].startswith("value matched, conclusion not: ")
+
+
+@pytest.mark.parametrize(("place", "way"), [(2, "the others follow"), (3, "retrained")])
+def test_obs_in_readme_has_all_three_problems(place, way):
+    paper, ours, n, words = results_in_readme()[place]
+    rows = [
+        recorded(setting, f"MONK{i}, test accuracy, obs, {way}, published") for i, setting in enumerate("ABC", start=1)
+    ]
+    assert [paper, ours] == [", ".join(row[k].removesuffix(" %") for row in rows) + " %" for k in (0, 1)]
+    minima = re.findall(r"published training cases, 10 seeds in (\d) minim", PAGE.read_text(encoding="utf-8"))
+    assert {n, *(row[2] for row in rows)} == {"10"}
+    assert f"end in {minima[0]}, {minima[1]} and {minima[2]} minima" in " ".join(README.split())
+    verdicts = ["reproduced" in row[3] for row in rows]
+    assert words == ("reproduced for MONK1; not reached for the others" if any(verdicts) else "not reached")
+    assert verdicts == [way == "retrained", False, False]
+
+
+def test_smollm2_in_readme_is_recorded():
     runs = json.loads((CHECKOUT / "figures/measured/05_smollm2.json").read_text(encoding="utf-8"))["runs"]
     values, theirs = {}, measured.paper_values("05b_sparsegpt_model")
     for run in runs:
         if run["pattern"] in ("dense", "50 %") and run["segments"] in (0, 16) and run["calibrated_on"] == "its start":
             values.setdefault(run["method"], []).append(run["perplexity"])
-    ours = [statistics.fmean(values[method]) / values["dense"][0] for method in ("magnitude", "sparsegpt")]
+    methods = ("magnitude", "sparsegpt")
+    ours = [statistics.fmean(values[method]) / values["dense"][0] for method in methods]
     paper = [
         theirs[f"OPT-125M, {kind} 50 %"]["value"] / theirs["OPT-125M, dense"]["value"]
         for kind in ("magnitude", "SparseGPT")
     ]
-    assert model[1:3] == [f"OPT-125M: {paper[0]:.1f}, {paper[1]:.2f}", f"SmolLM2: {ours[0]:.1f}, {ours[1]:.2f}"]
-    assert int(model[3]) == len(values["sparsegpt"])
+    assert results_in_readme()[4][:3] == [
+        f"OPT-125M: {paper[0]:.1f}, {paper[1]:.2f}",
+        f"SmolLM2-135M: {ours[0]:.1f}, {ours[1]:.2f}",
+        ", ".join(str(len(values[method])) for method in methods),
+    ]
+
+
+def test_the_writer_in_readme_is_recorded():
+    model, _ = load_checkpoint()
+    size, text = sum(p.numel() for p in model.parameters()), load_text("topics")
+    at70 = {v["method"]: v["perplexity"] for v in PackedGPT.load().about["variants"] if v["sparsity"] in (0.0, 0.7)}
+    recorded_runs = json.loads((CHECKOUT / "figures/measured/05_language.json").read_text(encoding="utf-8"))["runs"]
+    refits = ("magnitude+refit", "sparsegpt+refit")
+    refitted = [run["perplexity"] for run in recorded_runs if run["pattern"] == "70 %" and run["method"] in refits]
+    caption = " ".join(README.split("capture.webp)\n\n")[1].split("\n\n")[0].split())
+    assert f"{size / 1e6:.1f} million weights, trained on {len(text.train) / 1000:.0f} kB" in caption
+    dense, magnitude, sparsegpt = (at70[name] for name in ("dense", "magnitude", "sparsegpt"))
+    assert (
+        f"perplexity per byte is {dense:.2f}; with 70 % gone by magnitude {magnitude:.1f}, by SparseGPT {sparsegpt:.2f}"
+        in caption
+    )
+    assert {f"{value:.1f}" for value in refitted} == {"5.1"} and "both to about 5.1." in caption
+
+
+def test_all_records_were_made_on_a_cpu():
+    assert "all recorded runs are CPU runs" in " ".join(README.split())
+    texts = [path.read_text(encoding="utf-8") for path in measured.FOLDER.glob("*.json")]
+    assert {device for text in texts for device in re.findall(r'"device": "(\w+)', text)} == {"cpu"}
 
 
 def test_readme_holds_no_placeholder():
-    assert re.findall("@[A-Z]+@|RESULTS", (CHECKOUT / "README.md").read_text(encoding="utf-8")) == []
+    assert re.findall("@[A-Z]+@|RESULTS", README) == []
 
 
 def test_page_is_up_to_date_and_every_number_is_in_a_committed_file():

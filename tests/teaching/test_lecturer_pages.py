@@ -25,10 +25,14 @@ SECTIONS = [
 pages = pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
 
 
-def text_of(path):
-    """All text cells of the notebook that the page is about."""
+def texts_of(path):
+    """The text cells of the notebook that the page is about."""
     notebook = read_notebook(CHECKOUT / "notebooks" / f"{path.stem}.ipynb")
-    return "\n\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    return [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
+
+
+def text_of(path):
+    return "\n\n".join(texts_of(path))
 
 
 def section(path, name):
@@ -45,12 +49,20 @@ def notebook_minutes(path):
     return int(re.search(r"\*\*After this notebook \(about (\d+) minutes\)", text_of(path))[1])
 
 
-def exercises_of(path):
+def exercises_of(path, level=r"\w+"):
     """Number and title → minutes."""
     found = re.findall(
-        r"^\*\*(\d+[a-z]?\.\d+ .+?)\*\* \(\w+, (\d+) minutes(?:, in words)?\)", text_of(path), flags=re.MULTILINE
+        rf"^\*\*(\d+[a-z]?\.\d+ .+?)\*\* \({level}, (\d+) minutes(?:, in words)?\)", text_of(path), flags=re.MULTILINE
     )
     return {name: int(minutes) for name, minutes in found}
+
+
+def minutes_of(path):
+    """Minutes of reading, of core and of stretch exercises; reading is all of it where nothing else is said."""
+    (about,) = (text for text in texts_of(path) if "**After this notebook (about" in text)
+    reading = re.search(r"(\d+)(?: minutes)? of reading", about)
+    core, stretch = (sum(exercises_of(path, level).values()) for level in ("core", "stretch"))
+    return int(reading[1]) if reading else notebook_minutes(path), core, stretch
 
 
 def test_a_page_for_every_notebook():
@@ -86,11 +98,25 @@ def test_plans_add_up(path):
 def test_minutes_are_the_notebooks(path):
     minutes = notebook_minutes(path)
     assert f"{minutes} minutes for someone alone" in " ".join(path.read_text(encoding="utf-8").split())
+    reading, core, stretch = minutes_of(path)
+    assert reading <= minutes <= reading + core
     table = (FOLDER / "README.md").read_text(encoding="utf-8")
-    row = re.search(rf"^\| \[.+?\]\({path.name}\) \| (\d+) \| (\d+) \|", table, flags=re.MULTILINE)
-    assert [int(row[1]), int(row[2])] == [minutes, sum(exercises_of(path).values())]
+    row = re.search(rf"^\| \[.+?\]\({path.name}\) \| (\d+) \| (\d+) \| (\d+) \|", table, flags=re.MULTILINE)
+    assert [int(minutes) for minutes in row.groups()] == [reading, core, stretch]
     readme = (CHECKOUT / "README.md").read_text(encoding="utf-8")
-    assert re.search(rf"^\| \[{path.stem}\].*\| {minutes} \|", readme, flags=re.MULTILINE)
+    row = re.search(rf"^\| \[\w+\]\(notebooks/{path.stem}.ipynb\).*\| (\d+) \| (\d+) \|$", readme, flags=re.MULTILINE)
+    assert [int(minutes) for minutes in row.groups()] == [reading, core]
+
+
+def test_sums_of_minutes_in_readme():
+    minutes = {path.stem.split("_")[0]: minutes_of(path) for path in PAGES}
+    reading, core = (sum(each[place] for each in minutes.values()) for place in (0, 1))
+    readme = (CHECKOUT / "README.md").read_text(encoding="utf-8")
+    hours = [round(each / 60) for each in (reading, core)]
+    total = f"{hours[0]} hours of reading, {hours[1]} hours of core exercises** | | **{reading}** | **{core}** |"
+    assert total in readme
+    path, promised = re.search(r"Shortest path: ([\w →]+), (\d+) minutes of reading", readme).groups()
+    assert sum(minutes[number][0] for number in path.split(" → ")) == int(promised)
 
 
 @pages
