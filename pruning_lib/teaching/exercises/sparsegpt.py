@@ -187,9 +187,8 @@ EXERCISES["sparsegpt_pass"] = Exercise(
 
 
 def _few_samples(generator: torch.Generator) -> tuple[Tensor]:
-    """H of five inputs from three samples, the last input always zero: it has no inverse."""
+    """H of five inputs from three samples: it has no inverse."""
     X = draw(generator, 5, 3)
-    X[4] = 0
     return (X @ X.T / 3,)
 
 
@@ -206,8 +205,8 @@ EXERCISES["damped_factor"] = Exercise(
     "That is your colleague's fallback. With U = I, what is left of the score, and who makes up for a deletion?",
     lambda H: _factor(H, 0.01),
     "With 100 times the inputs (10⁴ times the H) your damping would be nothing: it needs the scale of H.",
-    lambda H: _factor(H, H.diagonal().clamp_min(1e-12) * 0.01 + 1e-9),
-    "Each entry gets a share of itself. What does the input get that was never seen?",
+    lambda H: _factor(H, 0.01 * H.diagonal()),
+    "Each entry gets a share of itself: quiet inputs are hardly damped. Asked for is a share of the mean.",
     lambda H: _factor(H, 0.01 * H.diagonal().max()),
     "1 % of the largest entry: one loud input damps all others. Asked for is the mean.",
     lambda H: _factor(H, 0.01 * H.diagonal().mean()).T.contiguous(),
