@@ -29,6 +29,7 @@ def two_four(seed: int = 1, parts: tuple[str, ...] = ("packing", "product")) -> 
     keep = keep_n_of_m({"w": weight.abs()}, 2, 4)["w"]
     values, indices = pack(weight * keep)
     x = torch.randint(1, 10, (_COLUMNS, 1), generator=generator).float()
+    x[:4, 0] = torch.tensor([2.0, 1.0, -1.0, 3.0])  # what its widget multiplies that group with
     top, bottom = -0.6 if "packing" in parts else 6.2, _SUM + 0.8 if "product" in parts else 5.2
     figure = style.new_figure(style.WIDTH, 0.58 + 0.3 * (bottom - top))
     ax = figure.subplots()
