@@ -78,7 +78,7 @@ def _draw_product(ax: Axes, values: Tensor, indices: Tensor, x: Tensor) -> None:
             center = left + 2.3 + 4.8 * (j % 2)
             _multiplexer(ax, center, entries, int(indices[0, j]))
             style.arrow(ax, (center, _MUX + 1), (center, _TIMES - 0.45), ACCENT, linewidth=1.8)
-            ax.text(center + 0.25, _MUX + 1.5, f"{through[j]:.0f}", va="center")
+            ax.text(center + 0.25, _MUX + 1.5, f"{through[j]:.0f}".replace("-", "−"), va="center")
             ax.add_patch(Circle((center, _TIMES), 0.45, facecolor="white", edgecolor=style.INK, linewidth=1.2))
             ax.text(center, _TIMES, "×", ha="center", va="center")
             style.place_weights(ax, torch.ones(1, 1, dtype=torch.bool), (center - 1.9, _TIMES - 0.5))
