@@ -55,9 +55,11 @@ def test_something_to_build_to_find_to_explain_and_to_explore(path):
     notebook, exercises = read_exercises(path)
     picked = re.findall(r'exercises\.pick\("(\w+)"', text_of(notebook))
     assert 1 <= len(picked) <= 2
-    assert picked == [each.name for each in exercises[: len(picked)]], "what is built comes first"
+    stretch = {each.name for each in exercises if each.difficulty == "stretch"}  # one of these may be in an appendix
+    built = [name for name in picked if name not in stretch]
+    assert built == [each.name for each in exercises[: len(built)]], "what is built comes first"
     assert any("Find the bug" in each.text for each in exercises)
-    assert len(questions(notebook, path.stem)) == 1
+    assert 1 <= len(questions(notebook, path.stem)) <= 2
     # A lesson in several notebooks may have its open experiment in one of them only.
     lesson = [each for part in sorted(NOTEBOOKS.glob(f"{path.stem[:2]}*.ipynb")) for each in read_exercises(part)[1]]
     assert {each.difficulty for each in lesson} == {"core", "stretch"}

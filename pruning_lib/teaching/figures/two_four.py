@@ -29,6 +29,7 @@ def two_four(seed: int = 1, parts: tuple[str, ...] = ("packing", "product")) -> 
     keep = keep_n_of_m({"w": weight.abs()}, 2, 4)["w"]
     values, indices = pack(weight * keep)
     x = torch.randint(1, 10, (_COLUMNS, 1), generator=generator).float()
+    x[:4, 0] = torch.tensor([2.0, 1.0, -1.0, 3.0])  # what its widget multiplies that group with
     top, bottom = -0.6 if "packing" in parts else 6.2, _SUM + 0.8 if "product" in parts else 5.2
     figure = style.new_figure(style.WIDTH, 0.58 + 0.3 * (bottom - top))
     ax = figure.subplots()
@@ -77,7 +78,7 @@ def _draw_product(ax: Axes, values: Tensor, indices: Tensor, x: Tensor) -> None:
             center = left + 2.3 + 4.8 * (j % 2)
             _multiplexer(ax, center, entries, int(indices[0, j]))
             style.arrow(ax, (center, _MUX + 1), (center, _TIMES - 0.45), ACCENT, linewidth=1.8)
-            ax.text(center + 0.25, _MUX + 1.5, f"{through[j]:.0f}", va="center")
+            ax.text(center + 0.25, _MUX + 1.5, f"{through[j]:.0f}".replace("-", "−"), va="center")
             ax.add_patch(Circle((center, _TIMES), 0.45, facecolor="white", edgecolor=style.INK, linewidth=1.2))
             ax.text(center, _TIMES, "×", ha="center", va="center")
             style.place_weights(ax, torch.ones(1, 1, dtype=torch.bool), (center - 1.9, _TIMES - 0.5))
