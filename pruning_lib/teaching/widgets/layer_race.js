@@ -88,7 +88,7 @@ function render({ model, el }) {
   const races = model.get("races").map((race, k) => ({ ...race, died: deaths(race.kept), look: LOOKS[k] }));
   const signals = races[0].signal !== null;
   const legend = races.map(({ name, look }) => `<b style="color:var(--${look.color})">${look.sign}</b> ${name}`).join(", ");
-  const panels = { "lanes tall": `${legend}; ✕ emptied; right: first at that sparsity`, emptied: `Layers emptied of ${names.length}` };
+  const panels = { "lanes tall": `${legend}; ✕ emptied; beside it: at what sparsity first`, emptied: `Layers emptied of ${names.length}` };
   if (signals) panels.signal = "Signal: how far outputs differ between images, dense = 1";
   const { root, find, describe } = stage(el, "layer-race", CONTROLS, panels);
   const total = weights.reduce((sum, count) => sum + count, 0);

@@ -159,7 +159,7 @@ export function networkPanels(model, { root, find, describe }) {
       `<span class="key"><i class="${read === label ? "kept" : "wrong"}"></i> pruned, read as <b>${read}</b></span>`;
     find(".wall figcaption").innerHTML =
       `All ${count} test images by digit: <span class="key"><i class="wrong"></i> ${misread.length - old} misread ${untrained ? "once pruned" : "because of pruning"},</span> ` +
-      `<span class="key"><i class="before"></i> ${old} misread before, too.</span> Click one to see its logits.`;
+      `<span class="key"><i class="before"></i> ${old} misread ${untrained ? "dense" : "before"}, too.</span> Click one to see its logits.`;
     const seen = curves.map(({ name, points }) => `${name}: ${points.map((point) => percent(point.accuracy)).join(", ")}`);
     describe(".curve", `Test accuracy over the share of weights pruned, as seen so far. ${seen.join("; ")}; dense: ${percent(before.accuracy)}`);
     describe(".logits", `Logits of image ${image}, a ${label}: read as ${before.read[image]} before and as ${read} after pruning`);

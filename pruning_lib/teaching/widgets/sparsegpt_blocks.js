@@ -81,7 +81,6 @@ export function drawBlocks({ find, describe }, { blocks, step, last, maskBlock }
   find("p").textContent = blockStory(state, step, last, maskBlock);
   drawWeights(find(".moving canvas"), before, state, scale, maskBlock, blockBrackets(state), state.at);
   drawFactor(find(".factor canvas"), find(".moving canvas").clientHeight, state);
-  find(".factor figcaption").textContent = { start: "U, the factor of H⁻¹", mask: "U: its diagonal gives the scores", column: `U: row ${state.at + 1}, inside the block`, lazy: "U: what lies right of the block" }[state.phase];
 
   const c = chart(find(".bytes canvas"), 165, { x: [0, last], y: [0, 1.08 * ends.moved.eager], xTitle: "step", yTitle: "bytes moved" });
   for (const [kind, color, dash] of [["eager", "updated", [6, 4]], ["lazy", "kept", []]]) {
@@ -90,6 +89,7 @@ export function drawBlocks({ find, describe }, { blocks, step, last, maskBlock }
     c.line(points.slice(0, step + 1), palette[color], { dash });
     c.marker(points[step], palette[color], { shape: kind === "eager" ? "square" : "circle", size: 5 });
   }
+  find(".factor figcaption").textContent = { start: "U, the factor of H⁻¹", mask: "U: its diagonal gives the scores", column: `U: row ${state.at + 1}, inside the block`, lazy: "U: what lies right of the block" }[state.phase]; // after the last canvas: each asks for its width
   const large = traffic(REAL.rows, REAL.columns, REAL.block);
   const row = (kind, name) => [name, gigabytes(state.moved[kind]), gigabytes(ends.moved[kind]), gigabytes(large[kind])];
   fillTable(

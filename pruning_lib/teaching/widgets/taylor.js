@@ -99,9 +99,9 @@ function drawRemainders(canvas, curve, left, index) {
 function drawTerms(canvas, entries) {
   const values = entries.map(({ value }) => value);
   const [low, high] = [Math.min(0, ...values), Math.max(0, ...values)];
-  const room = 0.3 * (high - low) || 1;
+  const room = 0.4 * (high - low) || 1; // for two lines of text
   const y = [low < 0 ? low - room : 0, high > 0 ? high + room : 0];
-  const c = chart(canvas, 200, { x: [-0.6, entries.length - 0.4], y, names: entries.map(({ name }) => name), xTitle: "", yTitle: "term" });
+  const c = chart(canvas, 220, { x: [-0.6, entries.length - 0.4], y, names: entries.map(({ name }) => name), xTitle: "", yTitle: "term" });
   const digits = values.map((value) => short(Number(value.toPrecision(2))));
   const fits = digits.every((text) => c.g.measureText(text).width + 6 <= c.X(1) - c.X(0));
   entries.forEach(({ value, color, filled }, k) => c.bar(k, 0.6, value, palette[color], { texts: fits ? [digits[k]] : digits[k].split(/(?=e)/), filled }));
