@@ -14,12 +14,12 @@ def test_lasso_explorer_steps(page, page_errors):
     momentum = page.locator(".momentum + output")
     expect(output).to_have_text("58 of 60")
     expect(text).to_contain_text("APG, t = 58: momentum 0.949")
-    expect(momentum).to_have_text("0.949")  # the slider follows the growing momentum
+    expect(momentum).to_have_text("grows: 0.949")  # the slider follows the growing momentum
     before = page.evaluate(PIXELS)
     page.locator(".next").focus()
     page.keyboard.press("Enter")
     expect(output).to_have_text("59 of 60")
-    expect(momentum).to_have_text("0.95")
+    expect(momentum).to_have_text("grows: 0.95")
     assert page.evaluate(PIXELS) != before
     page.keyboard.press("ArrowRight")
     expect(output).to_have_text("60 of 60")

@@ -39,7 +39,7 @@ function drawMatrix(canvas, matrix, lit, move) {
   const n = matrix.length;
   const width = canvas.parentElement.clientWidth;
   const side = Math.floor(Math.min(34, (width - 34) / (n + 1.4))); // room for δw in both: squares of one size
-  const narrow = side < 33; // for a decimal point, and the unit beside w₁
+  const narrow = side < 31; // for a decimal point, and the unit beside w₁
   const paper = sheet(canvas, n * side + (narrow ? 50 : 30));
   const { g } = paper;
   const [left, top] = [30, 24];
