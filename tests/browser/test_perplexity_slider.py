@@ -53,7 +53,5 @@ def test_it_shows_what_the_models_write(page, page_errors):
     page.locator("input").focus()
     page.keyboard.press("ArrowRight")
     expect(texts.nth(1)).to_have_text("The door is of the the at 60 % …")
-    expect(page.locator(".bars figcaption")).to_have_text(
-        "Perplexity per token at 60 %; with a gap: longer than drawn"
-    )
+    expect(page.locator(".bars figcaption")).to_have_text("Perplexity per token at 60 %; with a gap: longer than drawn")
     check_page(page, page_errors)
