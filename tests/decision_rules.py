@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 from pruning_lib.comparison import difference
 from pruning_lib.teaching.widgets.decision_helper import ANY, PUBLISHED, START
 
+ELSEWHERE = "measured on a CPU"
 BATCH = {"latency": 0, "throughput": -1}  # the goal is about the smallest or the largest of the timed batches
 
 
@@ -35,10 +36,15 @@ def advise(
     if data != "train":
         budget = "none"
     found = [of_method(m, evidence, hardware, budget, data, goal, sparsity, loss) for m in evidence["methods"]]
-    fits = sorted((a for a in found if a.place == "fits"), key=lambda a: (-a.gain, -a.accuracy[0]))
+    fits = sorted((a for a in found if a.place == "fits"), key=lambda a: (known(a), -a.gain, -a.accuracy[0]))
     loses = sorted((a for a in found if a.place == "loses"), key=lambda a: -a.accuracy[0])
     ranked = [a._replace(tied=tied(a, (fits + loses)[0], evidence, budget, data, goal)) for a in fits + loses]
     return ranked + [advice for advice in found if advice.place == "out"]
+
+
+def known(advice: Advice) -> int:
+    """0: gains on this hardware, 1: on another, 2: nowhere."""
+    return 2 if advice.gain <= 1 else int(advice.basis == ELSEWHERE)
 
 
 def tied(one: Advice, first: Advice, evidence: dict, budget: str, data: str, goal: str) -> bool:
@@ -46,7 +52,8 @@ def tied(one: Advice, first: Advice, evidence: dict, budget: str, data: str, goa
     if one is first or one.place != first.place:
         return False
     clock = evidence["timing"][BATCH[goal]] if goal in BATCH and evidence["timing"] else 1
-    near = goal == "accuracy" or one.place == "loses" or one.gain * clock >= first.gain - 1e-9
+    here = (one.basis == ELSEWHERE) == (first.basis == ELSEWHERE)
+    near = goal == "accuracy" or one.place == "loses" or (here and one.gain * clock >= first.gain - 1e-9)
     moment = "cut" if unpruned(budget, data) == "dense_cut" else "retrained"
     return near and difference(*(seeds(evidence, advice, moment) for advice in (one, first))).verdict != "lower"
 
@@ -113,7 +120,7 @@ def gain(structure: str, point: dict, hardware: str, goal: str) -> tuple[float, 
         return point[goal], "counted"
     faster = point["latency"][BATCH[goal]] if point["latency"] else None
     if structure == "structured":
-        return (faster, "measured" if hardware == "cpu" else "measured on a CPU") if faster else (1, "not timed")
+        return (faster, "measured" if hardware == "cpu" else ELSEWHERE) if faster else (1, "not timed")
     if hardware == "kernels":
         return point["macs"], "at most"
     if structure == "unstructured" and hardware == "cpu":

@@ -22,8 +22,9 @@ def expected(**chosen) -> tuple[list[str], list[str]]:
 
     def name(advice) -> str:
         anywhere = advice.place != "out" and "sparsity" not in chosen
-        at = f" at {round(100 * advice.sparsity, 1):g} %" if anywhere else ""
-        return (LABELS[advice.name] + at).split(":")[0]
+        points = next(method["points"] for method in EVIDENCE["methods"] if method["name"] == advice.name)
+        there = next((point["name"] for point in points if point["sparsity"] == advice.sparsity), "")
+        return (there if anywhere else LABELS[advice.name]).split(":")[0]
 
     names = [(name(advice), advice.place == "out") for advice in found]
     return [name for name, out in names if not out], [name for name, out in names if out]

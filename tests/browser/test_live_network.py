@@ -33,7 +33,7 @@ def sentence(widget, digits) -> str:
     right = round(accuracy * len(digits[1]))
     return (
         f"{100 * widget.masks().sparsity:.1f} % of the weights pruned: {right} of 360 images are read right, "
-        f"{100 * accuracy:.1f} % (dense: 96.9 %); loss {loss:.3f} (0.096)."
+        f"{100 * accuracy:.1f} % (dense: 96.9 %); loss {loss:.3f} (dense: 0.096)."
     )
 
 

@@ -28,6 +28,21 @@ CELL = f"""async (index) => {{
   return {PANEL}.widgets[index].node;
 }}"""
 
+# Bytes a second that a film of two GPTs writes, of a seed that the page has not written yet.
+WRITES = """async (root) => {
+  const part = (name) => root.querySelector(`button.${name}, input.${name}`);
+  const until = async (done) => {
+    while (!done() || !root.querySelector("[aria-busy=false]")) await new Promise(requestAnimationFrame);
+  };
+  part("start").click();
+  Object.assign(part("seed"), { value: 4711 }).dispatchEvent(new Event("input"));
+  await until(() => true);
+  const start = performance.now();
+  part("play").click();
+  await until(() => part("written").value === part("written").max);
+  return (1000 * part("written").max) / (performance.now() - start);
+}"""
+
 
 @pytest.fixture(scope="module")
 def kernel(lab) -> str:
@@ -70,7 +85,7 @@ def keep(run: dict) -> None:
 def test_notebook(lab, page, page_errors, path, kernel, request):
     recorded = request.config.getoption("--record-widgets", default=False)
     start = time.monotonic()
-    measured = []
+    measured, written = [], {}
     widgets = run(lab, page, path, kernel)
     assert {name for _, name in widgets} == used(path)
     for index, name in widgets:
@@ -79,7 +94,9 @@ def test_notebook(lab, page, page_errors, path, kernel, request):
         check_words(root)
         check_tab(page, root)
         measured += [{"widget": name} | one for one in move_all(page, root, PRESSES if recorded else 0, recorded)]
+        if recorded and name == "GPTWriter":
+            written = {"bytes_per_second": round(root.evaluate(WRITES), 1)}
     assert page_errors == []
     if recorded:
         chromium, seconds = page.context.browser.version, time.monotonic() - start
-        keep({"notebook": path.stem, "chromium": chromium, "seconds": seconds, "widgets": measured})
+        keep({"notebook": path.stem, "chromium": chromium, "seconds": seconds, "widgets": measured} | written)

@@ -22,11 +22,15 @@ def test_perplexity_slider(page, page_errors):
     page.locator("input").focus()
     page.keyboard.press("ArrowRight")
     expect(page.locator("output")).to_have_text("80 %")
+    expect(page.locator(".bars figcaption")).to_have_text("Perplexity per byte at 80 %; with a gap: longer than drawn")
     expect(text).to_contain_text("80 %: magnitude 60.00")
     assert all_drawn_anew(page, before)
-    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Home")  # as on the axis
     page.locator("select").select_option("magnitude")
-    expect(text).to_have_text("2:4: magnitude 12.00, sparsegpt 6.00 (25 % of its increase); dense 4.00.")
+    expect(text).to_have_text(
+        "2:4: magnitude 12.00, sparsegpt 6.00 (0.25 ×); dense 4.00. "
+        "In brackets: the rise over dense, against magnitude's."
+    )
     assert page.locator("input").get_attribute("aria-valuetext") == "2:4"
     check_page(page, page_errors)
 
@@ -49,5 +53,5 @@ def test_it_shows_what_the_models_write(page, page_errors):
     page.locator("input").focus()
     page.keyboard.press("ArrowRight")
     expect(texts.nth(1)).to_have_text("The door is of the the at 60 % …")
-    expect(page.locator(".bars figcaption")).to_have_text("Perplexity per token at 60 %")
+    expect(page.locator(".bars figcaption")).to_have_text("Perplexity per token at 60 %; with a gap: longer than drawn")
     check_page(page, page_errors)

@@ -23,7 +23,7 @@ def test_steps_forms_and_themes(page, page_errors, width):
     text, output = page.locator("[role=status]"), page.locator("output")
     expect(output).to_have_text("1 of 4")
     chosen = ", ".join(f"row {i + 1}: x{'₁₂₃₄₅₆₇₈'[q]}" for i, q in enumerate(made["exact"][1].columns))
-    expect(text).to_contain_text(f"smallest w²/[H⁻¹]_qq ({chosen})")
+    expect(text).to_contain_text(f"smallest w²/d, d on the diagonal of its H⁻¹ ({chosen})")
     before = page.evaluate(PIXELS)
     page.locator(".next").focus()
     page.keyboard.press("Enter")
@@ -48,19 +48,20 @@ def test_steps_forms_and_themes(page, page_errors, width):
     page.locator(".next").click()
     page.locator(".next").click()
     expect(text).to_contain_text("Step 3 of 8: all rows are at x₃; rows 3, 4 and 5 prune it")
-    expect(page.locator(".inverse figcaption")).to_have_text("One (H_S₃)⁻¹ for all rows, updated after each column")
+    expect(page.locator(".inverse figcaption")).to_contain_text("B = inverse of H for S₃: one for all rows")
     shared = page.evaluate(PIXELS)
     page.locator("[value=cholesky]").click()
     expect(output).to_have_text("3 of 8")
     pivot = made["synchronized"][3].inverses[0][2, 2].item()
-    expect(text).to_contain_text(f"U₃₃² = {pivot:.2f} = [(H_S₃)⁻¹]₁₁")
+    expect(text).to_contain_text(f"U₃₃² = {pivot:.2f} = B₁₁")
     factored = page.evaluate(PIXELS)
     assert factored[0] == shared[0] and factored[1] != shared[1] and factored[2] == shared[2]  # W and errors are equal
     assert costs(page)[1:] == [["synchronized", "1", "2", str(49 + 36)], ["Cholesky", "1 factor", "0", "0"]]
     expect(page.locator("tr[aria-current]")).to_contain_text("Cholesky")
-    reached = made["synchronized"][3]
-    gone = np.isin(reached.marks, ("now", "pruned")).sum()
-    expect(page.locator(".errors figcaption")).to_contain_text(f"Cholesky {reached.error:.3g} ({gone})")
+    exact, after_two = made["exact"][1], made["synchronized"][2]  # as many weights are gone in both
+    assert len({np.isin(state.marks, ("now", "pruned")).sum() for state in (exact, after_two)}) == 1
+    for words in ("At 6 pruned: ", f"exact {exact.error:.3g}", f"Cholesky {after_two.error:.3g}"):
+        expect(page.locator(".errors figcaption")).to_contain_text(words)
 
     page.locator(".start").click()
     expect(text).to_contain_text("Start: the upper triangular U")

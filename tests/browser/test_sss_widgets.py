@@ -14,12 +14,12 @@ def test_lasso_explorer_steps(page, page_errors):
     momentum = page.locator(".momentum + output")
     expect(output).to_have_text("58 of 60")
     expect(text).to_contain_text("APG, t = 58: momentum 0.949")
-    expect(momentum).to_have_text("0.949")  # the slider follows the growing momentum
+    expect(momentum).to_have_text("grows: 0.949")  # the slider follows the growing momentum
     before = page.evaluate(PIXELS)
     page.locator(".next").focus()
     page.keyboard.press("Enter")
     expect(output).to_have_text("59 of 60")
-    expect(momentum).to_have_text("0.95")
+    expect(momentum).to_have_text("grows: 0.95")
     assert page.evaluate(PIXELS) != before
     page.keyboard.press("ArrowRight")
     expect(output).to_have_text("60 of 60")
@@ -83,6 +83,7 @@ def test_lasso_explorer_can_be_broken_and_says_why(page, page_errors):
     expect(page.locator(".momentum + output")).to_have_text("0.9")
     assert page.evaluate(PIXELS) != before
     page.locator(".growing").press("Space")
+    expect(page.locator(".momentum + output")).to_have_text("grows: 0")
     page.locator(".momentum").press("ArrowLeft")
     expect(page.locator(".growing")).not_to_be_checked()  # a momentum that is set is a constant one
     check_page(page, page_errors)
@@ -114,8 +115,8 @@ def test_lambda_paths(page, page_errors):
     page.locator(".gamma").focus()
     page.keyboard.press("ArrowRight")
     expect(text).to_have_text(
-        "γ = 0.1: 1 of 2 gates closed, test accuracy 95.00 % (dense 97.00 %), MACs 60.0 % of the dense network's. "
-        "Closed as a whole: stage1.1."
+        "γ = 0.1: 1 of 2 gates closed, test accuracy 95.00 % (dense 97.00 %), multiplications (MACs) "
+        "60.0 % of the dense network's. Closed as a whole: stage1.1."
     )
     after = page.evaluate(PIXELS)
     assert all(old != new for old, new in zip(before, after, strict=True))

@@ -33,7 +33,7 @@ def test_group(page, page_errors):
     expect(text).to_have_text(
         "Stored of group 0: values −3 and 2, indices 1 and 3, nibble 1101 (the second index in the upper two bits). "
         "Selected: x₁ and x₃. (−3) · 1 + 2 · 3 = 3; dense 2.5: −0.5 is lost. The row in float16: 64 bytes become 32 of "
-        "values and 4 of words, 0xD9CD and 0xEC4D; as row 3 of a matrix these are the lower halves of loads 12 and 13."
+        "values and 4 of words, 0xD9CD and 0xEC4D; stored as row 3 they are the lower (left) halves of loads 12 and 13."
     )
     expect(preset).to_have_value("four of unlike size")
     before = page.evaluate(PIXELS)
@@ -66,7 +66,7 @@ def test_group(page, page_errors):
     expect(text).to_contain_text("Stored of group 3: values 2.5 and 7")
     page.locator("input.row").focus()
     page.keyboard.press("End")
-    expect(text).to_contain_text("as row 31 of a matrix these are the upper halves of loads 30 and 31")
+    expect(text).to_contain_text("stored as row 31 they are the upper (right) halves of loads 30 and 31")
     check_height(page)
     check_page(page, page_errors, (1100, 700, 390, 340))
 

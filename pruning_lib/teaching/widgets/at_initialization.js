@@ -81,8 +81,9 @@ function render({ model, el }) {
     find(".stage").value = stage;
     const level = sparsities.indexOf(sparsity);
     setSlider(find(".level"), level, texts[level]);
+    const untrained = stage === stages[0];
     const seen = [...curves.values()].map((curve) => ({ ...curve, points: [...curve.points.values()] }));
-    panels.show({ axis, curves: seen, current, ...run(score, sparsity, stage), before: run(score, 0, stage).after, image, how: "The mask was chosen before training. " });
+    panels.show({ axis, curves: seen, current, ...run(score, sparsity, stage), before: run(score, 0, stage).after, image, untrained, how: untrained ? "Before training the network guesses, dense or pruned. " : "The mask was chosen before training. " });
   }
 
   const { set, end } = follow(model, { score: String, stage: String, sparsity: null, image: Number }, root, draw);

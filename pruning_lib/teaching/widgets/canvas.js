@@ -27,7 +27,8 @@ export function sheet(canvas, height) {
   const style = getComputedStyle(canvas);
   const g = canvas.getContext("2d");
   g.scale(ratio, ratio);
-  g.font = `12px ${style.fontFamily}`;
+  g.family = style.fontFamily;
+  setFont(g, 12);
   g.lineWidth = 1;
   const dark = Number(style.color.match(/[\d.]+/)) > 128; // light ink: a dark page
   return { g, width, height, dark, ink: style.color };
@@ -63,11 +64,21 @@ export function rectangle(g, left, top, width, height, { fill, alpha = 1, line, 
   g.restore();
 }
 
-export const setFont = (g, size, bold) => (g.font = g.font.replace(/^(bold )?[\d.]+px/, `${bold ? "bold " : ""}${size}px`));
+/** Of a sheet's context; to read `font` back and to change it costs more than to write. */
+export const setFont = (g, size, bold) => (g.font = `${bold ? "bold " : ""}${size}px ${g.family}`);
 
 export function write({ g, ink }, text, x, y, { align = "center", baseline = "middle", color = ink } = {}) {
   Object.assign(g, { fillStyle: color, textAlign: align, textBaseline: baseline });
   g.fillText(text, x, y);
+}
+
+export const pageOf = (canvas) => getComputedStyle(canvas.closest(".charts")).backgroundColor;
+
+/** Text that is read over lines too. */
+export function halo(paper, text, x, y, page) {
+  Object.assign(paper.g, { strokeStyle: page, lineWidth: 4, lineJoin: "round", textAlign: "center", textBaseline: "middle" });
+  paper.g.strokeText(text, x, y);
+  write(paper, text, x, y);
 }
 
 export function axisTitles(paper, box, x, y, deeper = 0) {

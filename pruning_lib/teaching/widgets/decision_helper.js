@@ -17,6 +17,7 @@ const LISTS = `
   <p class="about"></p>`;
 
 const ANY = 0; // as sparsity: whatever sparsity gains most within the loss; as in decision_helper.py
+const ELSEWHERE = "measured on a CPU";
 const out = (name, why) => ({ name, place: "out", why, sparsity: null, accuracy: null, gain: null, basis: "", sure: true, tied: false });
 
 /** How many times more weights are left at one of two sparsities than at the other. */
@@ -32,7 +33,7 @@ const BATCH = { latency: 0, throughput: -1 };
 function gainOf(structure, point, { hardware, goal }, published) {
   if (!(goal in BATCH)) return [point[goal], "counted"];
   const faster = point.latency.at(BATCH[goal]) ?? null;
-  if (structure === "structured") return faster === null ? [1, "not timed"] : [faster, hardware === "cpu" ? "measured" : "measured on a CPU"];
+  if (structure === "structured") return faster === null ? [1, "not timed"] : [faster, hardware === "cpu" ? "measured" : ELSEWHERE];
   if (hardware === "kernels") return [point.macs, "at most"];
   if (structure === "unstructured" && hardware === "cpu") return faster === null ? [1, "not timed"] : [faster, faster > 1 ? "measured" : "runs as dense"];
   if (hardware === "ampere" && String(point.setting) === "2,4") return [published.low, "published"];
@@ -73,16 +74,19 @@ const unpruned = ({ budget, data }) => (budget === "none" || data !== "train" ? 
 function markTied([first, ...others], { timing, student }, goal) {
   const clock = (goal in BATCH && timing.at(BATCH[goal])) || 1;
   for (const one of others) {
-    const gains = goal === "accuracy" || first.place === "loses" || one.gain * clock >= first.gain - 1e-9;
+    const gains = goal === "accuracy" || first.place === "loses" || ((one.basis === ELSEWHERE) === (first.basis === ELSEWHERE) && one.gain * clock >= first.gain - 1e-9);
     one.tied = one.place === first.place && gains && mayMatch(paired(one.seeds, first.seeds, student));
   }
 }
+
+/** What gains on this hardware stands first, then what was timed on another, then what gains nothing. */
+const known = ({ gain, basis }) => (gain <= 1 ? 2 : Number(basis === ELSEWHERE));
 
 /** All methods, the advisable first: see `DecisionHelper` in decision_helper.py. */
 export function advise(evidence, published, chosen) {
   if (chosen.data !== "train") chosen = { ...chosen, budget: "none" };
   const found = evidence.methods.map((method) => ofMethod(method, evidence, published, chosen));
-  const fits = found.filter((one) => one.place === "fits").sort((a, b) => b.gain - a.gain || b.accuracy[0] - a.accuracy[0]);
+  const fits = found.filter((one) => one.place === "fits").sort((a, b) => known(a) - known(b) || b.gain - a.gain || b.accuracy[0] - a.accuracy[0]);
   const loses = found.filter((one) => one.place === "loses").sort((a, b) => b.accuracy[0] - a.accuracy[0]);
   const ranked = [...fits, ...loses];
   if (ranked.length) markTied(ranked, evidence, chosen.goal);
@@ -124,7 +128,7 @@ function drawAccuracy(canvas, ranked, labels, dense) {
 function drawGain(canvas, ranked, labels) {
   const c = sheet(canvas, heightOf(ranked));
   const { g } = c;
-  const words = ranked.map((one) => `${one.gain} ${one.basis}`);
+  const words = ranked.map((one) => `${one.gain} × (${one.basis})`);
   const room = Math.max(0, ...words.map((text) => g.measureText(text).width)) + 12;
   const most = Math.max(1, ...ranked.map((one) => one.gain));
   const scale = (c.width - room) / most;
@@ -160,7 +164,8 @@ function render({ model, el }) {
     for (const name of [...Object.keys(rules.choices), "loss"]) find(`.${name}`).value = chosen[name];
     const percent = chosen.sparsity === ANY ? "any" : percentOf(chosen.sparsity);
     const where = chosen.sparsity === ANY ? "any sparsity" : percent;
-    const at = (one) => `${labels[one.name]}${chosen.sparsity === ANY ? ` at ${percentOf(one.sparsity)}` : ""}`;
+    const measured = Object.fromEntries(evidence.methods.map((method) => [method.name, method.points]));
+    const at = (one) => (chosen.sparsity === ANY ? measured[one.name].find(({ sparsity }) => sparsity === one.sparsity).name : labels[one.name]);
     setSlider(find(".sparsity"), stops.indexOf(chosen.sparsity), percent, where);
     const untrained = chosen.data !== "train" && chosen.budget !== "none" ? " Without the training set nothing can be trained: as with no training." : "";
     const first = ranked[0];
@@ -168,7 +173,7 @@ function render({ model, el }) {
     const points = `${chosen.loss} ${chosen.loss === 1 ? "point" : "points"}`;
     const opening = !first ? `Nothing is left at ${where}.` : first.place === "fits" ? `First ${chosen.sparsity === ANY ? "of all, each at its best sparsity" : `at ${where}`}:` : `Nothing at ${where} stays within ${points} of dense. The closest:`;
     const tied = ranked.filter((one) => one.tied);
-    const alone = chosen.goal === "accuracy" || first?.place === "loses" ? "All others are told apart from it." : "All others gain less, or their accuracy is told to be lower.";
+    const alone = chosen.goal === "accuracy" || first?.place === "loses" ? "All others are told apart from it." : `All others gain less${ranked.some(({ basis }) => basis === ELSEWHERE) ? ", were timed on other hardware" : ""} or are clearly less accurate.`;
     const others = tied.length ? `The evidence can't tell these apart from it: ${tied.map((one) => labels[one.name]).join(", ")}.` : alone;
     const words = first ? `${opening} ${at(first)}, ${told(first)}${gain(first)}; dense ${reference.toFixed(2)} %. ${others}${untrained}` : `${opening}${untrained}`;
     find("p").textContent = words;

@@ -47,9 +47,9 @@ class DecisionHelper(Drawn):
     loss : one of `LOSSES`
 
     First come the methods within `loss` points of the dense network, by what they gain, of equal gains the more
-    accurate; then those that lose more, by accuracy; then those that drop out, each with the reason. Without training
-    the dense network is the one that was cut, with it the one that was trained as long. The page computes this
-    (`advise` in decision_helper.js).
+    accurate, and after them those that were timed on other hardware and those that gain nothing; then those that lose
+    more, by accuracy; then those that drop out, each with the reason. Without training the dense network is the one
+    that was cut, with it the one that was trained as long. The page computes this (`advise` in decision_helper.js).
 
     All but `evidence` are traits that follow the page and may be set from Python; other values raise ValueError.
     """

@@ -214,7 +214,7 @@ function render({ model, el }) {
       find(`.${side} figcaption`).innerHTML = k
         ? `<i class="second"></i> <b></b><br>The dense model's surprise: ${cost}; <i class="outlined"></i> its bars`
         : `<i class="kept"></i> <b></b><br>Its surprise: ${cost}; bars: the byte after this text`;
-      find(`.${side} b`).textContent = `${name}: perplexity ${one.perplexity.toFixed(2)}`;
+      find(`.${side} b`).textContent = `${name}: perplexity ${one.perplexity.toFixed(2)}, weights rounded`;
       showText(find(`.${side} .text`), [own, other][k], prompt.length, parting);
       drawBars(find(`.${side} canvas`), tops[written], bytes[length], k ? palette.updated : palette.kept, k);
       describe(`.${side}`, `${name}, next byte: ${tops[written].map(([byte, share]) => `${named(byte)} ${percent(share)}`).join(", ")}`);

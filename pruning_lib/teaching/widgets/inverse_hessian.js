@@ -1,17 +1,17 @@
 // Inverse Hessian: two matrices of a tiny network, and what a column of the inverse does to it. All is computed here.
 
-import { rectangle, setFont, sheet, stroke, subscript, superscript, write } from "./canvas.js";
+import { halo, rectangle, setFont, sheet, stroke, subscript, superscript, write } from "./canvas.js";
 import { chart, list, setSlider, short, slider, stage } from "./charts.js";
-import { drawNodes, halo, watchLines, weightNames } from "./network_drawing.js";
+import { drawNodes, watchLines, weightNames } from "./network_drawing.js";
 import { follow } from "./redraw.js";
 import { hessian, inverse, jacobian, judge, move, outputs } from "./tiny_network.js";
 
-const CONTROLS = list("weight", "Delete") + slider("alpha", "α");
+const CONTROLS = list("weight", "Delete") + slider("alpha", "damping α");
 const PANELS = {
   network: `Point at a connection. Thickness: |w|, dashed: negative; <b style="color:var(--updated)">orange</b>: how far it moves`,
   outputs: `Outputs on all cases: <i class="target"></i> target, <b style="color:var(--muted)">■</b> trained,
     <b style="color:var(--accent)">△</b> others stay, <b style="color:var(--kept)">●</b> others follow`,
-  matrix: `H + αI: <b style="color:var(--kept)">blue</b> positive, <b style="color:var(--accent)">red</b> negative`,
+  matrix: `H, second derivatives of E, + αI: <b style="color:var(--kept)">■</b> positive, <b style="color:var(--accent)">■</b> negative`,
   inverse: "(H + αI)⁻¹: the marked column, scaled, is the move δw",
 };
 
@@ -39,7 +39,7 @@ function drawMatrix(canvas, matrix, lit, move) {
   const n = matrix.length;
   const width = canvas.parentElement.clientWidth;
   const side = Math.floor(Math.min(34, (width - 34) / (n + 1.4))); // room for δw in both: squares of one size
-  const narrow = side < 30; // for a decimal point
+  const narrow = side < 31; // for a decimal point, and the unit beside w₁
   const paper = sheet(canvas, n * side + (narrow ? 50 : 30));
   const { g } = paper;
   const [left, top] = [30, 24];
@@ -65,7 +65,7 @@ function drawMatrix(canvas, matrix, lit, move) {
   if (move) {
     const x = left + (n + 0.4) * side;
     const most = Math.max(...move.map(Math.abs)) || 1;
-    const hundredths = (value) => value.toFixed(2).replace("0.", ".").replace("-.00", ".00");
+    const hundredths = (value) => value.toFixed(Math.abs(value) < 0.995 ? 2 : 1).replace("0.", ".").replace("-.00", ".00");
     move.forEach((value, a) => square(x, top + a * side, value, most, narrow ? inUnits(value, unitOf(most)) : hundredths(value)));
     units += `, δw of 10${superscript(unitOf(most))}`;
     write(paper, "δw", x + side / 2, top - 10);
@@ -141,7 +141,7 @@ function render({ model, el }) {
     const name = `w${subscript(q + 1)}, ${names[q]} (${short(learned.weights[q])})`;
     const verdict = least === q ? "It is OBS's choice." : `OBS would delete w${subscript(least + 1)}.`;
     const outcome = `Without ${name}: others stay, ${said(one.stay)}; others follow by ${short(factor)} times the column, ${said(one.follow)}.`;
-    find("[role=status]").textContent = `Trained: ${said(trained)}. ${outcome} OBS expects E to rise by L = ${short(one.saliency)}. ${verdict}`;
+    find("[role=status]").textContent = `Trained: ${said(trained)}. ${outcome} E rises by ${short(one.follow.error - trained.error)}; OBS, for which E is a parabola, expected L = ${short(one.saliency)}. ${verdict}`;
     describe(".network", `Network with ${names.length} weights. ${outcome}`);
     describe(".outputs", `Outputs: trained ${trained.outputs.map(short)}; others stay ${one.stay.outputs.map(short)}; others follow ${one.follow.outputs.map(short)}`);
     describe(".matrix", `H plus alpha on the diagonal, ${names.length} by ${names.length}`);

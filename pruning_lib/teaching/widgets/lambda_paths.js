@@ -4,13 +4,13 @@ import { rectangle, sheet, write } from "./canvas.js";
 import { chart, list, setSlider, short, slider, stage } from "./charts.js";
 import { follow } from "./redraw.js";
 
-const CONTROLS = slider("gamma", "γ") + list("seed", "Seed") + list("unit", "Highlight", '<option value="">none</option>');
-const RUNS = `○ one run, ● this one, <i class="dashed"></i> dense`;
+const CONTROLS = slider("gamma", "penalty γ") + list("seed", "Seed") + list("unit", "Highlight", '<option value="">none</option>');
+const RUNS = `○ one run of each seed, ● this one, <i class="dashed"></i> dense`;
 const PANELS = {
-  paths: `<i class="line"></i> stays open, <i class="line closes"></i> closes, <i class="square"></i> zero from here on`,
+  paths: `A gate λ multiplies its unit's output: <i class="line"></i> stays open, <i class="line closes"></i> closes, <i class="square"></i> zero from here on`,
   units: `<i class="kept"></i> open, <i class="pruned"></i> closed gates of each unit`,
   accuracy: RUNS,
-  macs: RUNS,
+  macs: `Multiplications (MACs): ${RUNS}`,
 };
 
 /** Epoch after which a path is zero for good, or −1. */
@@ -25,12 +25,12 @@ function drawPaths(canvas, run, unit) {
   const values = Object.values(run.scales).flat(2);
   const [low, high] = [values.reduce((a, b) => Math.min(a, b), 0), values.reduce((a, b) => Math.max(a, b), 1)];
   const range = [low - 0.05 * (high - low), high + 0.05 * (high - low)];
-  const c = chart(canvas, 290, { x: [0, epochs - 1], y: range, xTitle: "epoch", yTitle: "λ" });
+  const c = chart(canvas, 290, { x: [0, epochs - 1], y: range, xTitle: "epoch", yTitle: "gate λ" });
   c.line([[0, 0], [epochs - 1, 0]], c.ink, { width: 1, alpha: 0.5 });
   const many = Object.values(run.scales).flatMap((rows) => rows[0]).length > 20;
   const names = Object.keys(run.scales).sort((one, other) => (one === unit) - (other === unit)); // the highlighted last
   for (const name of names) {
-    const alpha = unit ? (name === unit ? 1 : 0.15) : many ? 0.5 : 0.9;
+    const alpha = unit ? (name === unit ? 1 : 0.15) : many ? 0.35 : 0.9;
     const width = name === unit ? 2.5 : many ? 1 : 2;
     const [open, closed] = [[], []];
     for (let k = 0; k < run.scales[name][0].length; k++) {
@@ -53,26 +53,27 @@ function drawUnits(canvas, run, unit) {
   const { g } = c;
   const room = Math.max(...names.map((name) => g.measureText(name).width)) + 10;
   const wide = c.width - room - 84;
+  const last = (name) => run.scales[name][run.scales[name].length - 1];
+  const most = Math.max(...names.flatMap(last).map(Math.abs)) || 1;
   names.forEach((name, i) => {
-    const [rows, top] = [run.scales[name], 4 + i * line];
-    const values = rows[rows.length - 1];
+    const [values, top] = [last(name), 4 + i * line];
     const open = values.filter((value) => value !== 0).length;
     g.globalAlpha = unit && unit !== name ? 0.45 : 1;
     write(c, name, 0, top + line / 2, { align: "left" });
     rectangle(g, room, top + 2, wide, line - 4, { line: palette.muted });
-    rectangle(g, room, top + 2, (wide * open) / values.length, line - 4, { fill: palette.kept });
+    rectangle(g, room, top + 2, wide * (values.length > 1 ? open / values.length : Math.abs(values[0]) / most), line - 4, { fill: palette.kept });
     const single = open ? `λ = ${short(values[0])}` : "closed";
     write(c, values.length > 1 ? `${open} of ${values.length}` : single, room + wide + 8, top + line / 2, { align: "left" });
   });
   g.globalAlpha = 1;
-  write(c, "share of open gates", room + wide / 2, 4 + line * names.length + 14);
+  if (names.some((name) => last(name).length > 1)) write(c, "share of open gates", room + wide / 2, 4 + line * names.length + 14);
 }
 
 function drawOverGamma(canvas, runs, run, gammas, value, dense, label) {
   const all = [...runs.map(value), dense];
   const margin = 0.08 * (Math.max(...all) - Math.min(...all)) || 1;
   const y = [Math.min(...all) - margin, Math.max(...all) + margin];
-  const c = chart(canvas, 190, { x: [-0.4, gammas.length - 0.6], y, names: gammas.map(String), xTitle: "γ", yTitle: label });
+  const c = chart(canvas, 190, { x: [-0.4, gammas.length - 0.6], y, names: gammas.map(String), xTitle: "penalty γ", yTitle: label });
   c.line([[-1, dense], [gammas.length, dense]], palette.muted, { dash: [6, 4], width: 1.5 });
   const at = (one) => [gammas.indexOf(one.gamma), value(one)];
   for (const one of runs) c.marker(at(one), palette.kept, { filled: false, size: 3.5 });
@@ -81,10 +82,13 @@ function drawOverGamma(canvas, runs, run, gammas, value, dense, label) {
 
 function render({ model, el }) {
   const [runs, dense] = ["runs", "dense"].map((name) => model.get(name));
-  const { root, find, describe } = stage(el, "lambda-paths", CONTROLS, PANELS);
+  const single = Object.values(runs[0].gates).every((count) => count === 1);
+  const { root, find, describe } = stage(el, "lambda-paths", CONTROLS, { ...PANELS, ...(single && { units: "Size of λ at the end; empty: closed" }) });
   const gammas = [...new Set(runs.map((run) => run.gamma))];
   const shown = runs.filter((run) => run.scales);
-  for (const seed of new Set(shown.map((run) => run.seed))) find(".seed").add(new Option(seed, seed));
+  const seeds = [...new Set(shown.map((run) => run.seed))];
+  const alone = seeds.length < 2 && shown.length < runs.length ? ", the only one with paths" : "";
+  for (const seed of seeds) find(".seed").add(new Option(`${seed}${alone}`, seed));
   for (const name of Object.keys(runs[0].gates)) find(".unit").add(new Option(name, name));
   find(".gamma").max = gammas.length - 1;
 
@@ -98,7 +102,7 @@ function render({ model, el }) {
     const gates = ends.flatMap(([, row]) => row);
     const closed = gates.filter((value) => value === 0).length;
     const whole = ends.filter(([, row]) => row.every((value) => value === 0)).map(([name]) => name);
-    const sizes = `test accuracy ${(100 * run.accuracy).toFixed(2)} % (dense ${(100 * dense.accuracy).toFixed(2)} %), MACs ${((100 * run.macs) / dense.macs).toFixed(1)} % of the dense network's`;
+    const sizes = `test accuracy ${(100 * run.accuracy).toFixed(2)} % (dense ${(100 * dense.accuracy).toFixed(2)} %), multiplications (MACs) ${((100 * run.macs) / dense.macs).toFixed(1)} % of the dense network's`;
     const which = whole.length ? ` Closed as a whole: ${whole.join(", ")}.` : "";
     const warning = closed ? "" : " No gate closed: γ is too small for this training.";
     find("p").textContent = `γ = ${gamma}: ${closed} of ${gates.length} gates closed, ${sizes}.${which}${warning}`;

@@ -85,10 +85,12 @@ function render({ model, el }) {
     film.show();
     for (const name of Object.keys(SLIDERS)) {
       const value = name === "momentum" ? mu : values[name];
-      const text = short(Number(value.toPrecision(3))) + ({ eta: "/L", angle: "°" }[name] ?? "");
+      const grows = name === "momentum" && values.growing;
+      const text = (grows ? "grows: " : "") + short(Number(value.toPrecision(3))) + ({ eta: "/L", angle: "°" }[name] ?? "");
       setSlider(find(`.${name}`), toSlider(name, value), text, `${SLIDERS[name]} ${text}`);
     }
     find(".growing").checked = values.growing;
+    find(".momentum").style.opacity = values.growing ? 0.4 : 1; // it follows t; who drags it takes it over
     find(".method").value = method;
     const [example] = [...presets].find(([, preset]) => Object.entries(preset).every(([name, value]) => values[name] === value)) ?? [];
     find(".preset").value = example ?? "";

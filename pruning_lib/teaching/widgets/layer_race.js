@@ -11,7 +11,7 @@ const LOOKS = [
   { color: "updated", shape: "square", sign: "■", dash: [6, 4] },
   { color: "good", shape: "triangle", sign: "▲", dash: [2, 3] },
 ];
-const SHARES = ["100 %", "10 %", "1 %", "0.1 %"]; // of weights left, at the places 0, 1, 2, 3 of −log₁₀
+const SPARSITIES = ["0 %", "90 %", "99 %", "99.9 %"]; // at the places 0, 1, 2, 3 of −log₁₀ of the share left
 const FLOOR = 1e-6; // less of the signal than that is none
 const place = (share) => -Math.log10(share);
 
@@ -35,13 +35,13 @@ function drawLanes(canvas, names, weights, races, all, step) {
   const far = place(1 / Math.max(10, ...weights)) + 0.1; // a single weight of the largest layer
   const X = (share) => box.left + (box.width * place(share)) / far;
   const finish = box.left + box.width + 14;
-  write(paper, "empty at", finish + 30, 10);
+  write(paper, "first at", finish + 30, 10);
   rectangle(g, box.left + box.width, box.top, 26, box.height, { fill: palette.muted, alpha: 0.22 });
   const share = 1 - all[step];
   stroke(g, [[X(share), box.top], [X(share), box.top + box.height]], ink, { width: 1.5, dash: [4, 4], alpha: 0.7 });
-  const every = g.measureText(SHARES[0]).width + 6 > X(0.1) - X(1) ? 2 : 1; // of the ticks: on a phone there is no room for all
-  SHARES.forEach((text, k) => k < far && k % every === 0 && tick(paper, X(10 ** -k), box.top + box.height + 1, text, "below"));
-  write(paper, "weights left in the layer (dashed: in all)", box.left + box.width / 2, box.top + box.height + 38);
+  const every = g.measureText(SPARSITIES.at(-1)).width + 6 > X(0.1) - X(1) ? 2 : 1; // of the ticks: on a phone there is no room for all
+  SPARSITIES.forEach((text, k) => k < far && k % every === 0 && tick(paper, X(10 ** -k), box.top + box.height + 1, text, "below"));
+  write(paper, "sparsity of the layer (dashed: of all)", box.left + box.width / 2, box.top + box.height + 38);
   names.forEach((name, layer) => {
     const y = box.top + lane * (layer + 0.5);
     stroke(g, [[box.left, y], [box.left + box.width, y]], palette.muted, { width: 1, alpha: 0.35 });
@@ -70,9 +70,9 @@ function racer(g, x, y, { color, shape }) {
   g.fill();
 }
 
-/** One line for each kind of scores over the share left in all, with a mark at the step. */
+/** One line for each kind of scores over the sparsity, with a mark at the step. */
 function drawOver(canvas, lines, all, step, options) {
-  const c = chart(canvas, 210, { x: [0, 3.4], names: SHARES, xTitle: "weights left in all", ...options });
+  const c = chart(canvas, 210, { x: [0, 3.4], names: SPARSITIES, xTitle: "sparsity of all", ...options });
   c.line([[place(1 - all[step]), options.y[0]], [place(1 - all[step]), options.y[1]]], c.ink, { width: 1.5, dash: [4, 4], alpha: 0.7 });
   for (const { values, look } of lines) {
     const points = values.map((value, k) => [place(1 - all[k]), value]);
@@ -88,8 +88,8 @@ function render({ model, el }) {
   const races = model.get("races").map((race, k) => ({ ...race, died: deaths(race.kept), look: LOOKS[k] }));
   const signals = races[0].signal !== null;
   const legend = races.map(({ name, look }) => `<b style="color:var(--${look.color})">${look.sign}</b> ${name}`).join(", ");
-  const panels = { "lanes tall": `${legend}; ✕ empty, the first at the sparsity on the right`, emptied: `Layers emptied of ${names.length}` };
-  if (signals) panels.signal = "Signal at the outputs, dense = 1; at the bottom: none";
+  const panels = { "lanes tall": `${legend}; ✕ emptied; beside it: at what sparsity first`, emptied: `Layers emptied of ${names.length}` };
+  if (signals) panels.signal = "Signal: how far outputs differ between images, dense = 1";
   const { root, find, describe } = stage(el, "layer-race", CONTROLS, panels);
   const total = weights.reduce((sum, count) => sum + count, 0);
   const gone = ({ died }, step) => died.filter((at) => at !== null && at <= step).length;
@@ -107,7 +107,7 @@ function render({ model, el }) {
     });
     const arrives = ({ name, signal }) => `${name} ${signal[step] < FLOOR ? "nothing" : percent(signal[step])}`;
     const heard = signals ? ` Of the dense network's signal arrives: ${races.map(arrives).join(", ")}.` : "";
-    find("p").textContent = `At ${text} ${number(left)} of ${number(total)} weights are left. Layers emptied: ${said.join(", ")}.${heard}`;
+    find("p").textContent = `At ${text} sparsity ${number(left)} of ${number(total)} weights are left. Layers emptied: ${said.join(", ")}.${heard}`;
 
     drawLanes(find(".lanes canvas"), names, weights, races, all, step);
     const emptied = races.map((race) => ({ values: all.map((_, k) => gone(race, k)), look: race.look }));

@@ -1,6 +1,6 @@
 // A network inputs–hidden–1 as nodes and lines, one line per weight.
 
-import { sheet, write } from "./canvas.js";
+import { halo, pageOf, sheet, write } from "./canvas.js";
 import { connections } from "./tiny_network.js";
 
 const NEAR = 12; // pixels from a line within which it is meant
@@ -19,7 +19,7 @@ export function drawNodes(canvas, inputs, hidden) {
   const height = Math.max(205, Math.min(460, 24 * total + 30));
   const paper = sheet(canvas, height);
   const { g, width, ink } = paper;
-  const page = getComputedStyle(canvas.closest(".charts")).backgroundColor;
+  const page = pageOf(canvas);
   let place = 0;
   const rows = steps.map((step) => ((place += step) - 0.5) * ((height - 24) / total) + 6);
   const columns = [64, width * 0.62, width - 46];
@@ -48,13 +48,6 @@ export function drawNodes(canvas, inputs, hidden) {
     }
   }
   return { ...paper, lines, finish, page };
-}
-
-/** Text that is read over lines too. */
-export function halo(paper, text, x, y, page) {
-  Object.assign(paper.g, { strokeStyle: page, lineWidth: 4, lineJoin: "round", textAlign: "center", textBaseline: "middle" });
-  paper.g.strokeText(text, x, y);
-  write(paper, text, x, y);
 }
 
 /** The line of `alive` weights that is nearest to a point; null if none is near. */

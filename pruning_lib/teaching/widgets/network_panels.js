@@ -1,6 +1,6 @@
 // What a pruned network does: accuracy over sparsity, all test images with those that are misread, the logits of one.
 
-import { percent, rectangle, rgb, setFont, sheet, stroke, tick, ticks, write } from "./canvas.js";
+import { halo, pageOf, percent, rectangle, rgb, setFont, sheet, stroke, tick, ticks, write } from "./canvas.js";
 import { chart, keepFocus, setSlider, short, slider } from "./charts.js";
 import { inputsOf } from "./network.js";
 
@@ -22,7 +22,7 @@ function drawCurves(canvas, axis, curves, current, dense) {
   c.marker([x, 100 * accuracy], palette[current.color], { shape: current.shape, size: 6 });
   setFont(c.g, 13, true);
   const left = c.X(x) > c.box.left + c.box.width / 2;
-  write(c, percent(accuracy), c.X(x) + (left ? -7 : 7), accuracy > 0.25 ? c.box.top + c.box.height - 14 : c.box.top + 26, { align: left ? "right" : "left" });
+  halo(c, percent(accuracy), c.X(x) + (left ? -32 : 32), c.Y(100 * accuracy) + (accuracy > 0.25 ? 18 : -18), pageOf(canvas));
 }
 
 /** The logits of one image, before and after pruning, beside its picture. */
@@ -128,7 +128,7 @@ export function networkPanels(model, { root, find, describe }) {
   find(".image").max = labels.length - 1;
   let [shown, imageAt] = [null, () => null];
 
-  function show({ axis, curves, current, layers, kept, before, after, image, how = "" }) {
+  function show({ axis, curves, current, layers, kept, before, after, image, how = "", untrained = false }) {
     const wrong = (network) => labels.reduce((found, label, i) => (network.read[i] === label ? found : [...found, i]), []);
     const constant = (network) => network.read.every((one) => one === network.read[0]);
     const misread = wrong(after);
@@ -146,20 +146,20 @@ export function networkPanels(model, { root, find, describe }) {
     imageAt = drawWall(find(".wall canvas"), images, image, before, after);
     find("p").textContent =
       `${how}${pruned} of the weights pruned: ${after.right} of ${count} images are read right, ${percent(after.accuracy)}` +
-      ` (dense: ${percent(before.accuracy)}); loss ${after.loss.toFixed(3)} (${before.loss.toFixed(3)}).`;
+      ` (dense: ${percent(before.accuracy)}); loss ${after.loss.toFixed(3)} (dense: ${before.loss.toFixed(3)}).`;
     find(".shares").innerHTML =
       "<span>pruned (blue: kept) of</span>" +
       layers.map(({ name, total }, l) => `<span>${name} <i style="--share:${100 - (100 * kept[l]) / total}%"></i> ${percent(1 - kept[l] / total)}</span>`).join("") +
       `<span class="network-note">${constant(after) && !constant(before) ? `Broken: every image is read as a ${read}.` : ""}</span>`;
     find(".curve figcaption").innerHTML =
       curves.map(({ color, sign, name }) => `<span class="key"><b style="color:var(--${color})">${sign}</b> ${name}</span>`).join(" ") +
-      ` <span class="key"><i class="dashed"></i> dense</span>`;
+      ` <span class="key"><i class="dashed"></i> dense${untrained ? ", untrained" : ""}</span>`;
     find(".logits figcaption").innerHTML =
       `Logits of a ${label}: <span class="key"><i class="outline"></i> dense, read as ${before.read[image]};</span> ` +
       `<span class="key"><i class="${read === label ? "kept" : "wrong"}"></i> pruned, read as <b>${read}</b></span>`;
     find(".wall figcaption").innerHTML =
-      `All ${count} test images by digit: <span class="key"><i class="wrong"></i> ${misread.length - old} misread because of pruning,</span> ` +
-      `<span class="key"><i class="before"></i> ${old} misread before, too.</span> Click one to see its logits.`;
+      `All ${count} test images by digit: <span class="key"><i class="wrong"></i> ${misread.length - old} misread ${untrained ? "once pruned" : "because of pruning"},</span> ` +
+      `<span class="key"><i class="before"></i> ${old} misread ${untrained ? "dense" : "before"}, too.</span> Click one to see its logits.`;
     const seen = curves.map(({ name, points }) => `${name}: ${points.map((point) => percent(point.accuracy)).join(", ")}`);
     describe(".curve", `Test accuracy over the share of weights pruned, as seen so far. ${seen.join("; ")}; dense: ${percent(before.accuracy)}`);
     describe(".logits", `Logits of image ${image}, a ${label}: read as ${before.read[image]} before and as ${read} after pruning`);

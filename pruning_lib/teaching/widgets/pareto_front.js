@@ -1,6 +1,6 @@
 // Pareto front: recorded points over a cost, the front, and the best within a limit. Everything is here already.
 
-import { compact, number, percent, rectangle, sheet, stroke, write } from "./canvas.js";
+import { compact, number, pageOf, percent, rectangle, sheet, stroke, write } from "./canvas.js";
 import { chart, list, setSlider, slider, stage } from "./charts.js";
 import { mayMatch, paired, spreadOf } from "./evidence.js";
 import { follow } from "./redraw.js";
@@ -68,9 +68,8 @@ function writeName(c, points, texts, { x, y, name }) {
     .filter((one) => !texts.some((other) => overlap(one, other)));
   const place = places.find((one) => !points.some((point) => overlap(one, around(point.x, point.y, 4)))) ?? places[0];
   if (!place) return []; // it is in the text above
-  const { backgroundColor } = getComputedStyle(c.g.canvas.closest(".charts")); // no line crosses the text
   if (Math.abs(place.m - y) > 36) stroke(c.g, [[Math.max(place.left, Math.min(place.right, x)), place.m], [x, y]], c.ink, { width: 1, alpha: 0.6 });
-  rectangle(c.g, place.l - 1, place.m - 7, wide + 2, 14, { fill: backgroundColor, alpha: 0.85 });
+  rectangle(c.g, place.l - 1, place.m - 7, wide + 2, 14, { fill: pageOf(c.g.canvas), alpha: 0.85 });
   write(c, text, place.l, place.m, { align: "left" });
   return [place];
 }
@@ -85,7 +84,7 @@ function drawPlane(canvas, points, nondominated, best, shown, evidence, { limit,
   const among = (values, of, [low, high]) => values.map((value) => [of(value), compact(value)]).filter(([at]) => at >= low && at <= high);
   const xTicks = among([0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100], Math.log10, ends);
   const yTicks = among([99.9, 99.5, 99, 98, 97, 96, 95, 94, 92, 90, 85, 80, 70, 60, 50, 25], Z, range);
-  const c = chart(canvas, 380, { x: ends, y: range, xTicks, yTicks, xTitle: title, yTitle: "test accuracy, %" });
+  const c = chart(canvas, 380, { x: ends, y: range, xTicks, yTicks, xTitle: title, yTitle: "test accuracy, % (by log of the error)" });
   const at = (point) => [Math.log10(point.cost), Z(Math.max(floor, point.accuracy))];
   const right = c.X(Math.log10(limit));
   c.inside(() => rectangle(c.g, right, c.box.top, c.box.left + c.box.width - right, c.box.height, { fill: palette.muted, alpha: 0.14 }));
@@ -169,10 +168,13 @@ function render({ model, el }) {
     return whole ? ` (${compact(10 * share * whole)} ms)` : "";
   }
 
-  function draw({ record, cost, limit, point }) {
+  function draw({ record, cost, limit: asked, point }) {
     const evidence = records[record];
     const all = pointsOf(evidence, cost);
     const points = all.filter((one) => one.cost !== null);
+    const least = Math.max(0, limits.findIndex((one) => points[0]?.cost <= one + 1e-9)); // below it there is no point
+    const limit = Math.max(asked, limits[least]);
+    find(".limit").min = least;
     const nondominated = front(points);
     const found = within(points, limit, evidence.student);
     const { best, others } = found;
@@ -187,9 +189,10 @@ function render({ model, el }) {
     const bound = `At most ${limit} % of the dense network's ${costs[cost]}${absolute(evidence, cost, limit)}`;
     const open = others.filter(({ difference }) => mayMatch(difference)).map((one) => one.point.name);
     const some = open.length > 5 ? `${open.slice(0, 4).join(", ")} and ${open.length - 4} more` : open.join(", ");
-    say("p", best
+    const raised = limit > asked ? `No point is within ${asked} %, so the limit is ${limit} %. ` : "";
+    say("p", raised + (best
       ? `${bound}: the most accurate is ${best.name}, ${spreadOf(best.retrained)} (dense ${evidence.dense[0].toFixed(2)} %). ${some ? `Not told apart from it: ${some}` : others.length ? "All other methods are told apart from it" : "No other method is that cheap"}.`
-      : `${bound}: nothing that was measured is that cheap.`);
+      : `${bound}: nothing that was measured is that cheap.`));
     say(".pointed", describePoint(shown ?? best, nondominated, evidence));
     const without = all.slice(points.length).map((one) => one.name);
     say(".missing", `On the front: ${nondominated.map((one, k) => `(${k + 1}) ${one.name}`).join(", ") || "nothing"}. ${without.length ? `Not measured, so not drawn: ${without.join(", ")}. ` : ""}Triangles at the lower edge are less accurate than the axis shows. ${evidence.about}.`);

@@ -1,6 +1,6 @@
 // Perplexity slider: recorded runs of a pruned language model. Everything is here already, so no kernel is needed.
 
-import { rectangle, sheet, write } from "./canvas.js";
+import { compact, rectangle, sheet, write } from "./canvas.js";
 import { chart, list, setSlider, slider, stage } from "./charts.js";
 import { follow } from "./redraw.js";
 
@@ -52,10 +52,10 @@ function drawBars(canvas, runs, dense, looks) {
   const { g } = c;
   const names = runs.map((run) => run.method);
   const room = Math.max(...names.map((name) => g.measureText(name).width)) + 8;
-  // A bar off the scale of the others is cut, and ends in an arrow.
+  // A bar off the scale of the others has a gap.
   const [most, second] = runs.map((run) => run.perplexity).sort((a, b) => b - a);
   const longest = most > 4 * second ? 2 * second : most;
-  const value = (run) => `${run.perplexity > longest ? "→ " : ""}${run.perplexity.toFixed(2)}`;
+  const value = (run) => run.perplexity.toFixed(2);
   const scale = (c.width - room - 12 - Math.max(...[dense, ...runs].map((run) => g.measureText(value(run)).width))) / longest;
   const line = 270 / (runs.length + 1);
   [dense, ...runs].forEach((run, i) => {
@@ -63,9 +63,12 @@ function drawBars(canvas, runs, dense, looks) {
     const look = i ? { fill: looks[run.method][0] } : { fill: c.ink, alpha: 0.5 };
     write(c, run.method, 0, middle, { align: "left" });
     const length = scale * Math.min(run.perplexity, longest);
-    rectangle(g, room, middle - line / 4, length, line / 2, look);
+    const cut = run.perplexity > longest ? 14 : 0;
+    rectangle(g, room, middle - line / 4, length - cut, line / 2, look);
+    if (cut) rectangle(g, room + length - 8, middle - line / 4, 8, line / 2, look);
     write(c, value(run), room + length + 6, middle, { align: "left" });
   });
+  return most > longest;
 }
 
 /** What each model makes of the prompt, as elements of a list. */
@@ -85,7 +88,8 @@ function render({ model, el }) {
   const [runs, looks, prompt] = ["runs", "looks", "prompt"].map((name) => model.get(name));
   const { root, find, describe } = stage(el, "perplexity-slider", CONTROLS, PANELS);
   root.append(document.createElement("dl"));
-  const patterns = [...new Set(runs.slice(1).map((run) => run.pattern))];
+  const across = runs.slice(1).toSorted((one, other) => place(one, runs)[0] - place(other, runs)[0]); // as on the axis
+  const patterns = [...new Set(across.map((run) => run.pattern))];
   find(".pattern").max = patterns.length - 1;
   for (const method of Object.keys(looks)) find(".against").add(new Option(method, method));
 
@@ -96,14 +100,14 @@ function render({ model, el }) {
     const base = against ? here.find((run) => run.method === against) : runs[0];
     const told = here.map((run) => {
       const factor = against
-        ? `${(100 * (run.perplexity - runs[0].perplexity) / (base.perplexity - runs[0].perplexity)).toFixed(0)} % of its increase`
+        ? `${compact((run.perplexity - runs[0].perplexity) / (base.perplexity - runs[0].perplexity))} ×`
         : `${(run.perplexity / base.perplexity).toFixed(2)} × dense`;
       return `${run.method} ${run.perplexity.toFixed(2)}${run === base ? "" : ` (${factor})`}`;
     });
-    find("p").textContent = `${pattern}: ${told.join(", ")}; dense ${runs[0].perplexity.toFixed(2)}.`;
-    find(".bars figcaption").textContent = `Perplexity per ${runs[0].bits_per_byte ? "token" : "byte"} at ${pattern}`;
+    find("p").textContent = `${pattern}: ${told.join(", ")}; dense ${runs[0].perplexity.toFixed(2)}.${against ? ` In brackets: the rise over dense, against ${against}'s.` : ""}`;
     drawCurves(find(".curves canvas"), runs, pattern, looks);
-    drawBars(find(".bars canvas"), here, runs[0], looks);
+    const cut = drawBars(find(".bars canvas"), here, runs[0], looks);
+    find(".bars figcaption").textContent = `Perplexity per ${runs[0].bits_per_byte ? "token" : "byte"} at ${pattern}${cut ? "; with a gap: longer than drawn" : ""}`;
     drawTexts(find("dl"), prompt, [runs[0], ...here], looks);
     describe(".curves", `Bits per byte over sparsity for ${Object.keys(looks).join(", ")}`);
     describe(".bars", `Perplexity at ${pattern}: ${told.join(", ")}`);

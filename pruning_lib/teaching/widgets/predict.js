@@ -27,7 +27,7 @@ function render({ model, el }) {
       Object.assign(input, { disabled: shown, checked: i === guess });
       input.parentElement.classList.toggle("measured", shown && choices.length > 0 && i === answer);
     });
-    if (!choices.length) setSlider(inputs[0], guess ?? (low + high) / 2, guess === null ? "?" : said, said);
+    if (!choices.length) setSlider(inputs[0], guess ?? (low + high) / 2, said);
     marks.forEach((mark, i) => {
       mark.hidden = i ? !shown : guess === null;
       mark.textContent = i ? `measured: ${text(answer)}` : `you: ${said}`;

@@ -1,6 +1,6 @@
 // Prune by hand: delete connections of a small network, by clicking or by a method's choice; all of OBS runs here.
 
-import { stroke } from "./canvas.js";
+import { stroke, write } from "./canvas.js";
 import { chart, keepFocus, list, short, stage } from "./charts.js";
 import { drawNodes, watchLines, weightNames } from "./network_drawing.js";
 import { follow } from "./redraw.js";
@@ -20,11 +20,11 @@ const CONTROLS =
   `<span role="group" aria-label="Delete">${Object.entries(BUTTONS).map(([name, text]) => `<button class="${name}">${text}</button>`).join(" ")}</span>`;
 const PANELS = {
   "network tall": `Click a connection to delete it; gray: marked. Thickness: |w|, dashed: negative;
-    <b style="color:var(--updated)">□</b> magnitude, <b style="color:var(--accent)">△</b> OBD, <b style="color:var(--kept)">●</b> OBS would delete this;
-    <span class="follows"><b style="color:var(--updated)">orange</b>: how the others follow</span>`,
-  accuracy: `Test accuracy: <b>you</b>, <i class="target"></i> the paper, and recorded <b style="color:var(--kept)">OBS</b>, <b style="color:var(--accent)">OBD</b>,
-    <b style="color:var(--updated)">magnitude</b>: means; band: range of all sets, for the choice shown; dashed: <span class="other"></span>`,
-  loss: "Loss E after the next deletion, and test accuracy: of the one marked, and as each method chooses; dashed: now",
+    <b style="color:var(--updated)">□</b> magnitude, <b style="color:var(--accent)">△</b> OBD, <b style="color:var(--kept)">●</b> OBS would delete this<span class="follows">;
+    <b style="color:var(--updated)">orange</b>: how the others follow</span>`,
+  accuracy: `Test accuracy: <b>you</b>, <i class="target"></i> the paper; recorded means of <b style="color:var(--kept)">OBS</b>, <b style="color:var(--accent)">OBD</b>,
+    <b style="color:var(--updated)">magnitude</b>; band: range for the choice shown; dashed: <span class="other"></span>`,
+  loss: "Loss E and test accuracy after the next deletion; dashed: E now",
 };
 
 /** A function (problem, others, deleted) -> the state after each deletion, with all weights first; what was computed is remembered. */
@@ -163,7 +163,9 @@ function render({ model, el }) {
     const c = chart(find(".loss canvas"), 200, { x: [-0.6, 3.6], y: [0, top], names: titles, xTitle: "", yTitle: "E" });
     bars.forEach((name, k) => {
       const { error, test } = results[name];
-      c.bar(k, 0.6, error, name === "yours" ? palette.muted : palette[LOOKS[name].color], { texts: [percents(test), short(error)] });
+      c.bar(k, 0.6, error, name === "yours" ? palette.muted : palette[LOOKS[name].color]);
+      const above = c.Y(Math.max(error, now.error)) - 5; // the dashed line crosses no text
+      [short(error), percents(test)].forEach((text, row) => write(c, text, c.X(k), above - 14 * row, { baseline: "alphabetic" }));
     });
     c.line([[-0.6, now.error], [3.6, now.error]], c.ink, { width: 1.5, dash: [5, 4] });
     return results;

@@ -4,10 +4,10 @@ import { number, percent } from "./canvas.js";
 import { chart, list, setSlider, short, slider, stage } from "./charts.js";
 import { follow } from "./redraw.js";
 
-const CONTROLS = list("gpu", "GPU") + list("dtype", "numbers") + slider("width", "width") + slider("tokens", "tokens") + slider("share", "time in matrix products");
+const CONTROLS = list("gpu", "GPU") + list("dtype", "numbers") + slider("width", "layer, width × width") + slider("tokens", "tokens") + slider("share", "time in matrix products");
 const PANELS = {
   roofs: `<span class="key"><i class="second"></i> dense</span>, <span class="key"><i class="first"></i> 2:4</span>; left of the bend memory is the limit, right of it computing`,
-  gain: `Speed-up of 2:4 at most: <span class="key"><i class="line"></i> this layer</span>, <span class="key"><i class="model"></i> the whole model</span>; <span class="key"><b style="color:var(--accent)">◆</b> here</span>`,
+  gain: `Speed-up of 2:4 at most (it dips as inputs and outputs, which stay dense, weigh more): <span class="key"><i class="line"></i> this layer</span>, <span class="key"><i class="model"></i> the whole model</span>; <span class="key"><b style="color:var(--accent)">◆</b> here</span>`,
 };
 
 /** Least time of W X, W (rows, columns), X (columns, tokens): see `roofline` in acceleration/roofline.py. */
@@ -44,13 +44,15 @@ export function measured(table, runs, { gpu, dtype }) {
     });
 }
 
+const unitOf = ({ dtype }) => (dtype === "int8" ? "OP" : "FLOP");
 const KINDS = { dense: { color: "updated", shape: "square", dash: [6, 4] }, sparse: { color: "kept", shape: "circle", dash: [] } };
 
 function drawRoofs(canvas, table, values, result, intensities, points) {
   const { bandwidth, peak } = table.gpus[values.gpu];
+  const unit = unitOf(values);
   const highest = Math.max(...Object.values(table.gpus).flatMap((gpu) => Object.values(gpu.peak).flat())); // one scale for all GPUs
   const lowest = Math.min(0.2, ...points.flatMap(({ dense, sparse }) => [0.7 * dense[1], 0.7 * sparse[1]]));
-  const c = chart(canvas, 270, { x: intensities, y: [lowest, 2 * highest], log: true, logX: true, xTitle: "FLOP per byte moved", yTitle: "TFLOP/s at most" });
+  const c = chart(canvas, 270, { x: intensities, y: [lowest, 2 * highest], log: true, logX: true, xTitle: `${unit} per byte moved`, yTitle: `T${unit}/s at most` });
   Object.entries(KINDS).forEach(([name, { color, shape, dash }], k) => {
     const top = peak[values.dtype][k];
     const bend = top / bandwidth;
@@ -90,14 +92,14 @@ function render({ model, el }) {
     setSlider(find(".share"), values.share, percent(values.share).replace(".0", ""));
     const { dense, sparse, speedUp, whole } = result;
     const points = measured(table, runs, values);
-    const words = (one) => `${time(one.seconds)} (bound by ${one.bound === "memory" ? "memory" : "computing"}, ${short(one.intensity)} FLOP per byte)`;
+    const words = (one) => `${time(one.seconds)} (bound by ${one.bound === "memory" ? "memory" : "computing"}, ${short(one.intensity)} ${unitOf(values)} per byte)`;
     const promise = `2:4 can be at most ${speedUp.toFixed(2)} times as fast`;
     const end = `with ${percent(values.share).replace(".0", "")} of a model's time in such products, the whole model at most ${whole.toFixed(2)} times`;
     const record = runs.length ? `Small hollow marks: ${points.length} of ${runs.length} timed products, those on this GPU in this format.` : "No timed product is given, so no measured point is drawn.";
     find("p").textContent = `At least: dense ${words(dense)}, 2:4 ${words(sparse)}. ${promise}; ${end}. Bounds, not forecasts: a kernel may be far slower. ${record}`;
     drawRoofs(find(".roofs canvas"), table, values, result, intensities, points);
     drawGain(find(".gain canvas"), table, values, result);
-    describe(".roofs", `Rooflines of ${values.gpu}: dense at ${short(dense.intensity)} FLOP per byte bound by ${dense.bound}, 2:4 at ${short(sparse.intensity)} bound by ${sparse.bound}; ${points.length} measured points`);
+    describe(".roofs", `Rooflines of ${values.gpu}: dense at ${short(dense.intensity)} ${unitOf(values)} per byte bound by ${dense.bound}, 2:4 at ${short(sparse.intensity)} bound by ${sparse.bound}; ${points.length} measured points`);
     describe(".gain", `Speed-up over the number of tokens; at ${values.tokens} tokens ${promise}, the whole model at most ${whole.toFixed(2)} times`);
   }
 

@@ -1,6 +1,6 @@
 // The view "block by block" of the SparseGPT stepper: GPT-8 as it runs, and what being lazy saves.
 
-import { number, rectangle, sheet, subscript } from "./canvas.js";
+import { number, rectangle, setFont, sheet, subscript } from "./canvas.js";
 import { chart, short } from "./charts.js";
 import { digits, drawWeights, fillTable, label, largest, thinLine, wrapped, x } from "./sparsegpt_drawing.js";
 import { traffic } from "./sparsegpt_layer.js";
@@ -22,13 +22,13 @@ function blockStory({ phase, at, start, end, marks }, step, last, maskBlock) {
   const head = `Step ${step} of ${last}`;
   const block = `block ${start / maskBlock + 1}`;
   if (phase === "start") return `Start: the factor U of H⁻¹ is there. Now come blocks of ${maskBlock} columns: a mask, the columns one by one, and one update for all that lies to the right.`;
-  if (phase === "mask") return `${head}, the mask of ${block}: of its ${rows * (end - start)} weights, as they are by now, those with the smallest w²/U_jj² are to go (dotted).`;
+  if (phase === "mask") return `${head}, the mask of ${block}: of its ${rows * (end - start)} weights, as they are by now, those with the smallest w²/Uⱼⱼ² are to go (dotted).`;
   if (phase === "lazy")
-    return `${head}, the lazy update: all that ${from(columns, end, columns)} still owe to ${block} comes in one matrix product, W ← W − E·U, in place of ${end - start} updates.`;
+    return `${head}, the lazy update: all that ${from(columns, end, columns)} still owe to ${block} comes in one matrix product, W ← W − E·U (E: the errors kept), in place of ${end - start} updates.`;
   const hit = [...marks.keys()].filter((i) => marks[i][at] === "now").map((i) => i + 1);
   const who = hit.length ? `row${hit.length > 1 ? "s" : ""} ${listed(hit)} prune${hit.length > 1 ? "" : "s"} it` : "no row prunes it";
   const inside = at + 1 < end ? `only ${from(columns, at + 1, end)}, the rest of the block, move${end - at > 2 ? "" : "s"} at once` : "nothing of the block is left to move";
-  const rest = end < columns ? ` ${from(columns, end, columns)} wait${columns - end > 1 ? "" : "s"}: the error goes into column ${at - start + 1} of E.` : " It is the last block: nothing waits.";
+  const rest = end < columns ? ` ${from(columns, end, columns)} wait${columns - end > 1 ? "" : "s"}: the errors w/Uⱼⱼ are kept for them, as column ${at - start + 1} of E.` : " It is the last block: nothing waits.";
   return `${head}, ${x(at)}: ${who}; ${inside}.${rest}`;
 }
 
@@ -59,15 +59,15 @@ function drawFactor(canvas, height, { phase, at, start, end, U }) {
       const style = { fill: palette.muted, alpha: 0.08 + (0.5 * Math.abs(U[i][k])) / scale, line: thin };
       if (read(i, k)) Object.assign(style, { line: color, thick: 2.5 });
       rectangle(c.g, left + k * wide + 1, 23 + i * high, wide - 2, high - 2, style);
-      label(c, "", 0, 0, { size });
+      setFont(c.g, size);
       label(c, digits(c.g, U[i][k], wide - 2), left + (k + 0.5) * wide, 22 + (i + 0.5) * high, { size });
     }
   }
   const words = {
     start: "Nothing is read yet.",
-    mask: "red: the diagonal of the block. Squared, it divides w² in the scores.",
-    column: `orange: row ${at + 1} up to the end of the block. U${subscript(at + 1)} times −E moves the weights there.`,
-    lazy: "orange: the rows of the block, right of it. E times this part is the lazy update.",
+    mask: "framed: the diagonal of the block. Squared, it divides w² in the scores.",
+    column: `framed: row ${at + 1} up to the end of the block. U${subscript(at + 1)} times −E moves the weights there.`,
+    lazy: "framed: the rows of the block, right of it. E times this part is the lazy update.",
   };
   wrapped(c, words[phase]).forEach((text, k) => label(c, text, 0, 40 + n * high + 20 * k, { align: "left" }));
 }
@@ -81,7 +81,6 @@ export function drawBlocks({ find, describe }, { blocks, step, last, maskBlock }
   find("p").textContent = blockStory(state, step, last, maskBlock);
   drawWeights(find(".moving canvas"), before, state, scale, maskBlock, blockBrackets(state), state.at);
   drawFactor(find(".factor canvas"), find(".moving canvas").clientHeight, state);
-  find(".factor figcaption").textContent = { start: "U, the factor of H⁻¹", mask: "U: its diagonal gives the scores", column: `U: row ${state.at + 1}, inside the block`, lazy: "U: what lies right of the block" }[state.phase];
 
   const c = chart(find(".bytes canvas"), 165, { x: [0, last], y: [0, 1.08 * ends.moved.eager], xTitle: "step", yTitle: "bytes moved" });
   for (const [kind, color, dash] of [["eager", "updated", [6, 4]], ["lazy", "kept", []]]) {
@@ -90,12 +89,13 @@ export function drawBlocks({ find, describe }, { blocks, step, last, maskBlock }
     c.line(points.slice(0, step + 1), palette[color], { dash });
     c.marker(points[step], palette[color], { shape: kind === "eager" ? "square" : "circle", size: 5 });
   }
+  find(".factor figcaption").textContent = { start: "U, the factor of H⁻¹", mask: "U: its diagonal gives the scores", column: `U: row ${state.at + 1}, inside the block`, lazy: "U: what lies right of the block" }[state.phase]; // after the last canvas: each asks for its width
   const large = traffic(REAL.rows, REAL.columns, REAL.block);
   const row = (kind, name) => [name, gigabytes(state.moved[kind]), gigabytes(ends.moved[kind]), gigabytes(large[kind])];
   fillTable(
     find(".traffic table"),
     ["updates", "bytes so far", "bytes in the end", `${number(REAL.rows)} × ${number(REAL.columns)}, blocks of ${REAL.block}`],
-    [row("eager", "eager: all at once"), row("lazy", "lazy: by block"), ["eager / lazy", "", ...[ends.moved, large].map(({ eager, lazy }) => `${short(eager / lazy)} ×`)]],
+    [row("eager", "eager: all at once"), row("lazy", "lazy: by block"), ["eager / lazy", ...[state.moved, ends.moved, large].map(({ eager, lazy }) => (lazy ? `${short(eager / lazy)} ×` : "–"))]],
     "lazy: by block",
   );
   const spokenRow = (marks, i) => `Row ${i + 1}: ${marks.map((mark, k) => (["pruned", "now"].includes(mark) ? mark : `${short(state.weight[i][k])} ${mark}`)).join(", ")}`;

@@ -130,7 +130,7 @@ function drawArrows(g, center, source, targets, y) {
   }
 }
 
-/** (H_{S_j})⁻¹ as it shrinks, or the factor that stays, and below them what step j takes from each. */
+/** B = (H_{S_j})⁻¹ as it shrinks, or the factor that stays, and below them what step j takes from each. */
 export function drawShared(canvas, height, state, same, form) {
   const c = sheet(canvas, height);
   const [{ g, width }, matrix, from] = [c, state.inverses[0], state.columns[0] ?? 0];
@@ -161,7 +161,7 @@ export function drawShared(canvas, height, state, same, form) {
   }
   if (started && rest) rectangle(g, left + (from + 1) * wide - 1, 22 + (from + 1) * high - 1, rest * wide + 2, rest * high + 2, { line: palette.kept, thick: 2, dash: [6, 4] });
   const y = 22 + n * high;
-  const strips = [[`row 1 of (H_S${subscript(from + 1)})⁻¹ ÷ its first entry, ${fixed(same.B[from][from])}`, same.B]];
+  const strips = [[`row 1 of B ÷ its first entry, B₁₁ = ${fixed(same.B[from][from])}`, same.B]];
   if (factor) strips.push([`row ${from + 1} of U ÷ U${subscript(from + 1)}${subscript(from + 1)} = ${fixed(same.U[from][from])}: the same`, same.U]);
   strips.forEach(([text, source], k) => {
     label(c, text, left, y + 20 + 52 * k, { align: "left" });
@@ -178,7 +178,7 @@ export function drawPerRow(canvas, height, state) {
   const across = rows <= 4 ? 2 : rows <= 6 ? 3 : 4;
   const down = Math.ceil(rows / across);
   const notes = state.columns.length
-    ? ["orange: row q, the correction of that row; red: [H⁻¹]_qq, its price", "after the step row and column q go: other rows, other inverses"]
+    ? ["orange: what corrects the row; framed: d, its price", "after the step this row and column go: other rows, other inverses"]
     : ["all alike still: no row has lost a weight"];
   const lines = notes.flatMap((text) => wrapped(c, text));
   const side = Math.min((c.width - 14 * (across - 1)) / across, (height - 26 - 20 * Math.max(2, lines.length)) / down - 34);
@@ -205,7 +205,7 @@ export function drawPerRow(canvas, height, state) {
 export function drawErrors(canvas, states, reached) {
   const ends = Object.values(states).map((form) => form[form.length - 1]);
   const [total, most] = [pruned(ends[0]), Math.max(...ends.map(({ error }) => error))];
-  const c = chart(canvas, 165, { x: [0, 1.03 * (total || 1)], y: [0, 1.08 * (most || 1)], xTitle: "weights pruned (above: how many)", yTitle: "error tr(DHDᵀ)" });
+  const c = chart(canvas, 165, { x: [0, 1.03 * (total || 1)], y: [0, 1.08 * (most || 1)], xTitle: "weights pruned", yTitle: "error of WX, squared" });
   for (const [form, [color, shape, dash]] of Object.entries(STYLES)) {
     const points = states[form].slice(0, reached[form] + 1).map((state) => [pruned(state), state.error]);
     c.line(points, palette[color], { dash });

@@ -8,7 +8,7 @@ import { correlated, correlation, losses } from "./sparsegpt_layer.js";
 export const LAYER_PANELS = {
   before: `<b>W</b> as given, and what SparseGPT makes of it: <span class="key"><i class="kept"></i> stays and may move</span>, <span class="key"><i class="now"></i> pruned</span>. Drag a number sideways, or type it above.`,
   hessian: "<b>H = XXᵀ</b>, how alike the inputs are. Drag a number sideways; its mirror image follows.",
-  curve: `Share of the output's square ‖WX‖² that is lost: <span class="key"><i class="dashed"></i> only set to zero</span>, <span class="key"><i class="second"></i> SparseGPT</span>, <span class="key"><i class="first"></i> exact per row</span>. Lines: all inputs equally correlated; marks: this layer.`,
+  curve: `Share of the output's square ‖WX‖² that is lost: <span class="key"><i class="dashed"></i> only set to zero</span>, <span class="key"><i class="second"></i> SparseGPT</span>, <span class="key"><i class="first"></i> exact per row</span>, which must halve every row. Lines: all inputs equally correlated, with a kink where the mask changes; marks: this layer.`,
   lost: "The layer as it is now",
 };
 const WAYS = { alone: ["muted", "diamond", [6, 4]], shared: ["updated", "square", []], exact: ["kept", "circle", []] };

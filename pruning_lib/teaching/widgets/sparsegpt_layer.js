@@ -97,9 +97,9 @@ function columnStates(weight, H, { sparsity, maskBlock }, form, end = false) {
       }
       if (goes[i][j]) W[i][j] = 0;
     }
-    const planned = goes.map((row) => row.map((gone, k) => gone && k > j));
+    const planned = () => goes.map((row) => row.map((gone, k) => gone && k > j));
     if (!end || j === columns - 1)
-      states.push({ weight: copy(W), marks, planned, error: errorOf(weight, W, H), inverses: shown(), columns: Array(rows).fill(j), updates, entries });
+      states.push({ weight: copy(W), marks, planned: planned(), error: errorOf(weight, W, H), inverses: shown(), columns: Array(rows).fill(j), updates, entries });
     if (factored) continue;
     // GPT-7: B − B_{:,1} B_{1,:} / B₁₁, without its first row and column
     B = B.map((row, a) => row.map((value, b) => (a > j && b > j ? value - (B[a][j] * B[j][b]) / B[j][j] : 0)));
@@ -131,7 +131,8 @@ function exactStates(weight, H, { sparsity }, end = false) {
       const scaled = W[i][q] / row[q];
       gone[i][q] = true;
       W[i] = W[i].map((value, k) => (gone[i][k] ? 0 : value - scaled * row[k]));
-      B[i] = B[i].map((line, a) => line.map((value, b) => (gone[i][a] || gone[i][b] ? 0 : value - (row[a] * row[b]) / row[q])));
+      const left = (line, a) => (a === q ? line.map(() => 0) : gone[i][a] ? line : line.map((value, b) => (gone[i][b] ? 0 : value - (row[a] * row[b]) / row[q])));
+      if (step < count - 1) B[i] = B[i].map(left); // the last state shows it as it was before
       marks[i][q] = "now";
       chosenColumns.push(q);
     }

@@ -57,7 +57,7 @@ function render({ model, el }) {
     if (layer?.weight === weight && layer.hessian === hessian) return;
     layer = { weight, hessian };
     refused = "";
-    [forms, blocks] = [formStates(weight, hessian, settings), blockStates(weight, hessian, settings)];
+    [forms, blocks] = [formStates(weight, hessian, settings), null];
   }
 
   const at = () => Math.min(model.get("step"), last); // some have fewer steps: they show their last
@@ -76,6 +76,7 @@ function render({ model, el }) {
       drawLayer({ find, describe, inputs }, { ...values, settings, forms, cell, refused, memory });
       return;
     }
+    if (view === "blocks") blocks ??= blockStates(values.weight, values.hessian, settings);
     last = (view === "blocks" ? blocks : forms[values.form]).length - 1;
     steps.show();
     if (view === "blocks") drawBlocks({ find, describe }, { blocks, step: at(), last, maskBlock });

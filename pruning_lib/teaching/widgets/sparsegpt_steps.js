@@ -25,22 +25,22 @@ function stepStory(form, state, step, last, maskBlock, same) {
   const head = `Step ${step} of ${last}`;
   if (form === "exact")
     return (
-      `${head}: each row prunes the weight with the smallest w²/[H⁻¹]_qq (${state.columns.map((q, i) => `row ${i + 1}: ${x(q)}`).join(", ")}), ` +
-      "all others that it has left make up for it by −w/[H⁻¹]_qq times row q of its own H⁻¹, and then row and column q leave that inverse. Rows with other masks have other inverses (GPT-3)."
+      `${head}: each row prunes the weight with the smallest w²/d, d on the diagonal of its H⁻¹ (${state.columns.map((q, i) => `row ${i + 1}: ${x(q)}`).join(", ")}). ` +
+      "All others that it has left make up for it by −w/d times that row of H⁻¹, which then loses this row and column. Rows with other masks have other inverses (GPT-3)."
     );
   const j = state.columns[0];
   const hit = [...Array(rows).keys()].filter((i) => state.marks[i][j] === "now").map((i) => i + 1);
   const who = `row${hit.length > 1 ? "s" : ""} ${spoken(hit)}`;
   const b = subscript(j + 1);
-  const chosen = j % maskBlock ? "" : ` The mask of ${x(j)} to ${x(Math.min(j + maskBlock, columns) - 1)} was chosen just before, by ${form === "cholesky" ? "w²/U_jj², the squared diagonal" : "w²/[(H_S)⁻¹]₁₁"}.`;
+  const chosen = j % maskBlock ? "" : ` The mask of ${x(j)} to ${x(Math.min(j + maskBlock, columns) - 1)} was chosen just before, by ${form === "cholesky" ? "w²/Uⱼⱼ², the squared diagonal" : "w²/B₁₁"}.`;
   if (form === "synchronized") {
     const s = hit.length > 1 ? "" : "s";
-    const corrects = j < columns - 1 ? ` and correct${s} what is to the right by −w/B₁₁ times row 1 of B = (H_S${b})⁻¹, the same for all.` : ": nothing is left to make up for it.";
+    const corrects = j < columns - 1 ? ` and correct${s} what is to the right by −w/B₁₁ times row 1 of B, the same for all.` : ": nothing is left to make up for it.";
     const deed = hit.length ? `${who} prune${s} it${corrects}` : "no row prunes it.";
-    return `${head}: all rows are at ${x(j)}; ${deed} Where it stays, it is frozen: it leaves S in every row, pruned or not. That is the synchronization.${chosen}`;
+    return `${head}: all rows are at ${x(j)}; ${deed} Where it stays, it is frozen: it leaves S${b} in every row, pruned or not. That is the synchronization.${chosen}`;
   }
   return (
-    `${head}, ${x(j)}: ${hit.length ? `pruned in ${who}; the` : "no row prunes it; the"} correction is read off row ${j + 1} of U, for U${b}${b}² = ${fixed(same.U[j][j] ** 2)} = [(H_S${b})⁻¹]₁₁ and U${b}/U${b}${b} = B₁/B₁₁. ` +
+    `${head}, ${x(j)}: ${hit.length ? `pruned in ${who}; the` : "no row prunes it; the"} correction is read off row ${j + 1} of U, for U${b}${b}² = ${fixed(same.U[j][j] ** 2)} = B₁₁ and U${b}/U${b}${b} = B₁/B₁₁, B the synchronized form's inverse. ` +
     `Without this row and column, U is the factor of the next inverse: nothing has to be updated, ever.${chosen}`
   );
 }
@@ -77,10 +77,12 @@ export function drawSteps({ find, describe }, { forms, form, step, last, maskBlo
   else drawShared(find(".inverse canvas"), height, state, same, form);
   drawErrors(find(".errors canvas"), forms, reached);
   const j = subscript((state.columns[0] ?? 0) + 1);
-  const title = { exact: "H⁻¹ of each row, each its own: empty = gone", synchronized: `One (H_S${j})⁻¹ for all rows, updated after each column`, cholesky: "Factor U of H⁻¹: computed once, never updated" };
+  const title = { exact: "H⁻¹ of each row, each its own: empty = gone", synchronized: `B = inverse of H for S${j}: one for all rows, updated after each column`, cholesky: "Factor U of H⁻¹: computed once, never updated" };
   find(".inverse figcaption").textContent = title[form];
-  const error = (other) => `${short(forms[other][reached[other]].error)} (${pruned(forms[other][reached[other]])})`;
-  find(".errors figcaption").innerHTML = `<i class="first"></i> exact ${error("exact")}, <i class="second"></i> synchronized ${error("synchronized")}, <i class="target"></i> Cholesky ${error("cholesky")}`;
+  const counts = (other) => forms[other].slice(0, reached[other] + 1).map(pruned);
+  const equal = counts("exact").findLast((count) => counts("synchronized").includes(count)); // at which they are compared
+  const error = (other) => short(forms[other].findLast((one) => pruned(one) === equal).error);
+  find(".errors figcaption").innerHTML = `At ${equal} pruned: <i class="first"></i> exact ${error("exact")}, <i class="second"></i> synchronized ${error("synchronized")}, <i class="target"></i> Cholesky ${error("cholesky")}`;
   const held = { exact: state.weight.length, synchronized: 1, cholesky: "1 factor" };
   fillTable(
     find(".cost table"),
@@ -90,5 +92,5 @@ export function drawSteps({ find, describe }, { forms, form, step, last, maskBlo
   );
   describe(".weights", `Weights after step ${step}, ${done} of ${state.marks.flat().length} pruned. ` + state.weight.map((row, i) => `Row ${i + 1}: ${row.map((value, k) => (gone(state.marks[i][k]) ? state.marks[i][k] : fixed(value) + (state.marks[i][k] === "kept" ? "" : ` ${state.marks[i][k]}`))).join(", ")}`).join(". "));
   describe(".inverse", `${title[form]}. ${form === "exact" ? "" : `What step ${step} takes from it: ${same.B[state.columns[0] ?? 0].slice(state.columns[0] ?? 0).map(fixed).join(", ")}`}`);
-  describe(".errors", `Error (weights pruned): ${Object.keys(NAMES).map((other) => `${NAMES[other]} ${error(other)}`).join(", ")}`);
+  describe(".errors", `Error at ${equal} weights pruned: ${Object.keys(NAMES).map((other) => `${NAMES[other]} ${error(other)}`).join(", ")}`);
 }

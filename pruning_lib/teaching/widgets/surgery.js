@@ -4,7 +4,7 @@ import { write } from "./canvas.js";
 import { chart, list, setSlider, short, slider, stage } from "./charts.js";
 import { follow } from "./redraw.js";
 
-const SLIDERS = { w1: "w₁*", w2: "w₂*", ratio: "h₁₁/h₂₂", correlation: "correlation ρ" };
+const SLIDERS = { w1: "w₁*", w2: "w₂*", ratio: "curvatures h₁₁/h₂₂", correlation: "correlation ρ" };
 const CONTROLS =
   list("preset", "Example", '<option value="">own values</option>') +
   Object.entries(SLIDERS).map((one) => slider(...one)).join("");

@@ -99,15 +99,12 @@ function drawRemainders(canvas, curve, left, index) {
 function drawTerms(canvas, entries) {
   const values = entries.map(({ value }) => value);
   const [low, high] = [Math.min(0, ...values), Math.max(0, ...values)];
-  const room = 0.22 * (high - low) || 1;
+  const room = 0.4 * (high - low) || 1; // for two lines of text
   const y = [low < 0 ? low - room : 0, high > 0 ? high + room : 0];
-  const c = chart(canvas, 200, { x: [-0.6, entries.length - 0.4], y, names: entries.map(({ name }) => name), xTitle: "", yTitle: "term" });
-  const digits = (count) => values.map((value) => short(Number(value.toPrecision(count))));
-  const fits = (texts) => Math.max(...texts.map((text) => c.g.measureText(text).width)) + 6 <= c.X(1) - c.X(0);
-  const plain = digits(1).map((text) => text.replace(".0e", "e"));
-  const ways = [digits(2), digits(1), plain, plain.map((text) => text.replace(/^−/, "").replace("e−", "e-"))]; // the bar shows its sign
-  const texts = ways.find(fits) ?? ways.at(-1);
-  entries.forEach(({ value, color, filled }, k) => c.bar(k, 0.6, value, palette[color], { texts: [texts[k]], filled }));
+  const c = chart(canvas, 220, { x: [-0.6, entries.length - 0.4], y, names: entries.map(({ name }) => name), xTitle: "", yTitle: "term" });
+  const digits = values.map((value) => short(Number(value.toPrecision(2))));
+  const fits = digits.every((text) => c.g.measureText(text).width + 6 <= c.X(1) - c.X(0));
+  entries.forEach(({ value, color, filled }, k) => c.bar(k, 0.6, value, palette[color], { texts: fits ? [digits[k]] : digits[k].split(/(?=e)/), filled }));
   c.line([[-1, 0], [entries.length, 0]], c.ink, { width: 1, alpha: 0.5 });
 }
 

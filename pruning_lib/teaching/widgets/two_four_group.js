@@ -8,14 +8,14 @@ import { binary, drawLoads, drawRow, groupAt, hex, loadOf, wordsOf } from "./two
 const NAMES = ["₀", "₁", "₂", "₃"];
 const CONTROLS =
   slider("group", "group") +
-  slider("row", "row of the matrix") +
+  slider("row", "store this row as row") +
   list("preset", "its weights", '<option value="">own values</option>') +
   NAMES.map((name, i) => slider(`w${i}`, `w${name}`)).join("");
 const PANELS = {
   whole: `A row of 32 weights: <span class="key"><i class="kept"></i> stays</span>, <span class="key"><i class="pruned"></i> becomes zero</span>; below, the two values stored of each group and its nibble. Choose a group with the slider or a click.`,
   group: `The group chosen: <span class="key"><i class="kept"></i> stays</span>, <span class="key"><i class="pruned"></i> becomes zero</span>`,
   multiplexer: "Its two indices: each opens one way for an operand",
-  loads: `The metadata of 32 rows in memory, in the order in which threads load it, 32 bits at a time: word 0 or 1 of row r, then of row r + 8. <span class="key"><i class="second"></i> this row</span>`,
+  loads: `The words of 32 rows in memory. A box is what a thread loads at once: 32 bits, one word each of rows r and r + 8. <span class="key"><i class="second"></i> this row</span>`,
 };
 
 /** The two places stored for four weights of which at most two are not zero; fewer are filled up as CUTLASS does. */
@@ -124,7 +124,7 @@ function render({ model, el }) {
       `Selected: ${both(indices, (i) => `x${NAMES[i]}`)}. ` +
       `${values.map((value, k) => `${signed(value)} · ${signed(selected[k])}`).join(" + ")} = ${short(sparse)}; dense ${short(dense)}: ${lost}. ` +
       `The row in float16: ${2 * weights.length} bytes become ${weights.length} of values and ${2 * words.length} of words, ${words.map(hex).join(" and ")}; ` +
-      `as row ${row} of a matrix these are the ${first.half ? "upper" : "lower"} halves of loads ${first.load} and ${second.load}.`;
+      `stored as row ${row} they are the ${first.half ? "upper (right)" : "lower (left)"} halves of loads ${first.load} and ${second.load}.`;
     drawRow(find(".whole canvas"), groups, words, group);
     drawGroup(find(".group canvas"), result.weights, result);
     drawMultiplexer(find(".multiplexer canvas"), operands, result);

@@ -57,7 +57,7 @@ def test_the_trained_gpt_and_all_that_ship_with_it_compute_and_write_what_pytorc
     for name, read in found.items():
         model = shipped.model(name)
         expected = logits(model, read["bytes"][:-1])
-        assert (torch.tensor(read["logits"]) - expected).abs().max() < 1e-3, name
+        assert (torch.tensor(read["logits"]) - expected).abs().max() < 1e-4, name
         assert expected[len(prompt) - 1 :].argmax(1).tolist() == read["bytes"][len(prompt) :], name
     written = language.generate(model, "Größe: ", 40 - len(prompt), temperature=0)
     assert bytes(read["bytes"]).decode(errors="replace") == written  # the last one's

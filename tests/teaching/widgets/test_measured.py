@@ -18,4 +18,5 @@ def test_every_control_was_measured_and_is_fast(path):
     limit = [OTHER_VIEW if row["control"] == "View" else LIMITS[row["computed"]] for row in rows]
     slow = [row for row, most in zip(rows, limit, strict=True) if row["redraw_ms"] > most]
     assert not slow, slow
+    assert all(run.get("bytes_per_second", 20) >= 20 for run in runs)  # of the GPTs, in runs that timed them
     assert all(row["presses"] >= 15 for row in rows if row["kind"] == "range")
