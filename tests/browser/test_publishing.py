@@ -19,6 +19,7 @@ from jupyter_core.utils import run_sync
 from live_notebooks import STATE, anywidget, markdown, notebook, view
 from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell, new_output
+from widget_keys import move_all, wait_for_rest
 from widget_page import LIMIT, new_page
 
 from pruning_lib.reproduction import NOTEBOOKS
@@ -31,9 +32,6 @@ from pruning_lib.teaching.widgets.predict import Predict
 
 NAMES = list(notebook_paths(NOTEBOOKS))
 every_notebook = pytest.mark.parametrize("name", NAMES)
-# All a widget drew, text included; canvases only where they have a size.
-DRAWING = """(place) => place.shadowRoot.textContent +
-  [...place.shadowRoot.querySelectorAll("canvas")].map((canvas) => canvas.toDataURL()).join()"""
 # Formulas left as text: a dollar outside of code, outputs and formulas.
 DOLLARS = """() => {
   const found = [];
@@ -115,20 +113,10 @@ def widgets_of(runs: Path, name: str) -> list[str]:
 
 
 def move(page, place) -> None:
-    """Move each slider of a widget, else its radio buttons or lists, by a step and see that the drawing follows."""
-    kinds = ("input[type=range]", "input[type=radio]", "select")
-    found = [place.locator(f"{kind}:not(:disabled)") for kind in kinds]
-    controls = next(some for some in found if some.count())
-    for control in controls.all():
-        before = place.evaluate(DRAWING)
-        is_list, at_end = control.evaluate(
-            "(one) => [one.localName === 'select', one.value === (one.max ?? [...one.options].at(-1).value)]"
-        )
-        forth, back = ("ArrowDown", "ArrowUp") if is_list else ("ArrowRight", "ArrowLeft")
-        control.press(back if at_end else forth)
-        page.wait_for_function(
-            "([place, before, draw]) => eval(draw)(place) !== before", arg=[place.element_handle(), before, DRAWING]
-        )
+    """Move every control of a widget there and back, by keys, and see that the drawing follows."""
+    root = place.evaluate_handle("(place) => place.shadowRoot.lastElementChild").as_element()
+    wait_for_rest(page, root)
+    move_all(page, root, 0, measured=False)
 
 
 @every_notebook
@@ -162,21 +150,25 @@ def test_index_of_the_handouts(page, page_errors, built):
     assert page_errors == []
 
 
-# What is asked of the slide that is shown, once its pictures and widgets are whole: no text of less than 12 px, on
-# canvases neither. Text and code may scroll, and a widget that has no room even without its heading.
+# What is asked of the slide that is shown, once its pictures, tables and widgets are whole: no text of less than 12 px,
+# on canvases neither, or of less than 16 in tables. Text and code may scroll, and a widget that has no room even without
+# its heading; on a phone all may, and tables have the type of the rest.
 WHOLE = """() => {
   const slide = Reveal.getCurrentSlide();
   const box = (part) => part.getBoundingClientRect();
   const room = box(slide);
   const inside = ({ height, bottom, right }) =>
-    height && right <= room.right + 2 && (bottom <= room.bottom + 2 || slide.matches(".tight"));
+    height && right <= room.right + 2 && (bottom <= room.bottom + 2 || slide.matches(".tight, .phone *"));
   const widgets = [...slide.querySelectorAll(".live-widget")];
   const ready = widgets.every(({ fitting, shadowRoot }) => shadowRoot && !fitting);
-  const parts = [...slide.querySelectorAll("img"), ...widgets];
+  const tables = [...slide.querySelectorAll("table")].filter((table) => table.checkVisibility()); // not in the notes
+  const parts = [...slide.querySelectorAll("img"), ...tables, ...widgets];
   if (!ready || !parts.every((part) => inside(box(part))) || slide.scrollWidth > slide.clientWidth + 1) return false;
   const texts = [];
-  const add = (part, text) =>
-    texts.push([parseFloat(getComputedStyle(part).fontSize) * part.currentCSSZoom * Reveal.getScale(), text]);
+  const add = (part, text) => {
+    const size = parseFloat(getComputedStyle(part).fontSize) * part.currentCSSZoom * Reveal.getScale();
+    texts.push([size, text, part.closest("html:not(.phone) table") ? 16 : 12]);
+  };
   for (const root of [slide, ...widgets.map(({ shadowRoot }) => shadowRoot)]) {
     const walk = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
     while (walk.nextNode()) {
@@ -186,9 +178,9 @@ WHOLE = """() => {
     }
     for (const formula of root.querySelectorAll("mjx-container")) add(formula, "formula");
     for (const canvas of root.querySelectorAll("canvas"))
-      for (const [size, text] of canvas.labels ?? []) texts.push([(size * box(canvas).width) / canvas.width, text]);
+      for (const [size, text] of canvas.labels ?? []) texts.push([(size * box(canvas).width) / canvas.width, text, 12]);
   }
-  const small = texts.filter(([size]) => size < 11.9); // a canvas is a whole number of pixels wide
+  const small = texts.filter(([size, , least]) => size < least - 0.1); // a canvas is a whole number of pixels wide
   return { widget: widgets.length > 0, more: Reveal.availableFragments().next, small, seen: texts.length };
 }"""
 # Keeps what is written on a canvas, with its size in the canvas's own pixels.
@@ -204,17 +196,13 @@ LABELS = """() => {
 }"""
 
 
-@every_notebook
-def test_slides(page, page_errors, built, name):
+def check_slides(page, path: Path) -> int:
+    """Go through a deck, see each slide whole and move its widgets; how many there are."""
     from playwright.sync_api import TimeoutError
 
     page.add_init_script(f"({LABELS})()")
-    show(page, built / "slides" / f"{name}.html")
-    assert page.locator("[data-mml-node=merror]").count() == 0
-    assert page.evaluate(DOLLARS) == []
+    show(page, path)
     total = page.evaluate("Reveal.getTotalSlides()")
-    assert total >= 8
-    assert page.locator(".slide-number").inner_text().replace(" ", "") == f"1/{total}"
     for number in range(total):
         try:
             slide = page.wait_for_function(WHOLE).json_value()
@@ -230,6 +218,24 @@ def test_slides(page, page_errors, built, name):
             slide["more"] = page.evaluate("Reveal.availableFragments().next")
         page.keyboard.press("Space")
     assert page.evaluate("Reveal.isLastSlide()")
+    return total
+
+
+@every_notebook
+def test_slides(page, page_errors, built, name):
+    total = check_slides(page, built / "slides" / f"{name}.html")
+    assert total >= 8
+    assert page.locator(".slide-number").inner_text().replace(" ", "") == f"{total}/{total}"
+    assert page.locator("[data-mml-node=merror]").count() == 0
+    assert page.evaluate(DOLLARS) == []
+    assert page_errors == []
+
+
+def test_slides_on_a_phone(page, page_errors, built):
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert check_slides(page, built / "slides" / "02_snip.html") >= 20
+    page.set_viewport_size({"width": 844, "height": 390})  # turned
+    page.wait_for_function("Reveal.getCurrentSlide().clientWidth === 844 && Reveal.getScale() === 1")
     assert page_errors == []
 
 
