@@ -151,8 +151,8 @@ def test_index_of_the_handouts(page, page_errors, built):
 
 
 # What is asked of the slide that is shown, once its pictures, tables and widgets are whole: no text of less than 12 px,
-# on canvases neither, or of less than 16 in tables. Text and code may scroll, and a widget that has no room even without
-# its heading; on a phone all may, and tables have the type of the rest.
+# on canvases neither, or of less than 16 in tables. Text and code may scroll, and a widget that has no room even
+# without its heading; on a phone all may, and tables have the type of the rest.
 WHOLE = """() => {
   const slide = Reveal.getCurrentSlide();
   const box = (part) => part.getBoundingClientRect();
@@ -435,6 +435,19 @@ def test_a_deck_without_scripts_shows_slides_below_each_other(page_without_scrip
     (alt,) = stills_of(runs, "06_two_four")
     box = page_without_scripts.get_by_alt_text(alt, exact=True).bounding_box()
     assert box["width"] > 600 and box["height"] > 200
+
+
+def test_rows_without_room_are_left_to_the_handout(page, page_errors, tmp_path):
+    rows = "".join(f"<tr><td>{'a word ' * 20}</td><td>{n}</td></tr>" for n in range(40))
+    table = f"<table class='dataframe'><thead><tr><th>a</th><th>b</th></tr></thead><tbody>{rows}</tbody></table>"
+    cell = new_code_cell("table", outputs=[new_output("display_data", {"text/html": table})])
+    show(page, write(tmp_path / "deck.html", deck(notebook(markdown("## Rows", "slide"), cell))))
+    page.evaluate("Reveal.next()")
+    assert page.wait_for_function(WHOLE).json_value()["small"] == []
+    shown = page.locator("section.present tbody tr:visible").count()
+    assert 6 <= shown < 40
+    assert page.locator("section.present caption").inner_text() == "… all 40 rows in the hand-out"
+    assert page_errors == []
 
 
 PLOT = """iVBORw0KGgoAAAANSUhEUgAAAAMAAAACCAIAAAASFvFNAAAAEklEQVR4nGP8//8/AwwwMSABADkJAwHw2ZQIAAAAAElFTkSuQmCC"""
