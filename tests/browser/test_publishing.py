@@ -13,13 +13,13 @@ from threading import Thread
 import nbformat
 import pytest
 import torch
+import widget_keys
 import widgets_used
 from ipywidgets import Widget
 from jupyter_core.utils import run_sync
 from live_notebooks import STATE, anywidget, markdown, notebook, view
 from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell, new_output
-from widget_keys import move_all, wait_for_rest
 from widget_page import LIMIT, new_page
 
 from pruning_lib.reproduction import NOTEBOOKS
@@ -112,11 +112,17 @@ def widgets_of(runs: Path, name: str) -> list[str]:
     return [state["_anywidget_id"].split(".")[-2] for state in states if "_esm" in state]
 
 
-def move(page, place) -> None:
-    """Move every control of a widget there and back, by keys, and see that the drawing follows."""
+def move(page, place, every: bool = False) -> None:
+    """Move a control of a widget, or each, there and back by keys, and see that the drawing follows."""
     root = place.evaluate_handle("(place) => place.shadowRoot.lastElementChild").as_element()
-    wait_for_rest(page, root)
-    move_all(page, root, 0, measured=False)
+    widget_keys.wait_for_rest(page, root)
+    if every:
+        widget_keys.move_all(page, root, 0, measured=False)
+        return
+    page.evaluate(widget_keys.WATCH, root)
+    found = [one for one in widget_keys.controls(root) if not (one.details["disabled"] or one.fixed())]
+    first = next(one for kind in ("range", "radio", "select") for one in found if one.kind == kind)
+    widget_keys.move(page, root, first, 0, measured=False)
 
 
 @every_notebook
@@ -137,7 +143,7 @@ def test_handout(page, page_errors, built, runs, name):
     places = page.locator(".live-widget")
     assert places.count() == len(widgets_of(runs, name))
     for place in places.all():
-        move(page, place)
+        move(page, place, every=True)
     assert page_errors == []
 
 
