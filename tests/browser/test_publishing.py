@@ -13,6 +13,7 @@ from threading import Thread
 import nbformat
 import pytest
 import torch
+import widget_keys
 import widgets_used
 from ipywidgets import Widget
 from jupyter_core.utils import run_sync
@@ -31,9 +32,6 @@ from pruning_lib.teaching.widgets.predict import Predict
 
 NAMES = list(notebook_paths(NOTEBOOKS))
 every_notebook = pytest.mark.parametrize("name", NAMES)
-# All a widget drew, text included; canvases only where they have a size.
-DRAWING = """(place) => place.shadowRoot.textContent +
-  [...place.shadowRoot.querySelectorAll("canvas")].map((canvas) => canvas.toDataURL()).join()"""
 # Formulas left as text: a dollar outside of code, outputs and formulas.
 DOLLARS = """() => {
   const found = [];
@@ -114,21 +112,17 @@ def widgets_of(runs: Path, name: str) -> list[str]:
     return [state["_anywidget_id"].split(".")[-2] for state in states if "_esm" in state]
 
 
-def move(page, place) -> None:
-    """Move each slider of a widget, else its radio buttons or lists, by a step and see that the drawing follows."""
-    kinds = ("input[type=range]", "input[type=radio]", "select")
-    found = [place.locator(f"{kind}:not(:disabled)") for kind in kinds]
-    controls = next(some for some in found if some.count())
-    for control in controls.all():
-        before = place.evaluate(DRAWING)
-        is_list, at_end = control.evaluate(
-            "(one) => [one.localName === 'select', one.value === (one.max ?? [...one.options].at(-1).value)]"
-        )
-        forth, back = ("ArrowDown", "ArrowUp") if is_list else ("ArrowRight", "ArrowLeft")
-        control.press(back if at_end else forth)
-        page.wait_for_function(
-            "([place, before, draw]) => eval(draw)(place) !== before", arg=[place.element_handle(), before, DRAWING]
-        )
+def move(page, place, every: bool = False) -> None:
+    """Move a control of a widget, or each, there and back by keys, and see that the drawing follows."""
+    root = place.evaluate_handle("(place) => place.shadowRoot.lastElementChild").as_element()
+    widget_keys.wait_for_rest(page, root)
+    if every:
+        widget_keys.move_all(page, root, 0, measured=False)
+        return
+    page.evaluate(widget_keys.WATCH, root)
+    found = [one for one in widget_keys.controls(root) if not (one.details["disabled"] or one.fixed())]
+    first = next(one for kind in ("range", "radio", "select") for one in found if one.kind == kind)
+    widget_keys.move(page, root, first, 0, measured=False)
 
 
 @every_notebook
@@ -149,7 +143,7 @@ def test_handout(page, page_errors, built, runs, name):
     places = page.locator(".live-widget")
     assert places.count() == len(widgets_of(runs, name))
     for place in places.all():
-        move(page, place)
+        move(page, place, every=True)
     assert page_errors == []
 
 
@@ -162,21 +156,25 @@ def test_index_of_the_handouts(page, page_errors, built):
     assert page_errors == []
 
 
-# What is asked of the slide that is shown, once its pictures and widgets are whole: no text of less than 12 px, on
-# canvases neither. Text and code may scroll, and a widget that has no room even without its heading.
+# What is asked of the slide that is shown, once its pictures, tables and widgets are whole: no text of less than 12 px,
+# on canvases neither, or of less than 16 in tables. Text and code may scroll, and a widget that has no room even
+# without its heading; on a phone all may, and tables have the type of the rest.
 WHOLE = """() => {
   const slide = Reveal.getCurrentSlide();
   const box = (part) => part.getBoundingClientRect();
   const room = box(slide);
   const inside = ({ height, bottom, right }) =>
-    height && right <= room.right + 2 && (bottom <= room.bottom + 2 || slide.matches(".tight"));
+    height && right <= room.right + 2 && (bottom <= room.bottom + 2 || slide.matches(".tight, .phone *"));
   const widgets = [...slide.querySelectorAll(".live-widget")];
   const ready = widgets.every(({ fitting, shadowRoot }) => shadowRoot && !fitting);
-  const parts = [...slide.querySelectorAll("img"), ...widgets];
+  const tables = [...slide.querySelectorAll("table")].filter((table) => table.checkVisibility()); // not in the notes
+  const parts = [...slide.querySelectorAll("img"), ...tables, ...widgets];
   if (!ready || !parts.every((part) => inside(box(part))) || slide.scrollWidth > slide.clientWidth + 1) return false;
   const texts = [];
-  const add = (part, text) =>
-    texts.push([parseFloat(getComputedStyle(part).fontSize) * part.currentCSSZoom * Reveal.getScale(), text]);
+  const add = (part, text) => {
+    const size = parseFloat(getComputedStyle(part).fontSize) * part.currentCSSZoom * Reveal.getScale();
+    texts.push([size, text, part.closest("html:not(.phone) table") ? 16 : 12]);
+  };
   for (const root of [slide, ...widgets.map(({ shadowRoot }) => shadowRoot)]) {
     const walk = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
     while (walk.nextNode()) {
@@ -186,9 +184,9 @@ WHOLE = """() => {
     }
     for (const formula of root.querySelectorAll("mjx-container")) add(formula, "formula");
     for (const canvas of root.querySelectorAll("canvas"))
-      for (const [size, text] of canvas.labels ?? []) texts.push([(size * box(canvas).width) / canvas.width, text]);
+      for (const [size, text] of canvas.labels ?? []) texts.push([(size * box(canvas).width) / canvas.width, text, 12]);
   }
-  const small = texts.filter(([size]) => size < 11.9); // a canvas is a whole number of pixels wide
+  const small = texts.filter(([size, , least]) => size < least - 0.1); // a canvas is a whole number of pixels wide
   return { widget: widgets.length > 0, more: Reveal.availableFragments().next, small, seen: texts.length };
 }"""
 # Keeps what is written on a canvas, with its size in the canvas's own pixels.
@@ -204,17 +202,13 @@ LABELS = """() => {
 }"""
 
 
-@every_notebook
-def test_slides(page, page_errors, built, name):
+def check_slides(page, path: Path) -> int:
+    """Go through a deck, see each slide whole and move its widgets; how many there are."""
     from playwright.sync_api import TimeoutError
 
     page.add_init_script(f"({LABELS})()")
-    show(page, built / "slides" / f"{name}.html")
-    assert page.locator("[data-mml-node=merror]").count() == 0
-    assert page.evaluate(DOLLARS) == []
+    show(page, path)
     total = page.evaluate("Reveal.getTotalSlides()")
-    assert total >= 8
-    assert page.locator(".slide-number").inner_text().replace(" ", "") == f"1/{total}"
     for number in range(total):
         try:
             slide = page.wait_for_function(WHOLE).json_value()
@@ -230,6 +224,24 @@ def test_slides(page, page_errors, built, name):
             slide["more"] = page.evaluate("Reveal.availableFragments().next")
         page.keyboard.press("Space")
     assert page.evaluate("Reveal.isLastSlide()")
+    return total
+
+
+@every_notebook
+def test_slides(page, page_errors, built, name):
+    total = check_slides(page, built / "slides" / f"{name}.html")
+    assert total >= 8
+    assert page.locator(".slide-number").inner_text().replace(" ", "") == f"{total}/{total}"
+    assert page.locator("[data-mml-node=merror]").count() == 0
+    assert page.evaluate(DOLLARS) == []
+    assert page_errors == []
+
+
+def test_slides_on_a_phone(page, page_errors, built):
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert check_slides(page, built / "slides" / "02_snip.html") >= 20
+    page.set_viewport_size({"width": 844, "height": 390})  # turned
+    page.wait_for_function("Reveal.getCurrentSlide().clientWidth === 844 && Reveal.getScale() === 1")
     assert page_errors == []
 
 
@@ -429,6 +441,19 @@ def test_a_deck_without_scripts_shows_slides_below_each_other(page_without_scrip
     (alt,) = stills_of(runs, "06_two_four")
     box = page_without_scripts.get_by_alt_text(alt, exact=True).bounding_box()
     assert box["width"] > 600 and box["height"] > 200
+
+
+def test_rows_without_room_are_left_to_the_handout(page, page_errors, tmp_path):
+    rows = "".join(f"<tr><td>{'a word ' * 20}</td><td>{n}</td></tr>" for n in range(40))
+    table = f"<table class='dataframe'><thead><tr><th>a</th><th>b</th></tr></thead><tbody>{rows}</tbody></table>"
+    cell = new_code_cell("table", outputs=[new_output("display_data", {"text/html": table})])
+    show(page, write(tmp_path / "deck.html", deck(notebook(markdown("## Rows", "slide"), cell))))
+    page.evaluate("Reveal.next()")
+    assert page.wait_for_function(WHOLE).json_value()["small"] == []
+    shown = page.locator("section.present tbody tr:visible").count()
+    assert 6 <= shown < 40
+    assert page.locator("section.present caption").inner_text() == "… all 40 rows in the hand-out"
+    assert page_errors == []
 
 
 PLOT = """iVBORw0KGgoAAAANSUhEUgAAAAMAAAACCAIAAAASFvFNAAAAEklEQVR4nGP8//8/AwwwMSABADkJAwHw2ZQIAAAAAElFTkSuQmCC"""

@@ -41,8 +41,8 @@ def as_slides(cells: list[NotebookNode], questions: Sequence[tuple[str, str]] = 
     picture, a widget. Only formulas share a slide, and a picture stands beside them; a widget has its slide to itself,
     with its still for where no script runs. Paragraphs and items of lists shrink to their first sentences, or to those
     in bold; the complete text goes to the speaker's notes, as does what was printed beside a widget, a picture or a
-    table, but for a line that heads a table. What comes after the first formula, or after a picture, appears one by
-    one. The attribute ``data-layout`` of a slide names its exhibits.
+    table, but for a line that heads a table; beside formulas or code one output stays. What comes after the first
+    formula, or after a picture, appears one by one. The attribute ``data-layout`` of a slide names its exhibits.
     """
     slides: list[list[NotebookNode]] = [[]]
     for cell in _with_stills(cells):
@@ -96,7 +96,8 @@ def _laid_out(group: list[_Piece], heading: _Piece | None, begin: str) -> Iterat
     layout = "title" if _is_title(group[0]) else " ".join(sorted({one.kind for one in group} & _EXHIBITS)) or "words"
     built = list(_built(shown, layout))
     left_out = [piece for piece in group if all(piece is not one for one, _ in built)]
-    notes = "\n\n".join(dict.fromkeys(piece.complete for piece in group if piece.cut or piece in left_out))
+    said = dict.fromkeys(piece.complete for piece in group if piece.cut or piece in left_out)
+    notes = "\n\n".join(filter(None, said))
     for place, (piece, build) in enumerate(built):
         cell = copy.deepcopy(piece.cell)
         cell.metadata.slideshow = {"slide_type": build if place else begin, "data": {"layout": layout}}
@@ -129,11 +130,16 @@ def _groups(pieces: list[_Piece]) -> list[list[_Piece]]:
 
 def _built(pieces: list[_Piece], layout: str) -> Iterator[tuple[_Piece, str]]:
     """What of the pieces is shown, and whether at once or later ("fragment")."""
+    prints = [piece for piece in pieces if piece.kind == "print"]
     if layout == "widget":
-        pieces = [piece for piece in pieces if piece.kind not in ("words", "print")]
-    elif layout not in ("words", "formula", "code"):
-        heads = [one for one, table in pairwise(pieces) if table.kind == "table" and one.complete.count("\n") == 2]
-        pieces = [piece for piece in pieces if piece.kind != "print" or any(piece is one for one in heads)]
+        pieces, stay = [piece for piece in pieces if piece.kind != "words"], []
+    elif layout in ("formula", "code"):  # one, a check where there is one
+        stay = sorted(prints, key=lambda piece: piece.complete != "")[:1]
+    elif layout != "words":
+        stay = [one for one, table in pairwise(pieces) if table.kind == "table" and one.complete.count("\n") == 2]
+    else:
+        stay = prints
+    pieces = [piece for piece in pieces if piece.kind != "print" or any(piece is one for one in stay)]
     if layout == "formula picture":  # what the formula says, the picture shows
         last = max(place for place, piece in enumerate(pieces) if piece.kind == "formula")
         pieces = [piece for place, piece in enumerate(pieces) if piece.kind != "words" or place < last]

@@ -87,15 +87,20 @@ def test_what_is_cut_is_in_the_notes_with_what_was_there():
 def test_code_is_shown_where_it_is_tagged_and_warnings_never():
     warning = new_output("stream", name="stderr", text="careful")
     printed = new_output("stream", text="42")
-    cells = [markdown("## C", "slide"), code(warning, printed), code(printed, tags=("slide-code",))]
+    cells = [markdown("## C", "slide"), code(warning), code(printed, tags=("slide-code",))]
     made = as_slides(cells)
-    assert outline(made) == [["code", "## C", "stream", "code", "stream"]]
-    assert [cell.metadata.get("transient") for cell in made[1:]] == [
-        {"remove_source": True},
-        None,
-        {"remove_source": True},
-    ]
-    assert "transient" not in cells[1].metadata and len(cells[1].outputs) == 2  # the notebook's own stay as they were
+    assert outline(made) == [["code", "## C", "code", "stream"]]
+    assert [cell.metadata.get("transient") for cell in made[1:]] == [None, {"remove_source": True}]
+    assert "transient" not in cells[2].metadata and len(cells[2].outputs) == 1  # the notebook's own stay as they were
+
+
+def test_beside_a_formula_one_check_is_enough():
+    line = new_output("stream", text="a\n")
+    checks = [new_output("display_data", {"text/html": f"F-1 ✓ {n}"}) for n in range(2)]
+    made = as_slides([markdown("$$a$$", "slide"), code(line, *checks)])
+    assert outline(made) == [["formula", "$$a$$", "(```\na\n```)", "*display_data"]]
+    assert made[-1].outputs == checks[:1]
+    assert outline(as_slides([markdown("$$a$$", "slide"), code(line, line)]))[0][-1] == "*stream"
 
 
 def test_a_widget_has_its_slide_to_itself_and_what_was_printed_is_in_the_notes():

@@ -2,7 +2,8 @@
 
 const [SMALLEST, LARGEST] = [60, 200]; // percent of the usual size
 const READABLE = 20; // px of type in a formula
-const LEAST_TABLE = 48; // percent, the slide's and the table's size multiplied: type of 12.5 px
+// Of a table, in percent: from the first size on rows go to the hand-out until six are left, below the second (16 px) all may.
+const [SMALLER_TABLE, LEAST_TABLE, FEW_ROWS] = [80, 62, 6];
 const inWidgets = new CSSStyleSheet();
 inWidgets.replaceSync(document.getElementById("in-widgets").textContent);
 const inWidget = () => document.activeElement?.closest(".live-widget, summary") != null;
@@ -35,18 +36,29 @@ function fit(slide) {
   slide.classList.toggle("wide", narrow(slide) < READABLE); // then the formula has the slide's width, above the picture
   narrow(slide);
   slide.style.zoom = "100%";
-  let smallest = SMALLEST;
-  for (const table of slide.querySelectorAll("table")) {
-    table.classList.remove("wraps");
-    table.classList.toggle("wraps", table.scrollWidth > 1.25 * slide.clientWidth);
-    let percent = 100;
-    for (; percent >= SMALLEST; percent -= 5) {
-      table.style.zoom = `${percent}%`;
-      if (!tooFull(slide)) break;
-    }
-    smallest = Math.max(smallest, (100 * LEAST_TABLE) / Math.max(percent, SMALLEST));
-  }
+  const seen = [...slide.querySelectorAll("table")].filter((table) => table.checkVisibility()); // not those in the notes
+  const tables = seen.map((table) => fitTable(slide, table));
+  const smallest = Math.max(SMALLEST, ...tables.map((percent) => (100 * LEAST_TABLE) / percent));
   for (let percent = 100; percent >= smallest && tooFull(slide); percent -= 5) slide.style.zoom = `${percent}%`;
+}
+
+/** A table in smaller type where it is too full, then without its last rows; its size in percent. */
+function fitTable(slide, table) {
+  const rows = [...table.tBodies].flatMap((body) => [...body.rows]);
+  const note = table.createCaption();
+  let [percent, shown] = [100, rows.length];
+  const set = () => {
+    table.style.zoom = `${percent}%`;
+    rows.forEach((row, place) => (row.hidden = place >= shown));
+    note.textContent = shown < rows.length ? `… all ${rows.length} rows in the hand-out` : "";
+  };
+  table.classList.remove("wraps");
+  set();
+  table.classList.toggle("wraps", table.scrollWidth > 1.25 * slide.clientWidth);
+  for (; tooFull(slide) && (percent > LEAST_TABLE || shown > 1); set())
+    if (percent > SMALLER_TABLE || (shown <= FEW_ROWS && percent > LEAST_TABLE)) percent = Math.max(percent - 5, LEAST_TABLE);
+    else shown -= 1;
+  return percent;
 }
 
 function tooFull(slide) {
@@ -89,7 +101,7 @@ function narrow(slide) {
   const sizes = [...slide.querySelectorAll('mjx-container[display="true"], .jp-InputArea-editor pre')].map((wide) => {
     wide.style.fontSize = "";
     let size = parseFloat(getComputedStyle(wide).fontSize);
-    while (size > 12 && wide.scrollWidth > wide.parentElement.clientWidth + 1) wide.style.fontSize = `${(size -= 1)}px`;
+    while (size > 12 && wide.scrollWidth > wide.parentElement.clientWidth + 1) wide.style.fontSize = `${(size = Math.max(size - 1, 12))}px`;
     return size;
   });
   return Math.min(...sizes);
@@ -129,6 +141,7 @@ function startDeck() {
   return Reveal.initialize({
     ...room(),
     touch: !onPhone(), // there a finger scrolls
+    navigationMode: onPhone() ? "linear" : "default", // two arrows, large enough for it
     scrollActivationWidth: 0,
     margin: 0,
     center: false,
