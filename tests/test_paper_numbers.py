@@ -69,10 +69,10 @@ def sources_of(path, cells):
     # down, means say nothing, and each seed counts.
     broken = {row.note for row in rows if row.sd is not None and row.sd > 5}
     means = [
-        [row.mean, row.sd, *(row.values if row.note in broken else [max(row.values)]), len(row.values)]
-        + [row.difference, row.paper_difference, *origins(rows)]
+        [row.mean, row.sd, max(row.values), len(row.values), row.difference, row.paper_difference, *origins(rows)]
         for row in rows
     ]
+    means += [row.values for row in rows if row.note in broken]
     # And how far they are from the dense network of the same settings.
     dense = [row for row in rows if row.quantity.endswith("dense")]
     means.append([row.mean - one.mean for row in rows for one in dense if row.note == one.note and row is not one])
