@@ -65,11 +65,14 @@ def sources_of(path, cells):
     own = list(measured.FOLDER.glob(f"{path.stem}*.json"))
     names = {file.name for file in own} | set(re.findall(r"[\w.-]+\.json", code))
     rows = [row for row in rows_of(read_records([file for file in own if is_results(file)])) if row.paper is not None]
-    # Of a sweep what its rows say, over the seeds, and the worst seed; not each number of each run.
+    # Of a sweep what its rows say, over the seeds, and the worst seed; not each number of each run. But where one run
+    # broke down, means say nothing, and each seed counts.
+    broken = {row.note for row in rows if row.sd is not None and row.sd > 5}
     means = [
         [row.mean, row.sd, max(row.values), len(row.values), row.difference, row.paper_difference, *origins(rows)]
         for row in rows
     ]
+    means += [row.values for row in rows if row.note in broken]
     # And how far they are from the dense network of the same settings.
     dense = [row for row in rows if row.quantity.endswith("dense")]
     means.append([row.mean - one.mean for row in rows for one in dense if row.note == one.note and row is not one])
