@@ -115,7 +115,7 @@ def test_sums_of_minutes_in_readme():
     hours = [round(each / 60) for each in (reading, core)]
     total = f"{hours[0]} hours of reading, {hours[1]} hours of core exercises** | | **{reading}** | **{core}** |"
     assert total in readme
-    path, promised = re.search(r"Shortest path: ([\w →]+), (\d+) minutes of reading", readme).groups()
+    path, promised = re.search(r"Shortest path: ([\w →]+), (\d+) minutes of\s+reading", readme).groups()
     assert sum(minutes[number][0] for number in path.split(" → ")) == int(promised)
 
 
