@@ -77,7 +77,7 @@ export function majorizer({ gradient, smooth, gamma }, d, eta, prox = true) {
 export const errors = ({ optimum, vectors }, x) => vectors.map((v) => Math.abs(inner(v, [x[0] - optimum[0], x[1] - optimum[1]])));
 
 /** A closed line of points with F = level, which must be above the minimum: on every ray from there F rises. */
-export function contour({ optimum, vectors, curvatures, value }, level, rays = 120) {
+export function contour({ optimum, vectors, curvatures, value }, level, rays = 90) {
   return Array.from({ length: rays + 1 }, (_, k) => {
     const turn = (2 * Math.PI * k) / rays;
     const [along, across] = [Math.cos(turn) / Math.sqrt(curvatures[0]), Math.sin(turn) / Math.sqrt(curvatures[1])];
@@ -85,7 +85,7 @@ export function contour({ optimum, vectors, curvatures, value }, level, rays = 1
     const at = (r) => [optimum[0] + r * ray[0], optimum[1] + r * ray[1]];
     let [low, high] = [0, 1];
     while (value(at(high)) < level) high *= 2;
-    for (let halving = 0; halving < 30; halving++) {
+    for (let halving = 0; halving < 24; halving++) {
       const middle = (low + high) / 2;
       if (value(at(middle)) < level) low = middle;
       else high = middle;
