@@ -10,9 +10,9 @@ they are; interrupted, it goes on without --again. On digits a seed takes about 
 07 shows what was recorded with
 
     --data mnist --train-samples 4000 --out figures/measured/07_comparison.json
-    --model resnet8 --data imagefolder:FOLDER --train-samples 5000 --out figures/measured/07_comparison_cifar.json
+    --model resnet8 --data digits --out figures/measured/07_comparison_resnet8.json
 
-a quarter of an hour of LeNet-5 for a seed, and HOURS of a narrow ResNet-8 on CIFAR-10.
+a quarter of an hour for a seed of LeNet-5, and about as long for a seed of the ResNet-8.
 """
 
 import argparse

@@ -6,7 +6,8 @@
 Seconds depend on shapes and on where zeros are, not on what the weights are: networks of the shapes of the first seed
 that did not fail, with random weights and as many zeros in each layer, stand for the trained ones. All take turns;
 median and fastest round are recorded. What counts is the ratio of the fastest to dense: whatever else the machine does
-only adds, and to long calls more often than to short ones. Takes about a minute.
+only adds, and to long calls more often than to short ones. Takes about a minute. Notebook 07 shows both networks:
+the ResNet-8 with --runs figures/measured/07_comparison_resnet8.json --out figures/measured/07_latency_resnet8.json.
 """
 
 import argparse
@@ -31,7 +32,6 @@ REMOVED = ("filters", "small", "sss")
 Shape = tuple[int, int, int]
 # Timing needs no images, so it needs no data set on disk either.
 SHAPES = {"digits": (1, 8, 8), "mnist": (1, 28, 28), "fashion_mnist": (1, 28, 28), "cifar10": (3, 32, 32)}
-SHAPES["cifar10-imagefolder"] = SHAPES["cifar10"]
 
 
 def of_shapes(shapes: dict[str, list[int]], dense: nn.Module, shape: Shape) -> nn.Module:

@@ -10,6 +10,7 @@ import pytest
 from pruning_lib.files import CHECKOUT
 from pruning_lib.reproduction import measured
 from pruning_lib.reproduction.gather import is_results, is_sweep, read_records, rows_of
+from pruning_lib.reproduction.results_page import UNTRAINED
 from pruning_lib.reproduction.table import origins
 
 HEADING = "The paper's numbers beside ours"
@@ -67,7 +68,8 @@ def sources_of(path, cells):
     rows = [row for row in rows_of(read_records([file for file in own if is_results(file)])) if row.paper is not None]
     # Of a sweep what its rows say, over the seeds, and the worst seed; not each number of each run. But where one run
     # broke down, means say nothing, and each seed counts.
-    broken = {row.note for row in rows if row.sd is not None and row.sd > 5}
+    errors = [row for row in rows if row.quantity.startswith("test error")]
+    broken = {row.note for row in errors if max(row.values) > UNTRAINED}
     means = [
         [row.mean, row.sd, max(row.values), len(row.values), row.difference, row.paper_difference, *origins(rows)]
         for row in rows

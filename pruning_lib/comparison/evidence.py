@@ -61,7 +61,7 @@ def evidence(runs: Runs, timed: Sequence[Mapping[str, Any]], about: str) -> dict
 
 def called(settings: Mapping[str, Any]) -> str:
     """The network and the data of a record, in words."""
-    names = {"lenet5": "LeNet-5", "resnet8": "ResNet-8", "mnist": "MNIST", "cifar10-imagefolder": "CIFAR-10"}
+    names = {"lenet5": "LeNet-5", "resnet8": "ResNet-8", "mnist": "MNIST"}
     model, data = (names.get(settings[key], settings[key]) for key in ("model", "data"))
     return f"{model} on {data}"
 

@@ -24,7 +24,7 @@ SPARSITIES = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
 HIGH = SPARSITIES[3:]  # from here on methods differ
 GAMMAS = (0.01, 0.015, 0.02, 0.03, 0.045)
 PATTERNS = ((2, 4), (4, 8))
-NOT_COMPARED = {  # methods of the taxonomy without a variant, and why
+NOT_COMPARED = {  # methods of the taxonomy without a variant, and why: the grid was made for LeNet-5
     "Stripes": "only the choice is here, not the training of the filters' skeletons that makes it a method",
     "Network Slimming": "it goes by the scales of batch norm, and LeNet-5 has none",
     "Kernel patterns": "they are made for many kernels of 3×3; LeNet-5 has a thousand, of 5×5",

@@ -65,7 +65,7 @@ function drawMatrix(canvas, matrix, lit, move) {
   if (move) {
     const x = left + (n + 0.4) * side;
     const most = Math.max(...move.map(Math.abs)) || 1;
-    const hundredths = (value) => value.toFixed(Math.abs(value) < 0.995 ? 2 : 1).replace("0.", ".").replace("-.00", ".00");
+    const hundredths = (value) => value.toFixed(Math.abs(value) < 0.995 ? 2 : 1).replace(/^(-?)0\./, "$1.").replace("-.00", ".00");
     move.forEach((value, a) => square(x, top + a * side, value, most, narrow ? inUnits(value, unitOf(most)) : hundredths(value)));
     units += `, δw of 10${superscript(unitOf(most))}`;
     write(paper, "δw", x + side / 2, top - 10);

@@ -14,20 +14,19 @@ function leaveWidget() {
   focused.blur();
 }
 
-// On a phone a slide is as large as the screen, in type for the hand, and scrolls; elsewhere it is 1280 × 720 and scaled.
-const onPhone = () => Math.min(window.innerWidth, window.innerHeight) < 500;
-function room() {
-  document.documentElement.classList.toggle("phone", onPhone());
-  return onPhone() ? { width: window.innerWidth, height: window.innerHeight } : { width: 1280, height: 720 };
-}
+// On a phone a slide is as large as the screen, in type for the hand, and scrolls; elsewhere, and in the speaker's frames,
+// it is 1280 × 720 and scaled.
+const onPhone = window.top === window && Math.min(window.innerWidth, window.innerHeight) < 500;
+document.documentElement.classList.toggle("phone", onPhone);
+const room = () => (onPhone ? { width: window.innerWidth, height: window.innerHeight } : { width: 1280, height: 720 });
 
 // Reveal and the style sheet enlarge what widgets draw, unknown to them: so they draw finer.
-const finer = (onPhone() ? 1 : 2) * window.devicePixelRatio;
+const finer = (onPhone ? 1 : 2) * window.devicePixelRatio;
 Object.defineProperty(window, "devicePixelRatio", { get: () => finer });
 
 /** What the slide holds as large as there is room: tables, then the slide, made smaller where it is too full; then it scrolls. */
 function fit(slide) {
-  if (onPhone()) return narrow(slide);
+  if (onPhone) return narrow(slide);
   const widgets = [...slide.querySelectorAll(".live-widget")]; // they have their slides to themselves
   if (widgets.length) return Promise.all(widgets.map((widget) => fitWidget(slide, widget)));
   const picture = slide.querySelector("img");
@@ -137,11 +136,11 @@ function startDeck() {
     await Promise.all(Reveal.getSlides().map(fit));
     document.documentElement.dataset.fitted = "";
   });
-  if (onPhone()) window.addEventListener("resize", () => Reveal.configure(room())); // it is turned
+  if (onPhone) window.addEventListener("resize", () => Reveal.configure(room())); // it is turned
   return Reveal.initialize({
     ...room(),
-    touch: !onPhone(), // there a finger scrolls
-    navigationMode: onPhone() ? "linear" : "default", // two arrows, large enough for it
+    touch: !onPhone, // there a finger scrolls
+    navigationMode: onPhone ? "linear" : "default", // two arrows, large enough for it
     scrollActivationWidth: 0,
     margin: 0,
     center: false,
