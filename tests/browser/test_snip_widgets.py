@@ -111,7 +111,7 @@ def test_layer_race(page, page_errors):
     show(page, LayerRace({"SNIP": rising, "random": even}, signal))
     text, output = page.locator("[role=status]"), page.locator(".step + output")
     expect(text).to_have_text(
-        "At 0.0 % 728 of 728 weights are left. Layers emptied: SNIP 0, random 0. "
+        "At 0.0 % sparsity 728 of 728 weights are left. Layers emptied: SNIP 0, random 0. "
         "Of the dense network's signal arrives: SNIP 100.0 %, random 100.0 %."
     )
     before = page.evaluate(PIXELS)
@@ -133,6 +133,6 @@ def test_layer_race_without_a_signal(page, page_errors):
     from playwright.sync_api import expect
 
     show(page, LayerRace({"magnitude": {"fc.weight": torch.arange(1.0, 21.0)}}, step=20))
-    text = "At 95.4 % 1 of 20 weights are left. Layers emptied: magnitude 0."
+    text = "At 95.4 % sparsity 1 of 20 weights are left. Layers emptied: magnitude 0."
     expect(page.locator("[role=status]")).to_have_text(text)
     assert page.locator("canvas").count() == 2 and page_errors == []

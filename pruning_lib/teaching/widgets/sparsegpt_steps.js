@@ -77,7 +77,7 @@ export function drawSteps({ find, describe }, { forms, form, step, last, maskBlo
   else drawShared(find(".inverse canvas"), height, state, same, form);
   drawErrors(find(".errors canvas"), forms, reached);
   const j = subscript((state.columns[0] ?? 0) + 1);
-  const title = { exact: "H⁻¹ of each row, each its own: empty = gone", synchronized: `B = inverse of H for S${j}: one for all rows, updated after each column`, cholesky: "Factor U of H⁻¹: computed once, never updated" };
+  const title = { exact: "H⁻¹ of each row, each its own: empty = gone", synchronized: `B = inverse of H for S${j}: one for all rows`, cholesky: "Factor U of H⁻¹: computed once, never updated" };
   find(".inverse figcaption").textContent = title[form];
   const counts = (other) => forms[other].slice(0, reached[other] + 1).map(pruned);
   const equal = counts("exact").findLast((count) => counts("synchronized").includes(count)); // at which they are compared
