@@ -87,7 +87,7 @@ def main() -> None:
     record = json.loads(given.runs.read_text(encoding="utf-8"))
     name = record["settings"]["data"]
     shape = SHAPES[name]
-    measured = networks(record["runs"], models.build(record["settings"]["model"], shape, 10).eval(), shape)
+    measured = networks(record["runs"], models.build(record["settings"]["model"], shape, 10), shape)
     for model in measured.values():
         model.eval()
     runs = []
