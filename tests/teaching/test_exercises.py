@@ -175,7 +175,4 @@ def test_better_order_on_text_that_it_was_not_fitted_to():
     exercise, ((weight, x),) = EXERCISES["better_order"], EXERCISES["better_order"].cases()
     orders = torch.arange(weight.shape[1]), find_permutation(weight), exercise.solution(weight, x)
     unseen = query_inputs(96, unseen=True)
-    *given, found = (exercise.score(order, *unseen) for order in orders)
-    assert given == pytest.approx([6.10, 4.95], abs=0.01)
-    assert found == pytest.approx(3.91, abs=0.25)  # rounding may lead a search by chance elsewhere
-    assert found <= 4.00  # what the exercise asks for, on unseen text too
+    assert [exercise.score(order, *unseen) for order in orders] == pytest.approx([6.10, 4.95, 3.91], abs=0.01)
