@@ -24,7 +24,7 @@ const nameOf = (j) => `w${subscript(j + 1)}`;
 const share = (x) => `${(100 * x).toFixed(Math.abs(x) < 0.0995 ? 1 : 0).replace("-", "−")} %`;
 
 /** Kept M and pruned P, refitted v, the least error (SW-1), what removing and adding one changes (SW-2), and each exchange (SW-3). */
-export function state(w, H, keep) {
+export function refit(w, H, keep) {
   const places = [...w.keys()];
   const [M, P] = [true, false].map((stays) => places.filter((j) => keep[j] === stays));
   const B = inverse(M.map((i) => M.map((j) => H[i][j])));
@@ -50,14 +50,14 @@ export const swapped = (keep, made) => made.reduce((now, [q, p]) => now.map((sta
 
 /** Swaps from a mask, each the best there is, until none pays. */
 export function climb(w, H, keep) {
-  const pair = bestSwap(state(w, H, keep));
+  const pair = bestSwap(refit(w, H, keep));
   return pair ? [pair, ...climb(w, H, swapped(keep, [pair]))] : [];
 }
 
 /** The least error of all masks that keep as many weights, and how many masks there are. */
 export function bestOfAll(w, H, count) {
   const all = Array.from({ length: 2 ** w.length }, (_, bits) => w.map((_, j) => ((bits >> j) & 1) === 1));
-  const errors = all.filter((keep) => sum(keep.map(Number)) === count).map((keep) => state(w, H, keep).error);
+  const errors = all.filter((keep) => sum(keep.map(Number)) === count).map((keep) => refit(w, H, keep).error);
   return { error: Math.min(...errors), tried: errors.length };
 }
 
@@ -106,7 +106,7 @@ function render({ model, el }) {
   }
 
   function draw({ start, swaps, out, back }) {
-    const states = swaps.reduce((path, _, k) => [...path, state(w, H, swapped(starts[start], swaps.slice(0, k + 1)))], [state(w, H, starts[start])]);
+    const states = swaps.reduce((path, _, k) => [...path, refit(w, H, swapped(starts[start], swaps.slice(0, k + 1)))], [refit(w, H, starts[start])]);
     const [now, { error: one }] = [states.at(-1), states[0]];
     const chosen = { q: now.M.includes(out) ? out : now.M[0], p: now.P.includes(back) ? back : now.P[0] };
     const [a, b] = [now.M.indexOf(chosen.q), now.P.indexOf(chosen.p)];

@@ -43,7 +43,7 @@ def on_page(tmp_path, names: str, expression: str, problems: list) -> list:
 @pytest.mark.parametrize("columns", [5, 8, 12])
 def test_javascript_knows_what_each_removal_addition_and_exchange_does(tmp_path, columns):
     rows = [(w, H, keep) for w, H, starts in [problem(seed, columns) for seed in range(4)] for keep in starts.values()]
-    pages = on_page(tmp_path, "state", "state(...one)", [given(*row) for row in rows])
+    pages = on_page(tmp_path, "refit", "refit(...one)", [given(*row) for row in rows])
     for (w, H, keep), page in zip(rows, pages, strict=True):
         fitted = reconstruction.refit(w[None], H, keep[None], tolerance=0)[0]
         before, one = least(w, H, keep), torch.eye(columns, dtype=torch.bool)
@@ -58,8 +58,8 @@ def test_javascript_knows_what_each_removal_addition_and_exchange_does(tmp_path,
 
 def test_javascript_climbs_to_the_mask_that_the_library_finds(tmp_path):
     rows = [(w, H, keep) for w, H, starts in map(problem, range(12)) for keep in starts.values()]
-    expression = "[climb(...one), state(one[0], one[1], swapped(one[2], climb(...one))).error]"
-    pages = on_page(tmp_path, "climb, state, swapped", expression, [given(*row) for row in rows])
+    expression = "[climb(...one), refit(one[0], one[1], swapped(one[2], climb(...one))).error]"
+    pages = on_page(tmp_path, "climb, refit, swapped", expression, [given(*row) for row in rows])
     for (w, H, keep), (made, error) in zip(rows, pages, strict=True):
         found = swaps.search(w[None], H, keep[None])
         assert len(made) == found.swaps.item()
