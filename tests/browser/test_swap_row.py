@@ -4,9 +4,9 @@ import re
 
 import pytest
 import torch
-from widget_page import PIXELS, all_drawn_anew, check_height, check_page, show
+from widget_page import PIXELS, all_drawn_anew, check_height, check_page, check_texts, show
 
-from pruning_lib.teaching.widgets.swap_row import SwapRow
+from pruning_lib.teaching.widgets.swap_row import SwapRow, example
 
 # Two pairs of inputs that nearly say the same, and two that stand alone.
 H = torch.eye(6, dtype=torch.float64)
@@ -91,17 +91,17 @@ def test_weights_are_clicked(page, page_errors, row):
     assert page_errors == []
 
 
-def test_a_local_optimum_says_so_and_an_exchange_that_harms_is_seen(page, page_errors):
+def test_where_swaps_end_is_said_and_an_exchange_that_harms_is_seen(page, page_errors):
     from playwright.sync_api import expect
 
-    # w₁ + w₂ does the work of w₃ + w₄ and each other pair less: from one pair no single exchange leads to the other.
-    near = torch.tensor(
-        [[1.0, 0.0, 0.68, 0.68], [0.0, 1.0, 0.68, -0.68], [0.68, 0.68, 1.0, 0.0], [0.68, -0.68, 0.0, 1.0]],
-        dtype=torch.float64,
-    )
-    weight = torch.tensor([1.0, 1.0, 0.3, 0.3], dtype=torch.float64)
-    masks = {"first two": torch.tensor([True, True, False, False]), "last two": torch.tensor([False, False, True, True])}
-    show(page, SwapRow(weight, near, masks))
+    w, hessian = example()
+    largest = torch.zeros(12, dtype=torch.bool).index_fill(0, w.abs().topk(6).indices, True)
+    show(page, SwapRow(w, hessian, {"magnitude": largest}, out=5, back=0))
     text = page.locator("[role=status]")
-    expect(text).to_contain_text("together the error rises by ")
+    expect(text).to_contain_text("w₆ out, w₁ back: alone, losing w₆ costs 363 %")
+    expect(text).to_contain_text("together the error rises by 246 %")
+    page.locator(".climb").press("Enter")
+    expect(text).to_contain_text("After 3 swaps the error is 68 % of the start's; the best of all 924 masks has 51 %.")
+    expect(text).to_contain_text("No exchange pays any more: a local optimum, 33 % above the best.")
+    check_texts(page)
     assert page_errors == []

@@ -77,7 +77,9 @@ def test_javascript_finds_the_best_of_all_masks(tmp_path):
     problems = [[w.tolist(), H.tolist(), count] for (w, H, _), count in zip(rows, counts, strict=True)]
     pages = on_page(tmp_path, "bestOfAll", "bestOfAll(...one)", problems)
     for (w, H, _), count, page in zip(rows, counts, pages, strict=True):
-        masks = [torch.tensor([j in kept for j in range(len(w))]) for kept in itertools.combinations(range(len(w)), count)]
+        masks = [
+            torch.tensor([j in kept for j in range(len(w))]) for kept in itertools.combinations(range(len(w)), count)
+        ]
         assert page["tried"] == len(masks)
         assert page["error"] == pytest.approx(min(least(w, H, keep) for keep in masks), rel=1e-8)
 
@@ -87,7 +89,11 @@ def test_state_is_what_was_given_and_can_be_set():
     q, p = starts["lot"].nonzero()[0].item(), (~starts["lot"]).nonzero()[0].item()
     widget = SwapRow(w, H, starts, start="lot", swaps=[[q, p]], out=3, back=11)
     assert (widget.start, widget.swaps, widget.out, widget.back) == ("lot", [[q, p]], 3, 11)
-    assert widget.row == {"weight": w.tolist(), "hessian": H.tolist(), "starts": {k: v.tolist() for k, v in starts.items()}}
+    assert widget.row == {
+        "weight": w.tolist(),
+        "hessian": H.tolist(),
+        "starts": {k: v.tolist() for k, v in starts.items()},
+    }
     widget.swaps = [[q, p], [p, q]]
     widget.start = "largest"
     assert widget.swaps == []
