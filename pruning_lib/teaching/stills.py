@@ -69,6 +69,7 @@ STILLS = {
     "sparsegpt_stepper_cholesky": Still("05_sparsegpt", _STEPPER + "sparsity", {"form": "cholesky", "step": 8}),
     "sparsegpt_stepper_layer": Still("05_sparsegpt", _STEPPER + 'view="layer"', {"hessian": _CORRELATED}),
     "sparsegpt_stepper_blocks": Still("05b_sparsegpt_model", _STEPPER + 'view="blocks"', {}),
+    "swap_row": Still("05c_after_sparsegpt", "SwapRow(", {"swaps": [[11, 7], [10, 0], [2, 11]]}),
     "perplexity_slider_smollm2": Still("05c_after_sparsegpt", "PerplexitySlider(", {"pattern": "50 %"}),
     "gpt_writer": Still("05b_sparsegpt_model", "GPTWriter(", {}),
     "two_four_group": Still("06_two_four", "TwoFourGroup(", {"weights": [1.0, -9.0, 2.0, 0.5, *ROW[4:]]}),

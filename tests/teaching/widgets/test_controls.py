@@ -33,6 +33,7 @@ from pruning_lib.teaching.widgets import (
     sparsegpt_stepper,
     sparsity_explorer,
     surgery,
+    swap_row,
     tangent_explorer,
     taylor,
     two_four_group,
@@ -108,6 +109,12 @@ def lambda_paths_of_a_record() -> Case:
 def a_surgery() -> Case:
     values = {name: [low, surgery.Surgery().trait_values()[name], high] for name, (low, high) in surgery.LIMITS.items()}
     return Case(surgery.Surgery(), values)
+
+
+def a_swap_row() -> Case:
+    starts = {"first": torch.arange(6) < 3, "last": torch.arange(6) >= 3}
+    values = {"start": list(starts), "swaps": [[], [[0, 3]], [[0, 5], [5, 0]]], "out": [0, 2, 5], "back": [0, 3, 5]}
+    return Case(swap_row.SwapRow(torch.arange(1.0, 7.0), torch.eye(6) + 0.5, starts), values)
 
 
 def an_inverse_hessian() -> Case:
@@ -230,6 +237,7 @@ MAKERS = {
     "LambdaPaths": lambda_paths_of_a_record,
     "LiveNetwork": a_live_network,
     "Surgery": a_surgery,
+    "SwapRow": a_swap_row,
     "InverseHessian": an_inverse_hessian,
     "PruneByHand": monks_by_hand,
     "Taylor": a_taylor,
