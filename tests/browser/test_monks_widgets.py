@@ -99,7 +99,7 @@ def test_inverse_hessian(page, page_errors):
     expect(text).to_have_text(
         "Trained: 4 of 4 cases right, E = 0.00295. Without w₅, bias → h1 (−0.969): others stay, 2 of 4 cases right, "
         "E = 0.375; others follow by 0.00155 times the column, 4 of 4 cases right, E = 0.0263. "
-        "E rises by 0.0233; OBS, for which E is a parabola, expected L = 7.5e−4. It is OBS's choice."
+        "E rises by 0.0233, 31 times OBS's forecast L = 7.5e−4, which takes E for a parabola. It is OBS's choice."
     )
     before = page.evaluate(PIXELS)
     page.locator(".weight").press("ArrowDown")
