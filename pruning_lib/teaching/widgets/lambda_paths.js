@@ -20,7 +20,7 @@ export function closing(path) {
 }
 
 /** The largest rise of a gate in one epoch, the first apart: of which unit, when, from what to what. */
-function jump({ scales }) {
+export function jump({ scales }) {
   let most = { rise: 0 };
   for (const [name, rows] of Object.entries(scales))
     rows.forEach((row, epoch) => row.forEach((to, k) => {
