@@ -41,7 +41,7 @@ function drawLanes(canvas, names, weights, races, all, step) {
   stroke(g, [[X(share), box.top], [X(share), box.top + box.height]], ink, { width: 1.5, dash: [4, 4], alpha: 0.7 });
   const every = g.measureText(SPARSITIES.at(-1)).width + 6 > X(0.1) - X(1) ? 2 : 1; // of the ticks: on a phone there is no room for all
   SPARSITIES.forEach((text, k) => k < far && k % every === 0 && tick(paper, X(10 ** -k), box.top + box.height + 1, text, "below"));
-  write(paper, "sparsity of the layer (dashed: of the network)", box.left + box.width / 2, box.top + box.height + 38);
+  write(paper, "sparsity of the layer (dashed: network)", box.left + box.width / 2, box.top + box.height + 38);
   names.forEach((name, layer) => {
     const y = box.top + lane * (layer + 0.5);
     stroke(g, [[box.left, y], [box.left + box.width, y]], palette.muted, { width: 1, alpha: 0.35 });
