@@ -7,7 +7,7 @@ import { traffic } from "./sparsegpt_layer.js";
 
 const REAL = { rows: 4096, columns: 4096, block: 128 };
 export const BLOCK_PANELS = {
-  moving: `<b>W</b>: <span class="key"><i class="kept"></i> kept</span>, <span class="key"><i class="frozen"></i> frozen</span>, <span class="key"><i class="moved"></i> updated now (± below)</span>, <span class="key"><i class="waits"></i> waits</span>,
+  moving: `<b>W</b>: <span class="key"><i class="kept"></i> kept</span>, <span class="key"><i class="frozen"></i> frozen</span>, <span class="key"><i class="moved"></i> updated now (±)</span>, <span class="key"><i class="waits"></i> waits</span>,
     <span class="key"><i class="now"></i> pruned now</span>, <span class="key"><i class="planned"></i> goes later</span>, <span class="key"><i class="pruned"></i> pruned</span>`,
   factor: "",
   bytes: `Bytes of weights read and written: <i class="second"></i> eager, <i class="first"></i> lazy`,

@@ -6,7 +6,7 @@ import { drawErrors, drawPerRow, drawShared, drawWeights, fillTable, fixed, gone
 
 export const NAMES = { exact: "exact OBS per row", synchronized: "synchronized", cholesky: "Cholesky" };
 export const STEP_PANELS = {
-  weights: `<b>W</b>: <span class="key"><i class="kept"></i> kept</span>, <span class="key"><i class="frozen"></i> frozen</span>, <span class="key"><i class="moved"></i> compensates (± below)</span>,
+  weights: `<b>W</b>: <span class="key"><i class="kept"></i> kept</span>, <span class="key"><i class="frozen"></i> frozen</span>, <span class="key"><i class="moved"></i> makes up (±)</span>,
     <span class="key"><i class="now"></i> pruned now</span>, <span class="key"><i class="planned"></i> goes later</span>, <span class="key"><i class="pruned"></i> pruned</span>`,
   inverse: "",
   errors: "",
