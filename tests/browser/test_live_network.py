@@ -87,7 +87,7 @@ def test_another_image_by_slider_button_and_click(page, page_errors, recorded, d
     seen = set()
     for _ in range(30):  # all 29, and then from the start
         button.click()
-        expect(caption).to_have_text(re.compile(r"Logits of a (\d):\s+dense, read as \d;\s+pruned, read as (?!\1)\d"))
+        expect(caption).to_have_text(re.compile(r"Logits of a (\d):\s+dense, read as \d;\s+pruned,\s+read as (?!\1)\d"))
         seen.add(image.input_value())
     assert len(seen) == 360 - 331
     page.locator(".wall canvas").click(position={"x": 20 + 18 * 4 + 5, "y": 2 + 18 * 2 + 5})

@@ -1,6 +1,7 @@
 """MONK's networks pruned by hand, and H with its inverse, in a real browser: keyboard, clicks, texts, themes."""
 
 import json
+import re
 
 import pytest
 from widget_page import PIXELS, all_drawn_anew, check_page, show
@@ -46,6 +47,11 @@ def test_prune_by_hand(page, page_errors, by_hand):
     following = text.text_content()
     page.locator(".others").select_option("stay")
     expect(text).to_contain_text("the others stay")
+    after = page.locator(".loss canvas").get_attribute("aria-label")
+    losses = {name: float(re.search(f"{name} ([0-9.]+)", after)[1]) for name in ("magnitude", "OBD", "OBS")}
+    least = min(losses, key=losses.get)
+    assert losses[least] < 0.98 * losses["OBS"]
+    expect(text).to_contain_text(f"Here {least}'s choice costs less than OBS's, which counts on the others to follow.")
     page.locator(".others").select_option("follow")
     expect(text).to_have_text(following)
     page.locator(".undo").press("Enter")
@@ -99,7 +105,7 @@ def test_inverse_hessian(page, page_errors):
     expect(text).to_have_text(
         "Trained: 4 of 4 cases right, E = 0.00295. Without w₅, bias → h1 (−0.969): others stay, 2 of 4 cases right, "
         "E = 0.375; others follow by 0.00155 times the column, 4 of 4 cases right, E = 0.0263. "
-        "E rises by 0.0233; OBS, for which E is a parabola, expected L = 7.5e−4. It is OBS's choice."
+        "E rises by 0.0233, 31 times OBS's forecast L = 7.5e−4, which takes E for a parabola. It is OBS's choice."
     )
     before = page.evaluate(PIXELS)
     page.locator(".weight").press("ArrowDown")

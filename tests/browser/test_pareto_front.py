@@ -27,7 +27,7 @@ def said(page):
 
 def test_limit_and_cost(page, page_errors, said):
     show(page, ParetoFront({"LeNet-5": EVIDENCE}))
-    text = said("12 % of the dense network's bytes (206,918)")
+    text = said("12 % of the dense network's bytes (that is 206,918)")
     assert BEST.search(text)[1] == "gradual magnitude at 95 %"
     assert "Not told apart from it: filters and neurons at 90.5 %, " in text
     assert page.locator(".record").count() == 0
@@ -35,13 +35,13 @@ def test_limit_and_cost(page, page_errors, said):
     before = page.evaluate(PIXELS)
     page.locator(".limit").focus()
     page.keyboard.press("Home")
-    assert "filters and neurons at 99.2 %" in (text := said("1 % of the dense network's bytes (17,243)"))
+    assert "filters and neurons at 99.2 %" in (text := said("1 % of the dense network's bytes (that is 17,243)"))
     assert text.endswith("Not told apart from it: built small at 99.2 %.") or "told apart" in text
     assert page.locator(".limit").get_attribute("aria-valuetext") == "at most 1 % of the dense network's bytes"
     assert all_drawn_anew(page, before)
 
     page.locator(".cost").select_option("seconds 64")
-    text = said("12 % of the dense network's seconds for 64 images (0.838 ms)")
+    text = said("12 % of the dense network's seconds for 64 images (that is 0.838 ms)")
     assert text.startswith("No point is within 1 %, so the limit is 12 %.") and BEST.search(text)
     assert page.locator(".limit + output").inner_text() == "12 %"
     missing = page.locator(".missing").inner_text()

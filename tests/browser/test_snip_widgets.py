@@ -21,8 +21,8 @@ def test_tangent_explorer(page, page_errors):
     show(page, TangentExplorer(**a_network()))
     text, indicator = page.locator("[role=status]"), page.locator(".indicator")
     expect(text).to_have_text(
-        "x₁→h₁ at c = 1: loss 0.701. Without it the tangent promises 0.537, a fall by 0.164; the loss would be 0.754, "
-        "a rise by 0.0531: even the sign is wrong. Of 12 it ranks 1 by |g| and 6 by |ΔL|."
+        "x₁→h₁ at c = 1: loss 0.701. From 0.701 at c = 1 the tangent promises 0.537 at c = 0, a fall by 0.164; the "
+        "truth is 0.754, a rise by 0.0531: even the sign is wrong. Of 12 it ranks 1 by |g| and 6 by |ΔL|."
     )
     before = page.evaluate(PIXELS)
     indicator.focus()
@@ -55,7 +55,7 @@ def test_tangent_explorer_where_nothing_changes(page, page_errors):
     expect(text).to_contain_text("h₁→o₂ at c = 1")
     indicator.press("Home")
     connection.press("Home")
-    expect(text).to_contain_text(", no change; the loss would be ")
+    expect(text).to_contain_text(", no change; the truth is ")
     expect(text).to_contain_text(", no change: the tangent is right. Of 12 it ranks ")
     expect(text).not_to_contain_text("NaN")
     assert page_errors == []

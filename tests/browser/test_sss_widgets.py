@@ -116,7 +116,7 @@ def test_lambda_paths(page, page_errors):
     page.keyboard.press("ArrowRight")
     expect(text).to_have_text(
         "γ = 0.1: 1 of 2 gates closed, test accuracy 95.00 % (dense 97.00 %), multiplications (MACs) "
-        "60.0 % of the dense network's. Closed as a whole: stage1.1."
+        "60.0 % of the dense network's. Closed: stage1.1."
     )
     after = page.evaluate(PIXELS)
     assert all(old != new for old, new in zip(before, after, strict=True))

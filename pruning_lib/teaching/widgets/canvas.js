@@ -64,6 +64,29 @@ export function rectangle(g, left, top, width, height, { fill, alpha = 1, line, 
   g.restore();
 }
 
+/** A marker: "circle", "square", "diamond", "triangle", "down" (a triangle on its tip) or "plus", filled or empty, or filled with the color `inside`. */
+export function drawMark(g, x, y, color, { shape = "circle", size = 4, filled = true, inside = filled && color, alpha = 1 } = {}) {
+  g.save();
+  Object.assign(g, { strokeStyle: color, fillStyle: inside, lineWidth: 2, globalAlpha: alpha });
+  g.translate(x, y);
+  g.beginPath();
+  if (shape === "circle") g.arc(0, 0, size, 0, 2 * Math.PI);
+  else if (shape === "triangle" || shape === "down") {
+    const up = shape === "down" ? -1.2 * size : 1.2 * size;
+    for (const turn of [-90, 30, 150]) g.lineTo(1.2 * size * Math.cos((turn * Math.PI) / 180), up * Math.sin((turn * Math.PI) / 180));
+    g.closePath();
+  } else if (shape === "plus") {
+    g.rect(-size * 1.2, -size * 0.35, size * 2.4, size * 0.7);
+    g.rect(-size * 0.35, -size * 1.2, size * 0.7, size * 2.4);
+  } else {
+    if (shape === "diamond") g.rotate(Math.PI / 4);
+    g.rect(-size * 0.9, -size * 0.9, size * 1.8, size * 1.8);
+  }
+  if (inside) g.fill();
+  g.stroke();
+  g.restore();
+}
+
 /** Of a sheet's context; to read `font` back and to change it costs more than to write. */
 export const setFont = (g, size, bold) => (g.font = `${bold ? "bold " : ""}${size}px ${g.family}`);
 

@@ -1,6 +1,6 @@
 // Line charts on a canvas, and the element that a widget lives in.
 
-import { axisTitles, compact, sheet, strokes, superscript, tick, ticks, write } from "./canvas.js";
+import { axisTitles, compact, drawMark, sheet, strokes, superscript, tick, ticks, write } from "./canvas.js";
 
 export const short = (x) => (x !== 0 && Math.abs(x) < 1e-3 ? x.toExponential(1) : compact(x)).replaceAll("-", "−");
 
@@ -62,28 +62,7 @@ export function chart(canvas, height, { x, y, xTitle, yTitle, names, xTicks, yTi
     inside(() => strokes(g, placed, color, { ...look, join: "round" }));
   }
   const line = (points, ...look) => lines([points], ...look);
-  /** A marker: "circle", "square", "diamond", "triangle", "down" (a triangle on its tip) or "plus", filled or empty. */
-  function marker([px, py], color, { shape = "circle", size = 4, filled = true, alpha = 1 } = {}) {
-    g.save();
-    Object.assign(g, { strokeStyle: color, fillStyle: color, lineWidth: 2, globalAlpha: alpha });
-    g.translate(X(px), Y(py));
-    g.beginPath();
-    if (shape === "circle") g.arc(0, 0, size, 0, 2 * Math.PI);
-    else if (shape === "triangle" || shape === "down") {
-      const up = shape === "down" ? -1.2 * size : 1.2 * size;
-      for (const turn of [-90, 30, 150]) g.lineTo(1.2 * size * Math.cos((turn * Math.PI) / 180), up * Math.sin((turn * Math.PI) / 180));
-      g.closePath();
-    } else if (shape === "plus") {
-      g.rect(-size * 1.2, -size * 0.35, size * 2.4, size * 0.7);
-      g.rect(-size * 0.35, -size * 1.2, size * 0.7, size * 2.4);
-    } else {
-      if (shape === "diamond") g.rotate(Math.PI / 4);
-      g.rect(-size * 0.9, -size * 0.9, size * 1.8, size * 1.8);
-    }
-    if (filled) g.fill();
-    g.stroke();
-    g.restore();
-  }
+  const marker = ([px, py], color, look) => drawMark(g, X(px), Y(py), color, look);
   /** A bar from zero, filled or hollow, with lines of text beyond its end. */
   function bar(at, width, value, color, { texts = [], filled = true, dash = [] } = {}) {
     const [left, wide, top, high] = [X(at - width / 2), X(width) - X(0), Math.min(Y(0), Y(value)), Math.abs(Y(0) - Y(value))];
@@ -110,6 +89,12 @@ export function setSlider(slider, value, text, spoken = text) {
 export function keepFocus(root, other) {
   const { activeElement } = root.getRootNode();
   if (root.contains(activeElement) && activeElement.disabled) other.focus();
+}
+
+/** How names such as stage1.0.conv1 are to be read. */
+export function naming(names) {
+  const parts = Math.max(...names.filter((name) => /^stage\d+\.\d/.test(name)).map((name) => name.split(".").length));
+  return parts > 1 ? ` (${["stage", "block", "layer"].slice(0, parts).join(".")})` : "";
 }
 
 export const slider = (name, label) =>

@@ -1,6 +1,6 @@
 // Decision helper: methods ranked by recorded numbers. Everything is here already, so no kernel is needed.
 
-import { rectangle, sheet, stroke, write } from "./canvas.js";
+import { drawMark, rectangle, sheet, stroke, write } from "./canvas.js";
 import { printCard } from "./card.js";
 import { list, setSlider, slider, stage } from "./charts.js";
 import { mayMatch, paired, spreadOf } from "./evidence.js";
@@ -117,11 +117,7 @@ function drawAccuracy(canvas, ranked, labels, dense) {
     const [[mean, sd], y] = [one.accuracy, 6 + LINE * (row + 0.5)];
     write(c, `${one.tied ? "≈ " : ""}${labels[one.name]}`, 0, y, { align: "left" });
     stroke(g, [[X(mean - sd), y], [X(mean + sd), y]], lookOf(one));
-    g.fillStyle = lookOf(one);
-    g.beginPath();
-    if (one.place === "fits") g.arc(X(mean), y, 5, 0, 2 * Math.PI);
-    else g.rect(X(mean) - 4, y - 4, 8, 8);
-    g.fill();
+    drawMark(g, X(mean), y, lookOf(one), { shape: one.place === "fits" ? "circle" : "square" });
   });
 }
 
@@ -177,7 +173,7 @@ function render({ model, el }) {
     const others = tied.length ? `The evidence can't tell these apart from it: ${tied.map((one) => labels[one.name]).join(", ")}.` : alone;
     const words = first ? `${opening} ${at(first)}, ${told(first)}${gain(first)}; dense ${reference.toFixed(2)} %. ${others}${untrained}` : `${opening}${untrained}`;
     find("p").textContent = words;
-    find(".accuracy figcaption").textContent = `Accuracy, mean ± standard deviation; dashed: dense; squares lose more than ${points}; ≈: not told apart from the first`;
+    find(".accuracy figcaption").textContent = `Accuracy, mean ± standard deviation; dashed: dense` + (ranked.some(({ place }) => place === "loses") ? `; squares lose more than ${points}` : "") + (tied.length ? "; ≈: not told apart from the first" : "");
     const items = (kind, texts) => find(kind).replaceChildren(...texts.map((text) => Object.assign(document.createElement("li"), { textContent: text })));
     const within = (one) => (one.place === "loses" ? (one.sure ? `; loses more than ${points}` : `; may stay within ${points}`) : one.sure ? "" : `; may lose more than ${points}`);
     const rows = ranked.map((one) => `${one.tied ? "≈ " : ""}${at(one)}: ${told(one)}${gain(one)}${within(one)}`);

@@ -214,7 +214,7 @@ function render({ model, el }) {
       find(`.${side} figcaption`).innerHTML = k
         ? `<i class="second"></i> <b></b><br>The dense model's surprise: ${cost}; <i class="outlined"></i> its bars`
         : `<i class="kept"></i> <b></b><br>Its surprise: ${cost}; bars: the byte after this text`;
-      find(`.${side} b`).textContent = `${name}: perplexity ${one.perplexity.toFixed(2)}, weights rounded`;
+      find(`.${side} b`).textContent = `${name}: perplexity ${one.perplexity.toFixed(2)}${k ? "" : " (weights rounded in both)"}`;
       showText(find(`.${side} .text`), [own, other][k], prompt.length, parting);
       drawBars(find(`.${side} canvas`), tops[written], bytes[length], k ? palette.updated : palette.kept, k);
       describe(`.${side}`, `${name}, next byte: ${tops[written].map(([byte, share]) => `${named(byte)} ${percent(share)}`).join(", ")}`);
@@ -222,8 +222,8 @@ function render({ model, el }) {
     const playing = find(".play").getAttribute("aria-pressed") === "true";
     const agree = parting - prompt.length;
     const parted = differs < 0 ? "" : `the dense one writes “${named(own[parting])}” where the pruned one writes “${named(other[parting])}”`;
-    let told = `The two texts agree for ${agree} of ${written} bytes${parted && `, then ${parted}`}`;
-    if (written && !agree) told = `The two texts part at once: ${parted}`;
+    let told = `The two texts agree for ${agree} of ${written} bytes${parted && `, then (framed) ${parted}`}`;
+    if (written && !agree) told = `The two texts part at once (framed): ${parted}`;
     if (!written) told = "Nothing is written yet: the bars show what each expects after the prompt";
     const cut = total > prompt.length ? ` Of the prompt's ${total} bytes the last ${prompt.length} are read: the model sees ${context} at a time.` : "";
     const full = written === last() ? ` The model's ${context} bytes are full: it can't write on.` : "";

@@ -8,11 +8,11 @@ import { hessian, inverse, jacobian, judge, move, outputs } from "./tiny_network
 
 const CONTROLS = list("weight", "Delete") + slider("alpha", "damping α");
 const PANELS = {
-  network: `Point at a connection. Thickness: |w|, dashed: negative; <b style="color:var(--updated)">orange</b>: how far it moves`,
+  network: `Point at a connection. Thickness: |w|, dashed: negative; <b style="color:var(--violet)">violet</b>: how far it moves`,
   outputs: `Outputs on all cases: <i class="target"></i> target, <b style="color:var(--muted)">■</b> trained,
-    <b style="color:var(--accent)">△</b> others stay, <b style="color:var(--kept)">●</b> others follow`,
+    △ others stay, <b style="color:var(--kept)">●</b> others follow`,
   matrix: `H, second derivatives of E, + αI: <b style="color:var(--kept)">■</b> positive, <b style="color:var(--accent)">■</b> negative`,
-  inverse: "(H + αI)⁻¹: the marked column, scaled, is the move δw",
+  inverse: "(H + αI)⁻¹: its violet column, scaled, is the move δw",
 };
 
 /** Both matrices, and for every weight: how all move without it, and loss and cases right if the others stay or follow. */
@@ -69,10 +69,10 @@ function drawMatrix(canvas, matrix, lit, move) {
     move.forEach((value, a) => square(x, top + a * side, value, most, narrow ? inUnits(value, unitOf(most)) : hundredths(value)));
     units += `, δw of 10${superscript(unitOf(most))}`;
     write(paper, "δw", x + side / 2, top - 10);
-    rectangle(g, x - 2, top - 2, side + 3, n * side + 3, { line: palette.updated, thick: 3 });
+    rectangle(g, x - 2, top - 2, side + 3, n * side + 3, { line: palette.violet, thick: 3 });
   }
   if (narrow) write(paper, units, left, top + n * side + 14, { align: "left" });
-  rectangle(g, left + lit * side - 2, top - 2, side + 3, n * side + 3, { line: move ? palette.updated : paper.ink, thick: move ? 3 : 1.5 });
+  rectangle(g, left + lit * side - 2, top - 2, side + 3, n * side + 3, { line: move ? palette.violet : paper.ink, thick: move ? 3 : 1.5 });
   return (x) => (x >= left && x < left + n * side ? Math.floor((x - left) / side) : null);
 }
 
@@ -83,7 +83,7 @@ function drawNetwork(canvas, learned, names, q, { follow }) {
   const thick = (value) => Math.min(12, (7 * Math.abs(value)) / largest);
   lines.forEach((line, k) => {
     if (k === q) stroke(g, line, palette.pruned, { width: thick(learned.weights[k]) + 6 });
-    else stroke(g, line, palette.updated, { width: thick(learned.weights[k]) + 2 * thick(follow.delta[k]), alpha: 0.8 });
+    else stroke(g, line, palette.violet, { width: thick(learned.weights[k]) + 2 * thick(follow.delta[k]), alpha: 0.8 });
     stroke(g, line, palette.kept, { width: thick(learned.weights[k]), dash: learned.weights[k] < 0 ? [6, 4] : [] });
   });
   paper.finish();
@@ -106,7 +106,7 @@ function drawOutputs(canvas, { cases, targets, names }, trained, { stay, follow 
     c.line([[k - 0.35, target], [k + 0.35, target]], palette.good, { width: 1 });
     c.marker([k - 0.3, target], palette.good, { shape: "diamond", size: 5, filled: false });
     c.marker([k - 0.1, trained.outputs[k]], palette.muted, { shape: "square", size: 4.5 });
-    c.marker([k + 0.1, stay.outputs[k]], palette.accent, { shape: "triangle", size: 6, filled: false });
+    c.marker([k + 0.1, stay.outputs[k]], c.ink, { shape: "triangle", size: 6, filled: false });
     c.marker([k + 0.3, follow.outputs[k]], palette.kept, { size: 5 });
   });
 }
@@ -140,8 +140,9 @@ function render({ model, el }) {
     const least = each.reduce((best, { saliency }, k) => (saliency < each[best].saliency ? k : best), 0);
     const name = `w${subscript(q + 1)}, ${names[q]} (${short(learned.weights[q])})`;
     const verdict = least === q ? "It is OBS's choice." : `OBS would delete w${subscript(least + 1)}.`;
+    const rise = one.follow.error - trained.error;
     const outcome = `Without ${name}: others stay, ${said(one.stay)}; others follow by ${short(factor)} times the column, ${said(one.follow)}.`;
-    find("[role=status]").textContent = `Trained: ${said(trained)}. ${outcome} E rises by ${short(one.follow.error - trained.error)}; OBS, for which E is a parabola, expected L = ${short(one.saliency)}. ${verdict}`;
+    find("[role=status]").textContent = `Trained: ${said(trained)}. ${outcome} E rises by ${short(rise)}, ${short(Number((rise / one.saliency).toPrecision(2)))} times OBS's forecast L = ${short(one.saliency)}, which takes E for a parabola. ${verdict}`;
     describe(".network", `Network with ${names.length} weights. ${outcome}`);
     describe(".outputs", `Outputs: trained ${trained.outputs.map(short)}; others stay ${one.stay.outputs.map(short)}; others follow ${one.follow.outputs.map(short)}`);
     describe(".matrix", `H plus alpha on the diagonal, ${names.length} by ${names.length}`);

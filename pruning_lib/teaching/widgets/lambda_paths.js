@@ -1,16 +1,15 @@
 // λ paths explorer: recorded runs under a slider over γ. Everything is here already, so no kernel is needed.
 
 import { rectangle, sheet, write } from "./canvas.js";
-import { chart, list, setSlider, short, slider, stage } from "./charts.js";
+import { chart, list, naming, setSlider, short, slider, stage } from "./charts.js";
 import { follow } from "./redraw.js";
 
 const CONTROLS = slider("gamma", "penalty γ") + list("seed", "Seed") + list("unit", "Highlight", '<option value="">none</option>');
-const RUNS = `○ one run of each seed, ● this one, <i class="dashed"></i> dense`;
 const PANELS = {
-  paths: `A gate λ multiplies its unit's output: <i class="line"></i> stays open, <i class="line closes"></i> closes, <i class="square"></i> zero from here on`,
+  paths: `A gate λ multiplies its unit's output: <i class="line"></i> stays open, <i class="line closes"></i> closes, <span class="key"><i class="square"></i> zero from here on</span>`,
   units: `<i class="kept"></i> open, <i class="pruned"></i> closed gates of each unit`,
-  accuracy: RUNS,
-  macs: `Multiplications (MACs): ${RUNS}`,
+  accuracy: `Test accuracy: ○ all runs, ● this one, <i class="dashed"></i> dense`,
+  macs: "Multiplications (MACs), the same runs",
 };
 
 /** Epoch after which a path is zero for good, or −1. */
@@ -18,6 +17,17 @@ export function closing(path) {
   let epoch = path.length;
   while (epoch && path[epoch - 1] === 0) epoch--;
   return epoch === path.length ? -1 : epoch;
+}
+
+/** The largest rise of a gate in one epoch, the first apart: of which unit, when, from what to what. */
+export function jump({ scales }) {
+  let most = { rise: 0 };
+  for (const [name, rows] of Object.entries(scales))
+    rows.forEach((row, epoch) => row.forEach((to, k) => {
+      const from = epoch > 1 ? rows[epoch - 1][k] : to;
+      if (to - from > most.rise) most = { rise: to - from, name, epoch, from, to };
+    }));
+  return most;
 }
 
 function drawPaths(canvas, run, unit) {
@@ -83,7 +93,8 @@ function drawOverGamma(canvas, runs, run, gammas, value, dense, label) {
 function render({ model, el }) {
   const [runs, dense] = ["runs", "dense"].map((name) => model.get(name));
   const single = Object.values(runs[0].gates).every((count) => count === 1);
-  const { root, find, describe } = stage(el, "lambda-paths", CONTROLS, { ...PANELS, ...(single && { units: "Size of λ at the end; empty: closed" }) });
+  const named = naming(Object.keys(runs[0].gates));
+  const { root, find, describe } = stage(el, "lambda-paths", CONTROLS, { ...PANELS, units: single ? `Each unit's λ${named} at the end; empty: closed` : PANELS.units + named });
   const gammas = [...new Set(runs.map((run) => run.gamma))];
   const shown = runs.filter((run) => run.scales);
   const seeds = [...new Set(shown.map((run) => run.seed))];
@@ -103,9 +114,11 @@ function render({ model, el }) {
     const closed = gates.filter((value) => value === 0).length;
     const whole = ends.filter(([, row]) => row.every((value) => value === 0)).map(([name]) => name);
     const sizes = `test accuracy ${(100 * run.accuracy).toFixed(2)} % (dense ${(100 * dense.accuracy).toFixed(2)} %), multiplications (MACs) ${((100 * run.macs) / dense.macs).toFixed(1)} % of the dense network's`;
-    const which = whole.length ? ` Closed as a whole: ${whole.join(", ")}.` : "";
+    const which = whole.length ? ` Closed${single ? "" : " as a whole"}: ${whole.join(", ")}.` : "";
     const warning = closed ? "" : " No gate closed: γ is too small for this training.";
-    find("p").textContent = `γ = ${gamma}: ${closed} of ${gates.length} gates closed, ${sizes}.${which}${warning}`;
+    const { rise, name, epoch, from, to } = jump(run);
+    const leap = rise > 0.5 ? ` In epoch ${epoch} a gate of ${name} jumps from ${short(from)} to ${short(to)}; we did not test why.` : "";
+    find("p").textContent = `γ = ${gamma}: ${closed} of ${gates.length} gates closed, ${sizes}.${which}${warning}${leap}`;
 
     drawPaths(find(".paths canvas"), run, unit);
     drawUnits(find(".units canvas"), run, unit);

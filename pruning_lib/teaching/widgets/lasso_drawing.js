@@ -1,6 +1,6 @@
 // The panels of the lasso explorer: the plane with its paths, a step's parabola, the threshold, lines over time.
 
-import { rectangle, stroke, write } from "./canvas.js";
+import { pageOf, rectangle, stroke, write } from "./canvas.js";
 import { chart } from "./charts.js";
 import { contour, majorizer } from "./lasso.js";
 
@@ -74,7 +74,7 @@ export function drawPlane(canvas, { problem, paths }, { t, method, eta }, points
   if (outside.length) {
     const text = `outside: ${outside.join(", ")}`;
     const wide = c.g.measureText(text).width + 12;
-    rectangle(c.g, box.left + box.width - wide - 4, box.top + 4, wide, 20, { fill: c.dark ? "#222" : "#fff", alpha: 0.9 });
+    rectangle(c.g, box.left + box.width - wide - 4, box.top + 4, wide, 20, { fill: pageOf(canvas), alpha: 0.9 });
     write(c, text, box.left + box.width - 10, box.top + 14, { align: "right" });
   }
   c.marker(problem.optimum, palette.good, { shape: "diamond", size: 7, filled: false });
@@ -104,12 +104,12 @@ export function drawParabola(canvas, { problem, paths }, { t, method, eta }) {
   const [low, high] = [Math.min(promised, ...own.map(([, f]) => f)), Math.max(...own.map(([, f]) => f))];
   const y = [low - 0.08 * (high - low), high + 0.08 * (high - low)];
   const c = chart(canvas, 220, { x, y, xTitle: `step ${Math.max(t, 1)}: distance from ${method === "apg" ? "d" : "λ before"}`, yTitle: "F" });
-  c.line(own, palette.kept);
+  c.line(own, c.ink);
   c.line(bound, palette.accent, { dash: [6, 4] });
   c.line([[far, promised], [far, came]], c.ink, { width: 1.5 });
   c.inside(() => {
-    c.marker([0, problem.value(d)], palette.kept, { size: 3.5 });
-    c.marker([far, came], palette.kept, { size: 4.5 });
+    c.marker([0, problem.value(d)], c.ink, { size: 3.5 });
+    c.marker([far, came], c.ink, { size: 4.5 });
     c.marker([far, promised], palette.accent, { filled: false, size: 5.5 });
   });
   return { promised, came };
@@ -122,7 +122,7 @@ export function drawThreshold(canvas, { problem, paths }, { t, method, eta }, po
   const c = chart(canvas, 200, { x: [-limit, limit], y: [-limit, limit], xTitle: "z", yTitle: "S(z)" });
   c.inside(() => band(c, a));
   c.line([[-limit, -limit], [limit, limit]], palette.muted, { width: 1, dash: [2, 3] });
-  c.line([[-limit, a - limit], [-a, 0], [a, 0], [limit, limit - a]], palette.kept);
+  c.line([[-limit, a - limit], [-a, 0], [a, 0], [limit, limit - a]], c.ink);
   c.inside(() => ["circle", "square"].forEach((shape, k) => c.marker([z[k], point[k]], palette.accent, { shape, size: 5 })));
 }
 

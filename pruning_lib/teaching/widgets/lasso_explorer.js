@@ -15,9 +15,9 @@ const CONTROLS =
   ["momentum", "condition", "angle"].map((name) => slider(name, SLIDERS[name])).join("") +
   '<label><input class="growing" type="checkbox"> μ grows, (t−2)/(t+1)</label>';
 const PANELS = {
-  "plane tall": `F = f(λ) + γ‖λ‖₁; f bends by L along v₁, by L/κ across. <i class="first"></i> APG, <i class="second"></i> ISTA, <b style="color:var(--violet)">▲</b> subgradient,
-    <i class="hollow"></i> parts of this step, <i class="target"></i> minimum, <i class="band"></i> |z| ≤ ηγ: set to zero`,
-  parabola: '<i class="line"></i> F along this step, <i class="line closes"></i> the parabola that the step minimizes',
+  "plane tall": `F = f(λ) + γ‖λ‖₁; f bends by L along v₁, by L/κ across. <i class="first"></i> APG, <span class="key"><i class="second"></i> ISTA</span>, <span class="key"><b style="color:var(--violet)">▲</b> subgradient</span>,
+    <span class="key"><i class="hollow"></i> parts of this step</span>, <span class="key"><i class="target"></i> minimum</span>, <span class="key"><i class="band"></i> |z| ≤ ηγ: set to zero</span>`,
+  parabola: '<i class="line" style="border-color: currentColor"></i> F along this step, <i class="line closes"></i> the parabola that the step minimizes',
   threshold: "Soft threshold S(z): ● coordinate 1, ■ coordinate 2",
   gaps: "Distance of F from its minimum",
   errors: '<span class="whose"></span> error along ● steep v₁, ◇ flat v₂; dotted: by the gradient alone',

@@ -8,7 +8,11 @@ from pruning_lib.checks import check_choice
 from pruning_lib.teaching.widgets.javascript import Drawn, check_range
 
 STEPS = 60  # iterations of each method
-METHODS = {"apg": "APG", "ista": "ISTA", "subgradient": "subgradient, no prox"}
+METHODS = {
+    "apg": "APG: accelerated proximal gradient",
+    "ista": "ISTA: the same without momentum",
+    "subgradient": "subgradient: no prox either",
+}
 LIMITS = {
     "eta": (0.05, 2.5),
     "gamma": (0.0, 1.0),

@@ -1,7 +1,7 @@
 // Layer race: counts of every layer at every sparsity come from Python, this draws them, so that it needs no kernel.
 
-import { number, percent, rectangle, sheet, stroke, tick, write } from "./canvas.js";
-import { chart, setSlider, short, slider, stage } from "./charts.js";
+import { drawMark, number, percent, rectangle, sheet, stroke, tick, write } from "./canvas.js";
+import { chart, naming, setSlider, short, slider, stage } from "./charts.js";
 import { follow } from "./redraw.js";
 import { STEP_BUTTONS, stepper } from "./stepper.js";
 
@@ -35,13 +35,13 @@ function drawLanes(canvas, names, weights, races, all, step) {
   const far = place(1 / Math.max(10, ...weights)) + 0.1; // a single weight of the largest layer
   const X = (share) => box.left + (box.width * place(share)) / far;
   const finish = box.left + box.width + 14;
-  write(paper, "first at", finish + 30, 10);
+  write(paper, "emptied at", finish + 30, 10);
   rectangle(g, box.left + box.width, box.top, 26, box.height, { fill: palette.muted, alpha: 0.22 });
   const share = 1 - all[step];
   stroke(g, [[X(share), box.top], [X(share), box.top + box.height]], ink, { width: 1.5, dash: [4, 4], alpha: 0.7 });
   const every = g.measureText(SPARSITIES.at(-1)).width + 6 > X(0.1) - X(1) ? 2 : 1; // of the ticks: on a phone there is no room for all
   SPARSITIES.forEach((text, k) => k < far && k % every === 0 && tick(paper, X(10 ** -k), box.top + box.height + 1, text, "below"));
-  write(paper, "sparsity of the layer (dashed: of all)", box.left + box.width / 2, box.top + box.height + 38);
+  write(paper, "sparsity of the layer (dashed: network)", box.left + box.width / 2, box.top + box.height + 38);
   names.forEach((name, layer) => {
     const y = box.top + lane * (layer + 0.5);
     stroke(g, [[box.left, y], [box.left + box.width, y]], palette.muted, { width: 1, alpha: 0.35 });
@@ -54,25 +54,15 @@ function drawLanes(canvas, names, weights, races, all, step) {
       if (dead && (!first || died[layer] < first.died)) first = { died: died[layer], look };
       const x = dead ? finish : X(count / weights[layer]);
       if (dead) for (const turn of [-1, 1]) stroke(g, [[x - 3.5, at - 3.5 * turn], [x + 3.5, at + 3.5 * turn]], palette[look.color], { width: 2 });
-      else racer(g, x, at, look);
+      else drawMark(g, x, at, palette[look.color], { shape: look.shape, size: 3 });
     });
     if (first) write(paper, exactly(all[first.died]), finish + 16, y, { align: "left", color: palette[first.look.color] });
   });
 }
 
-/** One layer's marker in its lane. */
-function racer(g, x, y, { color, shape }) {
-  g.fillStyle = palette[color];
-  g.beginPath();
-  if (shape === "circle") g.arc(x, y, 4, 0, 2 * Math.PI);
-  else if (shape === "square") g.rect(x - 3.5, y - 3.5, 7, 7);
-  else for (const turn of [-90, 30, 150]) g.lineTo(x + 4.8 * Math.cos((turn * Math.PI) / 180), y + 4.8 * Math.sin((turn * Math.PI) / 180));
-  g.fill();
-}
-
 /** One line for each kind of scores over the sparsity, with a mark at the step. */
 function drawOver(canvas, lines, all, step, options) {
-  const c = chart(canvas, 210, { x: [0, 3.4], names: SPARSITIES, xTitle: "sparsity of all", ...options });
+  const c = chart(canvas, 210, { x: [0, 3.4], names: SPARSITIES, xTitle: "sparsity of the network", ...options });
   c.line([[place(1 - all[step]), options.y[0]], [place(1 - all[step]), options.y[1]]], c.ink, { width: 1.5, dash: [4, 4], alpha: 0.7 });
   for (const { values, look } of lines) {
     const points = values.map((value, k) => [place(1 - all[k]), value]);
@@ -87,8 +77,8 @@ function render({ model, el }) {
   const [names, weights] = [0, 1].map((part) => model.get("layers").map((layer) => layer[part]));
   const races = model.get("races").map((race, k) => ({ ...race, died: deaths(race.kept), look: LOOKS[k] }));
   const signals = races[0].signal !== null;
-  const legend = races.map(({ name, look }) => `<b style="color:var(--${look.color})">${look.sign}</b> ${name}`).join(", ");
-  const panels = { "lanes tall": `${legend}; ✕ emptied; beside it: at what sparsity first`, emptied: `Layers emptied of ${names.length}` };
+  const legend = races.map(({ name, look }) => `<span class="key"><b style="color:var(--${look.color})">${look.sign}</b> ${name}</span>`).join(", ");
+  const panels = { "lanes tall": `Layers${naming(names)}, input on top: ${legend}; ✕ emptied`, emptied: `Layers emptied of ${names.length}` };
   if (signals) panels.signal = "Signal: how far outputs differ between images, dense = 1";
   const { root, find, describe } = stage(el, "layer-race", CONTROLS, panels);
   const total = weights.reduce((sum, count) => sum + count, 0);

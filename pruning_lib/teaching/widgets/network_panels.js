@@ -49,9 +49,9 @@ function drawLogits(canvas, { shape, shades, labels }, image, before, after) {
     setFont(g, 12, right);
     write(paper, right ? `▸ ${k}` : k, box.left - 8, top + line / 2, { align: "right" });
     const bar = (value) => [Math.min(x(0), x(value)), Math.max(1, Math.abs(x(value) - x(0)))];
-    const color = k !== after.read[image] ? palette.muted : right ? palette.kept : palette.accent;
+    const read = k === after.read[image];
     const [[start, long], [from, wide]] = [bar(values[1][k]), bar(dense)];
-    rectangle(g, start, top + 0.22 * line, long, 0.6 * line, { fill: color });
+    rectangle(g, start, top + 0.22 * line, long, 0.6 * line, { fill: read && !right ? palette.accent : palette.kept, alpha: read ? 1 : 0.55 });
     rectangle(g, from, top + 0.08 * line, wide, 0.88 * line, { line: paper.ink });
   });
   setFont(g, 12);
@@ -148,15 +148,14 @@ export function networkPanels(model, { root, find, describe }) {
       `${how}${pruned} of the weights pruned: ${after.right} of ${count} images are read right, ${percent(after.accuracy)}` +
       ` (dense: ${percent(before.accuracy)}); loss ${after.loss.toFixed(3)} (dense: ${before.loss.toFixed(3)}).`;
     find(".shares").innerHTML =
-      "<span>pruned (blue: kept) of</span>" +
-      layers.map(({ name, total }, l) => `<span>${name} <i style="--share:${100 - (100 * kept[l]) / total}%"></i> ${percent(1 - kept[l] / total)}</span>`).join("") +
-      `<span class="network-note">${constant(after) && !constant(before) ? `Broken: every image is read as a ${read}.` : ""}</span>`;
+      layers.map(({ name, total }, l) => `<span>${name} <i style="--share:${100 - (100 * kept[l]) / total}%"></i> ${percent(1 - kept[l] / total)} pruned</span>`).join("") +
+      `<span>(blue: kept)</span><span class="network-note">${constant(after) && !constant(before) ? `Broken: every image is read as a ${read}.` : ""}</span>`;
     find(".curve figcaption").innerHTML =
       curves.map(({ color, sign, name }) => `<span class="key"><b style="color:var(--${color})">${sign}</b> ${name}</span>`).join(" ") +
       ` <span class="key"><i class="dashed"></i> dense${untrained ? ", untrained" : ""}</span>`;
     find(".logits figcaption").innerHTML =
       `Logits of a ${label}: <span class="key"><i class="outline"></i> dense, read as ${before.read[image]};</span> ` +
-      `<span class="key"><i class="${read === label ? "kept" : "wrong"}"></i> pruned, read as <b>${read}</b></span>`;
+      `<span class="key"><i class="faint"></i> pruned, <i class="${read === label ? "kept" : "wrong"}"></i> read as <b>${read}</b></span>`;
     find(".wall figcaption").innerHTML =
       `All ${count} test images by digit: <span class="key"><i class="wrong"></i> ${misread.length - old} misread ${untrained ? "once pruned" : "because of pruning"},</span> ` +
       `<span class="key"><i class="before"></i> ${old} misread ${untrained ? "dense" : "before"}, too.</span> Click one to see its logits.`;

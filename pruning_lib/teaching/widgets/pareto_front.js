@@ -1,13 +1,13 @@
 // Pareto front: recorded points over a cost, the front, and the best within a limit. Everything is here already.
 
-import { compact, number, pageOf, percent, rectangle, sheet, stroke, write } from "./canvas.js";
+import { compact, drawMark, number, pageOf, percent, rectangle, sheet, stroke, write } from "./canvas.js";
 import { chart, list, setSlider, slider, stage } from "./charts.js";
 import { mayMatch, paired, spreadOf } from "./evidence.js";
 import { follow } from "./redraw.js";
 
 const CONTROLS = list("cost", "Cost") + slider("limit", "Limit") + slider("point", "Point");
 const PANELS = {
-  plane: `<span class="key">● zeros anywhere</span>, <span class="key">■ units removed</span>, <span class="key">✚ n:m</span>; <span class="key"><i class="line"></i> front</span>, gray: dominated, <span class="key"><i class="hollow"></i> best within the limit</span>, <span class="key"><i class="dashed"></i> dense</span>`,
+  plane: `<span class="key">● zeros anywhere</span>, <span class="key">■ units removed</span>, <span class="key">✚ n of m kept</span>; <span class="key"><i class="line"></i> front</span>, gray: dominated, <span class="key"><i class="hollow"></i> best left of the limit</span>, <span class="key"><i class="dashed"></i> dense</span>`,
   gaps: "",
 };
 const SHAPES = { unstructured: "circle", structured: "square", "semi-structured": "plus" };
@@ -88,7 +88,7 @@ function drawPlane(canvas, points, nondominated, best, shown, evidence, { limit,
   const at = (point) => [Math.log10(point.cost), Z(Math.max(floor, point.accuracy))];
   const right = c.X(Math.log10(limit));
   c.inside(() => rectangle(c.g, right, c.box.top, c.box.left + c.box.width - right, c.box.height, { fill: palette.muted, alpha: 0.14 }));
-  c.line([[Math.log10(limit), range[0]], [Math.log10(limit), range[1]]], palette.accent, { width: 1.5 });
+  c.line([[Math.log10(limit), range[0]], [Math.log10(limit), range[1]]], c.ink, { width: 1 });
   c.line(ends.map((end) => [end, Z(evidence.dense[0])]), palette.muted, { width: 1, dash: [6, 4] });
   const steps = nondominated.flatMap((point, k) => (k ? [[at(point)[0], at(nondominated[k - 1])[1]], at(point)] : [at(point)]));
   c.line(steps.concat(steps.length ? [[ends[1], steps.at(-1)[1]]] : []), palette.kept, { width: 1.5 });
@@ -138,10 +138,7 @@ function drawGaps(canvas, { best, others }) {
     for (const [end, beyond, turn] of [[low, difference.low < low, 5], [high, difference.high > high, -5]])
       if (beyond) stroke(g, [[X(end) + turn, y - 4], [X(end), y], [X(end) + turn, y + 4]], color);
     if (difference.mean < low) return;
-    g.fillStyle = color;
-    g.beginPath();
-    g.arc(X(difference.mean), y, 4, 0, 2 * Math.PI);
-    g.fill();
+    drawMark(g, X(difference.mean), y, color, { size: 3 });
   });
 }
 
@@ -163,9 +160,9 @@ function render({ model, el }) {
   /** What a share of the dense network's cost is in its unit. */
   function absolute({ unpruned, batches }, cost, share) {
     if (cost === "weights") return "";
-    if (!cost.startsWith("seconds")) return ` (${number(Math.round((share * unpruned[cost]) / 100))})`;
+    if (!cost.startsWith("seconds")) return ` (that is ${number(Math.round((share * unpruned[cost]) / 100))})`;
     const whole = unpruned.seconds[batches.indexOf(Number(cost.slice(8)))];
-    return whole ? ` (${compact(10 * share * whole)} ms)` : "";
+    return whole ? ` (that is ${compact(10 * share * whole)} ms)` : "";
   }
 
   function draw({ record, cost, limit: asked, point }) {
@@ -195,10 +192,10 @@ function render({ model, el }) {
       : `${bound}: nothing that was measured is that cheap.`));
     say(".pointed", describePoint(shown ?? best, nondominated, evidence));
     const without = all.slice(points.length).map((one) => one.name);
-    say(".missing", `On the front: ${nondominated.map((one, k) => `(${k + 1}) ${one.name}`).join(", ") || "nothing"}. ${without.length ? `Not measured, so not drawn: ${without.join(", ")}. ` : ""}Triangles at the lower edge are less accurate than the axis shows. ${evidence.about}.`);
+    say(".missing", `On the front: ${nondominated.map((one, k) => `(${k + 1}) ${one.name}`).join(", ") || "nothing"}. ${without.length ? `Not measured, so not drawn: ${without.join(", ")}. ` : ""}Triangles at the lower edge are less accurate than the axis shows. Intervals: 95 % confidence, paired by seed. ${evidence.about}.`);
 
     places = drawPlane(find(".plane canvas"), points, nondominated, best, shown, evidence, { limit, title: [" (logarithmic)", " (log)", ""].map((scale) => `${costs[cost]}, % of dense${scale}`) });
-    say(".gaps figcaption", best ? `Points of accuracy against ${brief(best.name)}, of each method's best within the limit; blue: the interval (95 %, paired by seed) does not tell it apart` : "");
+    say(".gaps figcaption", best ? `Each method's best within the limit: points of accuracy against ${brief(best.name)}; blue: the confidence interval reaches 0, not told apart` : "");
     drawGaps(find(".gaps canvas"), found);
     describe(".plane", `Accuracy over ${costs[cost]}; on the front: ${nondominated.map((one) => `${one.name} ${one.accuracy} %`).join(", ") || "nothing"}`);
     describe(".gaps", best ? `Differences to ${best.name}: ${others.map((one) => `${one.point.name} ${interval(one.difference)}`).join("; ") || "none"}` : "Nothing to compare");

@@ -5,7 +5,7 @@ import { chart, list, setSlider, slider, stage } from "./charts.js";
 import { follow } from "./redraw.js";
 
 const CONTROLS = slider("pattern", "Sparsity") + list("against", "Against", '<option value="">dense</option>');
-const PANELS = { curves: `Lines: unstructured; hollow marks: n:m; <i class="dashed"></i> dense`, bars: "" };
+const PANELS = { curves: `Lines: zeros anywhere; hollow: n:m, n of every m kept; <i class="dashed"></i> dense`, bars: "" };
 
 const bits = (run) => run.bits_per_byte ?? Math.log2(run.perplexity); // without: perplexity is per byte
 

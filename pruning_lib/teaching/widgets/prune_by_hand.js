@@ -1,6 +1,6 @@
 // Prune by hand: delete connections of a small network, by clicking or by a method's choice; all of OBS runs here.
 
-import { stroke, write } from "./canvas.js";
+import { drawMark, percent, stroke, write } from "./canvas.js";
 import { chart, keepFocus, list, short, stage } from "./charts.js";
 import { drawNodes, watchLines, weightNames } from "./network_drawing.js";
 import { follow } from "./redraw.js";
@@ -21,8 +21,8 @@ const CONTROLS =
 const PANELS = {
   "network tall": `Click a connection to delete it; gray: marked. Thickness: |w|, dashed: negative;
     <b style="color:var(--updated)">□</b> magnitude, <b style="color:var(--accent)">△</b> OBD, <b style="color:var(--kept)">●</b> OBS would delete this<span class="follows">;
-    <b style="color:var(--updated)">orange</b>: how the others follow</span>`,
-  accuracy: `Test accuracy: <b>you</b>, <i class="target"></i> the paper; recorded means of <b style="color:var(--kept)">OBS</b>, <b style="color:var(--accent)">OBD</b>,
+    <b style="color:var(--violet)">violet</b>: how the others follow</span>`,
+  accuracy: `Test accuracy: <b>you</b>, <i class="target"></i> the OBS paper; recorded means of <b style="color:var(--kept)">OBS</b>, <b style="color:var(--accent)">OBD</b>,
     <b style="color:var(--updated)">magnitude</b>; band: range for the choice shown; dashed: <span class="other"></span>`,
   loss: "Loss E and test accuracy after the next deletion; dashed: E now",
 };
@@ -91,7 +91,6 @@ export function player({ problems, cases, names }) {
 
 /** The method whose choice is shown: OBS where a connection is. */
 const chooser = ({ choice }) => (METHODS.includes(choice) ? choice : "OBS");
-const percents = (share) => `${(100 * share).toFixed(1)} %`;
 
 function render({ model, el }) {
   const [problems, cases, names] = ["problems", "cases", "names"].map((name) => model.get(name));
@@ -120,14 +119,14 @@ function render({ model, el }) {
       const a = now.alive.indexOf(index);
       if (a < 0) return stroke(g, line, palette.pruned, { width: 0.7, alpha: paper.dark ? 0.25 : 0.6 });
       if (index === target) stroke(g, line, paper.ink, { width: thick(now.w[index]) + 5, alpha: 0.3 });
-      else if (Math.abs(delta[a]) > 0.02 * largest) stroke(g, line, palette.updated, { width: thick(now.w[index]) + thick(delta[a]) + 1, alpha: 0.75 });
+      else if (Math.abs(delta[a]) > 0.02 * largest) stroke(g, line, palette.violet, { width: thick(now.w[index]) + thick(delta[a]) + 1, alpha: 0.75 });
       stroke(g, line, palette.kept, { width: thick(now.w[index]), dash: now.w[index] < 0 ? [6, 4] : [] });
     });
     paper.finish();
     for (const method of METHODS) {
       const { color, shape, at } = LOOKS[method];
       const [[x0, y0], [x1, y1]] = lines[now.alive[now.chosen[method].q]];
-      mark(g, x0 + at * (x1 - x0), y0 + at * (y1 - y0), palette[color], shape, paper.page);
+      drawMark(g, x0 + at * (x1 - x0), y0 + at * (y1 - y0), palette[color], { shape, size: 5, ...(method !== "OBS" && { inside: paper.page }) });
     }
   }
 
@@ -165,7 +164,7 @@ function render({ model, el }) {
       const { error, test } = results[name];
       c.bar(k, 0.6, error, name === "yours" ? palette.muted : palette[LOOKS[name].color]);
       const above = c.Y(Math.max(error, now.error)) - 5; // the dashed line crosses no text
-      [short(error), percents(test)].forEach((text, row) => write(c, text, c.X(k), above - 14 * row, { baseline: "alphabetic" }));
+      [short(error), percent(test)].forEach((text, row) => write(c, text, c.X(k), above - 14 * row, { baseline: "alphabetic" }));
     });
     c.line([[-0.6, now.error], [3.6, now.error]], c.ink, { width: 1.5, dash: [5, 4] });
     return results;
@@ -193,11 +192,14 @@ function render({ model, el }) {
     drawNetwork(values, problem, now, target);
     drawAccuracy(values, problem, states);
     const results = drawLoss(values, problem, now, target);
-    const there = `${now.alive.length} of ${all.length} weights left, the others ${values.others}: ${percents(now.test)} of the test cases right, E = ${short(now.error)}.`;
+    const there = `${now.alive.length} of ${all.length} weights left, the others ${values.others}: ${percent(now.test)} of the test cases right, E = ${short(now.error)}.`;
     const chosen = METHODS.map((name) => all[now.alive[now.chosen[name].q]]);
     const said = new Set(chosen).size === 1 ? `All three would delete ${chosen[0]}` : `Next for ${METHODS.map((name, k) => `${name} ${chosen[k]}`).join(", for ")}`;
-    const then = `Without ${all[target]} (w = ${short(now.w[target])}): ${percents(results.yours.test)}, E = ${short(results.yours.error)}.`;
-    find("[role=status]").textContent = `${there} ${then} ${said}.`;
+    const then = `Without ${all[target]} (w = ${short(now.w[target])}): ${percent(results.yours.test)}, E = ${short(results.yours.error)}.`;
+    const [least] = METHODS.toSorted((one, other) => results[one].error - results[other].error);
+    const reason = values.others === "follow" ? "trusts a parabola" : "counts on the others to follow";
+    const surprise = results[least].error < 0.99 * results.OBS.error ? ` Here ${least}'s choice costs less than OBS's, which ${reason}.` : "";
+    find("[role=status]").textContent = `${there} ${then} ${said}.${surprise}`;
     describe(".network", `${values.problem}: ${there} ${then}`);
     describe(".accuracy", `Test accuracy over weights left: ${there} The paper's network has ${problem.paper[0]} weights and ${problem.paper[1]} %.`);
     describe(".loss", `Loss after the next deletion: ${Object.entries(results).map(([name, { error }]) => `${name} ${short(error)}`).join(", ")}; now ${short(now.error)}`);
@@ -236,23 +238,6 @@ function render({ model, el }) {
     (line) => shown.now.alive.length > 1 && more([...shown.values.deleted, line]),
   );
   return end;
-}
-
-/** A mark on a line, its inside in the color of the page. */
-function mark(g, x, y, color, shape, inside) {
-  g.save();
-  Object.assign(g, { strokeStyle: color, fillStyle: inside, lineWidth: 2.5 });
-  g.beginPath();
-  if (shape === "circle") g.arc(x, y, 5, 0, 2 * Math.PI);
-  else if (shape === "square") g.rect(x - 4.5, y - 4.5, 9, 9);
-  else {
-    for (const turn of [-90, 30, 150]) g.lineTo(x + 7 * Math.cos((turn * Math.PI) / 180), y + 7 * Math.sin((turn * Math.PI) / 180));
-    g.closePath();
-  }
-  if (shape === "circle") g.fillStyle = color;
-  g.fill();
-  g.stroke();
-  g.restore();
 }
 
 export default { render };

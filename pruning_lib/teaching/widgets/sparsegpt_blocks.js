@@ -2,12 +2,12 @@
 
 import { number, rectangle, setFont, sheet, subscript } from "./canvas.js";
 import { chart, short } from "./charts.js";
-import { digits, drawWeights, fillTable, label, largest, thinLine, wrapped, x } from "./sparsegpt_drawing.js";
+import { digits, drawWeights, fillTable, label, largest, pruningRows, thinLine, wrapped, x } from "./sparsegpt_drawing.js";
 import { traffic } from "./sparsegpt_layer.js";
 
 const REAL = { rows: 4096, columns: 4096, block: 128 };
 export const BLOCK_PANELS = {
-  moving: `<b>W</b>: <span class="key"><i class="kept"></i> kept</span>, <span class="key"><i class="frozen"></i> frozen</span>, <span class="key"><i class="moved"></i> updated now</span>, <span class="key"><i class="waits"></i> waits</span>,
+  moving: `<b>W</b>: <span class="key"><i class="kept"></i> kept</span>, <span class="key"><i class="frozen"></i> frozen</span>, <span class="key"><i class="moved"></i> updated now (±)</span>, <span class="key"><i class="waits"></i> waits</span>,
     <span class="key"><i class="now"></i> pruned now</span>, <span class="key"><i class="planned"></i> goes later</span>, <span class="key"><i class="pruned"></i> pruned</span>`,
   factor: "",
   bytes: `Bytes of weights read and written: <i class="second"></i> eager, <i class="first"></i> lazy`,
@@ -15,7 +15,6 @@ export const BLOCK_PANELS = {
 };
 
 const from = (columns, start, end) => (end - start > 1 ? `${x(start)} to ${x(end - 1)}` : x(start));
-const listed = (names) => (names.length > 1 ? `${names.slice(0, -1).join(", ")} and ${names.at(-1)}` : names.join(""));
 
 function blockStory({ phase, at, start, end, marks }, step, last, maskBlock) {
   const [rows, columns] = [marks.length, marks[0].length];
@@ -25,8 +24,8 @@ function blockStory({ phase, at, start, end, marks }, step, last, maskBlock) {
   if (phase === "mask") return `${head}, the mask of ${block}: of its ${rows * (end - start)} weights, as they are by now, those with the smallest w²/Uⱼⱼ² are to go (dotted).`;
   if (phase === "lazy")
     return `${head}, the lazy update: all that ${from(columns, end, columns)} still owe to ${block} comes in one matrix product, W ← W − E·U (E: the errors kept), in place of ${end - start} updates.`;
-  const hit = [...marks.keys()].filter((i) => marks[i][at] === "now").map((i) => i + 1);
-  const who = hit.length ? `row${hit.length > 1 ? "s" : ""} ${listed(hit)} prune${hit.length > 1 ? "" : "s"} it` : "no row prunes it";
+  const hit = pruningRows(marks, at);
+  const who = hit ? `${hit} prune${hit.startsWith("rows") ? "" : "s"} it` : "no row prunes it";
   const inside = at + 1 < end ? `only ${from(columns, at + 1, end)}, the rest of the block, move${end - at > 2 ? "" : "s"} at once` : "nothing of the block is left to move";
   const rest = end < columns ? ` ${from(columns, end, columns)} wait${columns - end > 1 ? "" : "s"}: the errors w/Uⱼⱼ are kept for them, as column ${at - start + 1} of E.` : " It is the last block: nothing waits.";
   return `${head}, ${x(at)}: ${who}; ${inside}.${rest}`;

@@ -12,6 +12,12 @@ export const gone = (mark) => mark === "now" || mark === "pruned";
 export const pruned = (state) => state.marks.flat().filter(gone).length;
 export const largest = (values) => Math.max(...values.flat(3).map(Math.abs));
 
+/** "rows 3, 4 and 5": those that prune their weight of a column now; "" for none. */
+export function pruningRows(marks, column) {
+  const found = [...marks.keys()].filter((i) => marks[i][column] === "now").map((i) => i + 1);
+  return found.length > 1 ? `rows ${found.slice(0, -1).join(", ")} and ${found.at(-1)}` : found.map((row) => `row ${row}`).join("");
+}
+
 export function label(c, text, left, top, { size = 13, bold = false, ...look } = {}) {
   setFont(c.g, size, bold);
   write(c, text, left, top, look);
@@ -100,14 +106,7 @@ export function drawWeights(canvas, before, state, scale, maskBlock, over, curre
         label(c, text, middle, y + high * 0.33, { size });
         setFont(g, small);
         const change = fitting(g, [signed(value - old), bare(signed(value - old))], wide - 3);
-        const wideEnough = wide >= 62; // for a dot beside it
-        label(c, change, middle + (wideEnough ? 5 : 0), y + high * 0.74, { size: small });
-        if (wideEnough) {
-          g.beginPath();
-          g.arc(middle - g.measureText(change).width / 2 - 1, y + high * 0.74, 3, 0, 2 * Math.PI);
-          g.fillStyle = palette.updated;
-          g.fill();
-        }
+        label(c, change, middle, y + high * 0.74, { size: small });
       } else if (mark !== "pruned") label(c, text, middle, y + high / 2, { size });
     });
     const [source, targets] = [marks.indexOf("now"), [...marks.keys()].filter((k) => marks[k] === "moved")];

@@ -6,7 +6,7 @@ import { digits, fillTable, fixed, gone, label, largest, thinLine, x } from "./s
 import { correlated, correlation, losses } from "./sparsegpt_layer.js";
 
 export const LAYER_PANELS = {
-  before: `<b>W</b> as given, and what SparseGPT makes of it: <span class="key"><i class="kept"></i> stays and may move</span>, <span class="key"><i class="now"></i> pruned</span>. Drag a number sideways, or type it above.`,
+  before: `<b>W</b> as given, and below each number what SparseGPT makes of it: <span class="key"><i class="kept"></i> stays and may move</span>, <span class="key"><i class="now"></i> pruned</span>. Drag a number sideways, or type it above.`,
   hessian: "<b>H = XXᵀ</b>, how alike the inputs are. Drag a number sideways; its mirror image follows.",
   curve: `Share of the output's square ‖WX‖² that is lost: <span class="key"><i class="dashed"></i> only set to zero</span>, <span class="key"><i class="second"></i> SparseGPT</span>, <span class="key"><i class="first"></i> exact per row</span>, which must halve every row. Lines: all inputs equally correlated, with a kink where the mask changes; marks: this layer.`,
   lost: "The layer as it is now",
@@ -32,7 +32,7 @@ export function cellAt(canvas, event, rows, columns) {
   return row >= 0 && row < rows && column >= 0 && column < columns ? { row, column } : null;
 }
 
-/** A matrix of numbers; `look` gives of each the style of its square and texts for a second line, of which the first that fits is taken. */
+/** A matrix of numbers; `look` gives of each the style of its square and a second line. */
 function drawMatrix(canvas, matrix, names, selected, look) {
   const [rows, columns] = [matrix.length, matrix[0].length];
   const { left, wide, high } = grid(canvas.parentElement.clientWidth, rows, columns);
@@ -48,8 +48,7 @@ function drawMatrix(canvas, matrix, names, selected, look) {
       setFont(c.g, 13);
       const middle = [left + (k + 0.5) * wide, TOP + (i + (second ? 0.3 : 0.5)) * high];
       label(c, digits(c.g, value, wide - 3), ...middle, { size: 13 });
-      setFont(c.g, 12);
-      if (second) label(c, second.find((text) => c.g.measureText(text).width < wide - 8) ?? second.at(-1), middle[0], TOP + (i + 0.72) * high, { size: 12 });
+      if (second) label(c, second, middle[0], TOP + (i + 0.72) * high, { size: 12 });
     });
   });
 }
@@ -87,7 +86,7 @@ export function drawLayer({ find, describe, inputs }, { weight, hessian, setting
     const pruned = gone(end.marks[i][k]);
     const style = pruned ? { line: palette.accent, thick: 2 } : { fill: palette.kept, alpha: (0.6 * Math.abs(value)) / wScale };
     const after = fixed(end.weight[i][k]);
-    return { style, second: pruned ? ["→ 0"] : after === fixed(value) ? null : [`→ ${after}`, `→${after}`, after] };
+    return { style, second: pruned ? "0" : after === fixed(value) ? "" : after };
   });
   drawMatrix(find(".hessian canvas"), hessian, x, place("hessian"), (value, i, k) => ({
     style: { fill: palette.muted, alpha: 0.05 + (0.5 * Math.abs(value)) / hScale, line: i === k ? palette.muted : undefined },

@@ -2,17 +2,16 @@
 
 import { subscript } from "./canvas.js";
 import { short } from "./charts.js";
-import { drawErrors, drawPerRow, drawShared, drawWeights, fillTable, fixed, gone, largest, pruned, x } from "./sparsegpt_drawing.js";
+import { drawErrors, drawPerRow, drawShared, drawWeights, fillTable, fixed, gone, largest, pruned, pruningRows, x } from "./sparsegpt_drawing.js";
 
 export const NAMES = { exact: "exact OBS per row", synchronized: "synchronized", cholesky: "Cholesky" };
 export const STEP_PANELS = {
-  weights: `<b>W</b>: <span class="key"><i class="kept"></i> kept</span>, <span class="key"><i class="frozen"></i> frozen</span>, <span class="key"><i class="moved"></i> compensates</span>,
+  weights: `<b>W</b>: <span class="key"><i class="kept"></i> kept</span>, <span class="key"><i class="frozen"></i> frozen</span>, <span class="key"><i class="moved"></i> makes up (±)</span>,
     <span class="key"><i class="now"></i> pruned now</span>, <span class="key"><i class="planned"></i> goes later</span>, <span class="key"><i class="pruned"></i> pruned</span>`,
   inverse: "",
   errors: "",
   cost: "Updates so far; before them H⁻¹ once, and its factor U once",
 };
-const spoken = (names) => (names.length > 1 ? `${names.slice(0, -1).join(", ")} and ${names[names.length - 1]}` : names.join(""));
 
 function stepStory(form, state, step, last, maskBlock, same) {
   const [rows, columns] = [state.weight.length, state.weight[0].length];
@@ -29,18 +28,17 @@ function stepStory(form, state, step, last, maskBlock, same) {
       "All others that it has left make up for it by −w/d times that row of H⁻¹, which then loses this row and column. Rows with other masks have other inverses (GPT-3)."
     );
   const j = state.columns[0];
-  const hit = [...Array(rows).keys()].filter((i) => state.marks[i][j] === "now").map((i) => i + 1);
-  const who = `row${hit.length > 1 ? "s" : ""} ${spoken(hit)}`;
+  const hit = pruningRows(state.marks, j);
   const b = subscript(j + 1);
   const chosen = j % maskBlock ? "" : ` The mask of ${x(j)} to ${x(Math.min(j + maskBlock, columns) - 1)} was chosen just before, by ${form === "cholesky" ? "w²/Uⱼⱼ², the squared diagonal" : "w²/B₁₁"}.`;
   if (form === "synchronized") {
-    const s = hit.length > 1 ? "" : "s";
+    const s = hit.startsWith("rows") ? "" : "s";
     const corrects = j < columns - 1 ? ` and correct${s} what is to the right by −w/B₁₁ times row 1 of B, the same for all.` : ": nothing is left to make up for it.";
-    const deed = hit.length ? `${who} prune${s} it${corrects}` : "no row prunes it.";
+    const deed = hit ? `${hit} prune${s} it${corrects}` : "no row prunes it.";
     return `${head}: all rows are at ${x(j)}; ${deed} Where it stays, it is frozen: it leaves S${b} in every row, pruned or not. That is the synchronization.${chosen}`;
   }
   return (
-    `${head}, ${x(j)}: ${hit.length ? `pruned in ${who}; the` : "no row prunes it; the"} correction is read off row ${j + 1} of U, for U${b}${b}² = ${fixed(same.U[j][j] ** 2)} = B₁₁ and U${b}/U${b}${b} = B₁/B₁₁, B the synchronized form's inverse. ` +
+    `${head}, ${x(j)}: ${hit ? `pruned in ${hit}; the` : "no row prunes it; the"} correction is read off row ${j + 1} of U, for U${b}${b}² = ${fixed(same.U[j][j] ** 2)} = B₁₁ and U${b}/U${b}${b} = B₁/B₁₁, B the synchronized form's inverse. ` +
     `Without this row and column, U is the factor of the next inverse: nothing has to be updated, ever.${chosen}`
   );
 }

@@ -113,11 +113,11 @@ function drawHistogram(canvas, layer, keep, threshold, quantity) {
 
 function drawBars(canvas, layers, choice, shown) {
   const line = 22;
-  const paper = sheet(canvas, line * layers.length + 46);
+  const paper = sheet(canvas, line * layers.length + 28);
   const { g } = paper;
   setFont(g, 12, true);
   const names = Math.min(170, paper.width / 3, 20 + Math.max(...layers.map(({ name }) => g.measureText(name).width)));
-  const box = { left: names, top: 4, width: paper.width - names - 62, height: line * layers.length };
+  const box = { left: names, top: 4, width: paper.width - names - g.measureText("99.9 % pruned").width - 10, height: line * layers.length };
   layers.forEach((layer, i) => {
     const sparsity = 1 - choice[i].kept / layer.total;
     const [top, edge] = [box.top + i * line + 3, box.left + box.width * sparsity];
@@ -129,11 +129,10 @@ function drawBars(canvas, layers, choice, shown) {
     const middle = top + line / 2 - 3;
     if (layer === shown) write(paper, "▸", 0, middle, { align: "left" });
     write(paper, name, 12, middle, { align: "left" });
-    write(paper, percent(sparsity), paper.width - 2, middle, { align: "right" });
+    write(paper, `${percent(sparsity)} pruned`, paper.width - 2, middle, { align: "right" });
   });
   setFont(g, 12);
   for (const at of [0, 50, 100]) tick(paper, box.left + (box.width * at) / 100, box.top + box.height + 1, `${at} %`, "below");
-  write(paper, "sparsity: share pruned", box.left + box.width / 2, box.top + box.height + 22, { baseline: "top" });
 }
 
 const CONTROLS =
@@ -207,7 +206,7 @@ function render({ model, el }) {
     find(".matrix figcaption").innerHTML =
       block[0] * block[1] === 1
         ? `<i class="kept"></i> positive, <i class="negative"></i> negative, the stronger the larger; <i class="pruned"></i> pruned: left empty`
-        : `A cell is ${block[0]} × ${block[1]} weights: <i class="kept"></i> the stronger the more are kept; empty: none`;
+        : `A cell is ${block[0]} × ${block[1]} weights; the stronger its <i class="kept"></i>, the more are kept; empty: none`;
     find(".histogram figcaption").innerHTML =
       `<i class="kept"></i> kept, <i class="pruned"></i> pruned` +
       (threshold !== null ? `; <i class="threshold"></i> threshold: |${quantity}| = ${compact(threshold)}` : "") +

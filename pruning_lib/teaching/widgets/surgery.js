@@ -11,8 +11,8 @@ const CONTROLS =
 const PANELS = {
   "plane tall": `<i class="target"></i> trained w*,
     <b style="color:var(--updated)">□</b> magnitude, <b style="color:var(--accent)">△</b> OBD, <b style="color:var(--kept)">●</b> OBS,
-    each with the ellipse of its error; thick: the line of OBS's constraint`,
-  errors: "Error E after the deletion",
+    each with the ellipse of its error; OBS takes the best point of the thick line`,
+  errors: "Error E after deletion by magnitude, by Optimal Brain Damage (OBD) or Surgeon (OBS)",
   scores: "What each method compares; filled: the smaller, deleted",
 };
 

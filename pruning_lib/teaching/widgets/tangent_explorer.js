@@ -1,6 +1,6 @@
 // Tangent explorer: the loss of a tiny network over one indicator, its tangent and its chord. All is computed here.
 
-import { setFont, sheet, stroke, subscript, write } from "./canvas.js";
+import { drawMark, pageOf, setFont, sheet, stroke, subscript, write } from "./canvas.js";
 import { chart, setSlider, short, slider, stage } from "./charts.js";
 import { lineAt } from "./network_drawing.js";
 import { follow } from "./redraw.js";
@@ -9,8 +9,8 @@ const CONTROLS = slider("connection", "Connection") + slider("indicator", "indic
 const PANELS = {
   curve: `<i class="line"></i> loss, <i class="line closes"></i> tangent at 1 (SNIP-3),
     <b style="color:var(--good)">⋯</b> chord (SNIP-2); drag the dot`,
-  "ranks tall": `Ranks by size, largest first; minus: the loss rises without it; <b style="color:var(--accent)">– –</b> the tangent has the wrong sign`,
-  network: "The network: thickness is |c·w|; click a connection",
+  "ranks tall": `Ranks by size, largest first; minus: the loss rises without it; <b style="color:var(--violet)">– –</b> the tangent has the wrong sign`,
+  network: "Thickness: |c·w|; gray: the connection shown. Click another.",
 };
 const RANGE = 1.12; // of c_j in the drawing: a little beyond 1, so that the tangent is seen to touch
 
@@ -100,11 +100,11 @@ function drawRanks(canvas, names, all, chosen) {
   const [left, right] = [Math.min(130, 0.4 * width), width - Math.min(130, 0.4 * width)];
   const sides = { tangent: ranks(all.map(({ tangent }) => tangent)), chord: ranks(all.map(({ chord }) => chord)) };
   const y = (place) => top + step * place + step / 2;
-  write(paper, "tangent g", left - 8, 12, { align: "right" });
-  write(paper, "chord ΔL", right + 8, 12, { align: "left" });
+  write(paper, "tangent g", left - 8, 12, { align: "right", color: palette.accent });
+  write(paper, "chord ΔL", right + 8, 12, { align: "left", color: palette.good });
   const order = names.map((_, j) => j).sort((i, j) => (i === chosen) - (j === chosen)); // the chosen one on top
   for (const j of order) {
-    const color = wrong(all[j]) ? palette.accent : j === chosen ? palette.kept : palette.muted;
+    const color = wrong(all[j]) ? palette.violet : j === chosen ? paper.ink : palette.muted;
     const look = { width: j === chosen ? 4 : 1.5, dash: wrong(all[j]) ? [6, 4] : [], alpha: j === chosen ? 1 : 0.8 };
     stroke(g, [[left, y(sides.tangent[j])], [right, y(sides.chord[j])]], color, look);
     setFont(g, 12, j === chosen);
@@ -119,6 +119,7 @@ function drawRanks(canvas, names, all, chosen) {
 function drawNetwork(canvas, { first, second }, c, chosen) {
   const paper = sheet(canvas, 210);
   const { g, width, height, ink } = paper;
+  const page = pageOf(canvas);
   const columns = [first[0].length, first.length, second.length];
   const place = (column, n) => [36 + ((width - 72) * column) / 2, (height * (n + 1)) / (columns[column] + 1)];
   const ends = [
@@ -129,17 +130,13 @@ function drawNetwork(canvas, { first, second }, c, chosen) {
   const largest = Math.max(...weights.map(Math.abs)) || 1;
   ends.forEach((line, j) => {
     const size = Math.abs(c[j] * weights[j]) / largest;
-    if (j === chosen) stroke(g, line, palette.accent, { width: 11, alpha: 0.35 });
+    if (j === chosen) stroke(g, line, ink, { width: 13, alpha: 0.25 });
     if (size) stroke(g, line, palette.kept, { width: 0.7 + 6 * size });
     else stroke(g, line, palette.muted, { width: 1, dash: [2, 4] });
   });
   columns.forEach((count, column) => {
     for (let n = 0; n < count; n++) {
-      g.beginPath();
-      g.arc(...place(column, n), 13, 0, 2 * Math.PI);
-      Object.assign(g, { fillStyle: paper.dark ? "#222" : "#fff", strokeStyle: ink, lineWidth: 1.5 });
-      g.fill();
-      g.stroke();
+      drawMark(g, ...place(column, n), ink, { size: 13, inside: page });
       write(paper, `${"xho"[column]}${subscript(n + 1)}`, ...place(column, n));
     }
   });
@@ -157,8 +154,8 @@ function sentences(names, c, j, loss, full, one, sides) {
   const others = c.map((value, i) => [i, value]).filter(([i, value]) => i !== j && value < 1);
   const context = others.length ? ` All this with ${others.map(([i, value]) => `${names[i]} at ${short(value)}`).join(", ")}.` : "";
   return (
-    `${names[j]} at c = ${short(c[j])}: loss ${short(loss)}. Without it the tangent promises ${short(full - tangent)}, ${moves(tangent)}; ` +
-    `the loss would be ${short(full - chord)}, ${moves(chord)}: ${verdict} Of ${names.length} it ranks ${sides.tangent[j] + 1} by |g| and ${sides.chord[j] + 1} by |ΔL|.${context}`
+    `${names[j]} at c = ${short(c[j])}: loss ${short(loss)}. From ${short(full)} at c = 1 the tangent promises ${short(full - tangent)} at c = 0, ${moves(tangent)}; ` +
+    `the truth is ${short(full - chord)}, ${moves(chord)}: ${verdict} Of ${names.length} it ranks ${sides.tangent[j] + 1} by |g| and ${sides.chord[j] + 1} by |ΔL|.${context}`
   );
 }
 

@@ -1,5 +1,6 @@
 // Taylor: recorded errors along lines against their Taylor series, under a slider. All is here, no kernel is needed.
 
+import { superscript } from "./canvas.js";
 import { chart, list, setSlider, short, slider, stage } from "./charts.js";
 import { follow } from "./redraw.js";
 
@@ -97,14 +98,13 @@ function drawRemainders(canvas, curve, left, index) {
 }
 
 function drawTerms(canvas, entries) {
-  const values = entries.map(({ value }) => value);
+  const exponent = Math.floor(Math.log10(Math.max(...entries.map(({ value }) => Math.abs(value))) || 1));
+  const values = entries.map(({ value }) => value / 10 ** exponent);
   const [low, high] = [Math.min(0, ...values), Math.max(0, ...values)];
-  const room = 0.4 * (high - low) || 1; // for two lines of text
+  const room = 0.2 * (high - low) || 1; // for a line of text
   const y = [low < 0 ? low - room : 0, high > 0 ? high + room : 0];
-  const c = chart(canvas, 220, { x: [-0.6, entries.length - 0.4], y, names: entries.map(({ name }) => name), xTitle: "", yTitle: "term" });
-  const digits = values.map((value) => short(Number(value.toPrecision(2))));
-  const fits = digits.every((text) => c.g.measureText(text).width + 6 <= c.X(1) - c.X(0));
-  entries.forEach(({ value, color, filled }, k) => c.bar(k, 0.6, value, palette[color], { texts: fits ? [digits[k]] : digits[k].split(/(?=e)/), filled }));
+  const c = chart(canvas, 220, { x: [-0.6, entries.length - 0.4], y, names: entries.map(({ name }) => name), xTitle: "", yTitle: `term${exponent ? `, ×10${superscript(exponent)}` : ""}` });
+  entries.forEach(({ color, filled }, k) => c.bar(k, 0.6, values[k], palette[color], { texts: [short(Number(values[k].toFixed(1)))], filled }));
   c.line([[-1, 0], [entries.length, 0]], c.ink, { width: 1, alpha: 0.5 });
 }
 

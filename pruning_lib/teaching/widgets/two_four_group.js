@@ -12,7 +12,7 @@ const CONTROLS =
   list("preset", "its weights", '<option value="">own values</option>') +
   NAMES.map((name, i) => slider(`w${i}`, `w${name}`)).join("");
 const PANELS = {
-  whole: `A row of 32 weights: <span class="key"><i class="kept"></i> stays</span>, <span class="key"><i class="pruned"></i> becomes zero</span>; below, the two values stored of each group and its nibble. Choose a group with the slider or a click.`,
+  whole: `A row of 32 weights: <span class="key"><i class="kept"></i> stays</span>, <span class="key"><i class="pruned"></i> becomes zero</span>; below, the two values stored of each group and its nibble (4 bits). Choose a group with the slider or a click.`,
   group: `The group chosen: <span class="key"><i class="kept"></i> stays</span>, <span class="key"><i class="pruned"></i> becomes zero</span>`,
   multiplexer: "Its two indices: each opens one way for an operand",
   loads: `The words of 32 rows in memory. A box is what a thread loads at once: 32 bits, one word each of rows r and r + 8. <span class="key"><i class="second"></i> this row</span>`,

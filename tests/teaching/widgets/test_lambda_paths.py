@@ -67,3 +67,10 @@ def test_a_path_ends_where_it_is_zero_for_good(tmp_path):
     # the second was zero for a while and is open at the end; the last was closed from the start
     paths = [[1.0, 0.5, 0.0], [1.0, 0.0, 0.5], [1.0, 1.2, 1.1], [1.0, 0.0, 0.3, 0.0, 0.0], [0.0, 0.0]]
     assert computed(tmp_path, "lambda_paths", "closing", "given.map(closing)", paths) == [2, -1, -1, 3, 0]
+
+
+def test_the_largest_jump_is_found_but_for_the_first_epoch(tmp_path):
+    scales = {"a": [[1.0], [3.0], [0.0], [0.75]], "b": [[1.0, 1.0], [0.5, 0.25], [0.75, 0.0], [0.0, 0.5]]}
+    runs = [{"scales": scales}, {"scales": {"a": [[1.0], [3.0]]}}]
+    found = computed(tmp_path, "lambda_paths", "jump", "given.map(jump)", runs)
+    assert found == [{"rise": 0.75, "name": "a", "epoch": 3, "from": 0.0, "to": 0.75}, {"rise": 0}]
