@@ -43,52 +43,86 @@ EXERCISES["snip_scores"] = Exercise(
 )
 
 
-def _control(weights: Tensors, masks: Tensors, orders: Tensors, scale: Callable[..., Tensor]) -> Tensors:
-    """Each layer's mask in a random order, and what it keeps times `scale(weight, kept by SNIP, kept now)`."""
-    kept = [w * mask.flatten()[order].view(w.shape) for w, mask, order in zip(weights, masks, orders, strict=True)]
-    return [now * scale(w, w * mask, now) for w, mask, now in zip(weights, masks, kept, strict=True)]
+def _spread(outputs: Tensor) -> Tensor:
+    return outputs.std(dim=0).mean()
 
 
-def _ratio(left: Tensor, right: Tensor) -> Tensor:
-    return left.square().sum() / right.square().sum()
+def _shuffled(weights: Tensors, masks: Tensors, orders: Tensors) -> Tensors:
+    return [w * mask.flatten()[order].view(w.shape) for w, mask, order in zip(weights, masks, orders, strict=True)]
 
 
-def _by_layers(generator: torch.Generator) -> tuple[Tensors, Tensors, Tensors]:
-    """Weights of two layers, masks that keep different shares of them, and an order for each."""
-    weights = [draw(generator, 4, 3), draw(generator, 2, 4)]
+def _control(
+    weights: Tensors,
+    masks: Tensors,
+    orders: Tensors,
+    x: Tensor,
+    dense: bool = False,
+    borrowed: bool = False,
+    stale: bool = False,
+) -> Tensors:
+    """Each layer's mask in a random order, scaled until its outputs spread over `x` as those under SNIP's mask do.
+
+    Wrong ways: as those of the `dense` layers; measured on inputs `borrowed` from SNIP; with `stale` outputs passed on.
+    """
+    control, theirs, ours = [], x, x
+    for w, mask, kept in zip(weights, masks, _shuffled(weights, masks, orders), strict=True):
+        outputs = (theirs if borrowed else ours) @ kept.T
+        theirs = theirs @ (w if dense else w * mask).T
+        factor = _spread(theirs) / _spread(outputs)
+        control.append(kept * factor)
+        theirs, ours = theirs.relu(), (outputs if stale else outputs * factor).relu()
+    return control
+
+
+def _by_layers(generator: torch.Generator) -> tuple[Tensors, Tensors, Tensors, Tensor]:
+    """Weights of two layers, masks that keep different shares of them, an order for each, and samples."""
+    weights = [draw(generator, 6, 4), draw(generator, 3, 6)]
     sizes = [torch.rand(w.shape, generator=generator) for w in weights]
-    masks = [size >= size.flatten().sort().values[-kept] for size, kept in zip(sizes, (3, 6), strict=True)]
-    return weights, masks, [torch.randperm(w.numel(), generator=generator) for w in weights]
+    masks = [size >= size.flatten().sort().values[-kept] for size, kept in zip(sizes, (8, 14), strict=True)]
+    return weights, masks, [torch.randperm(w.numel(), generator=generator) for w in weights], draw(generator, 20, 4)
 
 
-def _over_all_layers(weights: Tensors, masks: Tensors, orders: Tensors) -> Tensors:
+def _over_all_layers(weights: Tensors, masks: Tensors, orders: Tensors, x: Tensor) -> Tensors:
     """The colleague's: one shuffle over both layers, with the orders one behind the other."""
     order = torch.cat([orders[1] + len(orders[0]), orders[0]])
     flat = torch.cat([mask.flatten() for mask in masks])[order].split([w.numel() for w in weights])
     return [w * part.view(w.shape) for w, part in zip(weights, flat, strict=True)]
 
 
-def _scaled_alike(weights: Tensors, masks: Tensors, orders: Tensors) -> Tensors:
-    """One factor for all layers."""
-    kept = _control(weights, masks, orders, lambda w, own, now: torch.ones(()))
-    before, after = (
-        sum(tensor.square().sum() for tensor in tensors)
-        for tensors in ([w * mask for w, mask in zip(weights, masks, strict=True)], kept)
-    )
-    return [now * (before / after).sqrt() for now in kept]
+def _same_squares(weights: Tensors, masks: Tensors, orders: Tensors, x: Tensor) -> Tensors:
+    kept = _shuffled(weights, masks, orders)
+    return [
+        now * ((w * mask).square().sum() / now.square().sum()).sqrt()
+        for w, mask, now in zip(weights, masks, kept, strict=True)
+    ]
+
+
+def _scaled_alike(weights: Tensors, masks: Tensors, orders: Tensors, x: Tensor) -> Tensors:
+    """One factor for both layers, such that the last outputs spread alike."""
+
+    def last(layers: Tensors) -> Tensor:
+        return _spread((x @ layers[0].T).relu() @ layers[1].T)
+
+    kept = _shuffled(weights, masks, orders)
+    factor = (last([w * mask for w, mask in zip(weights, masks, strict=True)]) / last(kept)).sqrt()
+    return [now * factor for now in kept]
 
 
 EXERCISES["fair_control"] = Exercise(
     _by_layers,
-    lambda weights, masks, orders: _control(weights, masks, orders, lambda w, own, now: _ratio(own, now).sqrt()),
-    lambda weights, masks, orders: _control(weights, masks, orders, lambda w, own, now: torch.ones(())),
+    _control,
+    lambda weights, masks, orders, x: _shuffled(weights, masks, orders),
     "Right places. But SNIP's weights are larger than random ones: with the places the signal changes, too.",
     _scaled_alike,
-    "One factor for all layers: a layer whose weights shrank more than the others' still passes less on.",
-    lambda weights, masks, orders: _control(weights, masks, orders, lambda w, own, now: _ratio(own, now)),
-    "You multiply by the ratio of the sums of squares. What does a factor do to a square?",
-    lambda weights, masks, orders: _control(weights, masks, orders, lambda w, own, now: _ratio(w, now).sqrt()),
+    "One factor for all layers: the last outputs spread alike, those before them do not.",
+    _same_squares,
+    "Equal squares of weights do not make equal outputs: it matters which inputs they meet. Measure the outputs.",
+    lambda *case: _control(*case, dense=True),
     "Now the control has the signal of the dense layer, and SNIP's mask less: again two things differ.",
+    lambda *case: _control(*case, borrowed=True),
+    "You run SNIP's signal through the control. Its second layer gets what its own first layer passes on.",
+    lambda *case: _control(*case, stale=True),
+    "You scale a layer, and pass its unscaled outputs on. The next layer then makes up for that once more.",
     _over_all_layers,
     "That is one shuffle over all layers: each layer keeps another number of weights than SNIP keeps in it.",
 )

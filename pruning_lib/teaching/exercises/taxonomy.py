@@ -2,7 +2,6 @@
 
 import copy
 import functools
-from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -224,84 +223,4 @@ EXERCISES["masks_only"] = Experiment(
     lambda network, images, sparsity: dict(keep_largest({n: -size for n, size in _sizes(network).items()}, sparsity)),
     "The smallest weights stay.",
     higher=True,
-)
-
-
-Run = tuple[int, list[float]]  # epochs before the cut, and the learning rate of each epoch
-
-
-def _left(run: Run, high: float, skipped: int = 0) -> list[int]:
-    """Epochs after the cut at the high rate, and at any other."""
-    after = run[1][run[0] + skipped :]
-    return [after.count(high), len(after) - after.count(high)]
-
-
-def _share(run: Run, high: float) -> float:
-    fast, slow = _left(run, high)
-    return fast / (fast + slow)
-
-
-def _two_rates(generator: torch.Generator) -> tuple[Run, Run, list[Run]]:
-    """A run cut early, one cut after the rate fell, and candidates for a control, of which one is nearest."""
-    while True:
-        epochs, high = whole(generator, 16, 25), whole(generator, 4, 9) / 100
-
-        def run(cut: int, fast: int, epochs: int = epochs, high: float = high) -> Run:
-            return cut, [high] * fast + [high / 10] * (epochs - fast)
-
-        early_cut, late_cut = whole(generator, 3, 8), whole(generator, 10, epochs - 4)
-        early = run(early_cut, whole(generator, early_cut + 2, late_cut))
-        late = run(late_cut, late_cut - whole(generator, 0, 2))
-        places = [(cut, whole(generator, cut, epochs)) for cut in (early_cut, late_cut) for _ in range(4)]
-        others = [run(*places[i]) for i in torch.randperm(len(places), generator=generator).tolist()]
-        far = sorted(abs(_share(one, high) - _share(early, high)) for one in others if one[0] == late_cut)
-        if far[1] - far[0] > 0.02:
-            return early, late, others
-
-
-def _nearest(others: list[Run], far: Callable[[Run], float], cut: int | None = None) -> int:
-    able = [place for place, run in enumerate(others) if cut is None or run[0] == cut]
-    return min(able, key=lambda place: far(others[place]))
-
-
-def _control(early: Run, late: Run, others: list[Run], cut: int | None = None) -> int:
-    high = max(early[1])
-    return _nearest(others, lambda run: abs(_share(run, high) - _share(early, high)), cut)
-
-
-def _counts(early: Run, late: Run, skipped: int = 0) -> list[list[int]]:
-    return [_left(run, max(early[1]), skipped) for run in (early, late)]
-
-
-def _as_many_fast(early: Run, late: Run, others: list[Run]) -> int:
-    high = max(early[1])
-    return _nearest(others, lambda run: abs(_left(run, high)[0] - _left(early, high)[0]), late[0])
-
-
-EXERCISES["name_the_control"] = Exercise(
-    _two_rates,
-    lambda early, late, others: (_counts(early, late), _control(early, late, others, late[0])),
-    lambda early, late, others: (
-        [_left((0, run[1]), max(early[1])) for run in (early, late)],
-        _control(early, late, others, late[0]),
-    ),
-    "You count all epochs. What can mend a cut is only what comes after it.",
-    lambda early, late, others: (_counts(early, late, 1), _control(early, late, others, late[0])),
-    "One epoch is missing. If three epochs come before the cut, which is the first after it, counted from 0?",
-    lambda early, late, others: (
-        [counts[::-1] for counts in _counts(early, late)],
-        _control(early, late, others, late[0]),
-    ),
-    "The right numbers in the wrong order: the high rate comes first.",
-    lambda early, late, others: (_counts(early, late), _control(early, late, others)),
-    "Your control may be cut at another moment than `late`. Then moment and rate are mixed as before.",
-    lambda early, late, others: (_counts(early, late), _control(early, late, others, early[0])),
-    "That run is cut as early as the good one. Asked for is one that is cut as late as the bad one.",
-    lambda early, late, others: (_counts(early, late), _as_many_fast(early, late, others)),
-    "Fewer epochs are left after a late cut. Compare shares of them, not numbers.",
-    lambda early, late, others: (
-        _counts(early, late),
-        _nearest(others, lambda run: abs(_share(run, max(early[1])) - _share(late, max(early[1]))), late[0]),
-    ),
-    "That run repeats `late`: the same moment, and the same rates. The control has the rates of `early`.",
 )
