@@ -1,8 +1,10 @@
-"""Surgery and Taylor in a real browser without a kernel: keyboard, texts, pictures, themes; Surgery in JupyterLab."""
+"""Widgets of OBS in a real browser without a kernel: keyboard, texts, pictures, themes; Surgery in JupyterLab."""
 
 import nbformat
-from widget_page import PIXELS, all_drawn_anew, check_page, show
+import torch
+from widget_page import PIXELS, all_drawn_anew, check_height, check_page, show
 
+from pruning_lib.teaching.widgets.damped_deletions import DampedDeletions
 from pruning_lib.teaching.widgets.surgery import Surgery
 from pruning_lib.teaching.widgets.taylor import Taylor
 
@@ -115,6 +117,47 @@ def test_taylor_with_a_third_term_and_one_point_only(page, page_errors):
     expect(page.locator(".curves figcaption")).to_contain_text("third order")
     expect(page.locator(".point")).to_be_disabled()
     assert page_errors == []
+
+
+def ends(error: list[list[float]]) -> dict[str, torch.Tensor]:
+    table = torch.tensor(error, dtype=torch.float64)
+    return {"error": table, "unseen": table + 0.05, "moved": 4 * (table - table[:, :1])}
+
+
+def test_damped_deletions(page, page_errors):
+    from playwright.sync_api import expect
+
+    methods = {
+        "OBS": ends([[0.25, 0.251, 0.9, 0.5], [0.25, 0.252, 0.32, 0.5]]),
+        "OBD": ends([[0.25, 0.26, 0.35, 0.5], [0.25, 0.26, 0.35, 0.5]]),
+        "magnitude, following": ends([[0.25, 0.262, 0.36, 0.5], [0.25, 0.262, 0.34, 0.5]]),
+        "magnitude": ends([[0.25, 0.27, 0.33, 0.5]]),
+    }
+    show(page, DampedDeletions([1e-3, 1e-2], methods, alpha=1e-3, deleted=1))
+    text = page.locator("[role=status]")
+    expect(text).to_have_text(
+        "1 of 3 weights gone, α = 0.001. Training error (unseen): OBS 0.251 (0.301), OBD 0.26 (0.31), "
+        "magnitude, following 0.262 (0.312), magnitude 0.27 (0.32). Least on unseen samples: OBS. "
+        "Length of the move: OBS 0.004, OBD 0.04, magnitude, following 0.048, magnitude 0.08."
+    )
+    before = page.evaluate(PIXELS)
+    page.locator(".deleted").focus()
+    page.keyboard.press("ArrowRight")
+    expect(page.locator(".deleted + output")).to_have_text("2 of 3")
+    expect(text).to_contain_text("OBS 0.9 (0.95)")  # above the picture, and marked at its edge
+    expect(text).to_contain_text("Least on unseen samples: magnitude.")
+    assert all_drawn_anew(page, before)
+    page.locator(".alpha").focus()
+    page.keyboard.press("ArrowUp")
+    expect(page.locator(".alpha + output")).to_have_text("0.01")
+    expect(text).to_contain_text("OBS 0.32 (0.37)")
+    expect(text).to_contain_text("Least on unseen samples: OBS.")
+    page.keyboard.press("Home")
+    page.locator(".deleted").focus()
+    page.keyboard.press("ArrowLeft")
+    assert page.evaluate(PIXELS) == before
+    check_height(page)
+    check_page(page, page_errors)
 
 
 def test_surgery_in_jupyterlab(lab, page, page_errors):

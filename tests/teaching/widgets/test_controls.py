@@ -17,6 +17,7 @@ from pruning_lib.files import CHECKOUT
 from pruning_lib.teaching import recorded_lenet
 from pruning_lib.teaching.widgets import (
     at_initialization,
+    damped_deletions,
     decision_helper,
     gpt_writer,
     inverse_hessian,
@@ -143,6 +144,14 @@ def a_taylor() -> Case:
     return Case(taylor.Taylor(points), values)
 
 
+def damped_deletions_of_two() -> Case:
+    table = torch.arange(1.0, 10.0).view(3, 3)
+    methods = {"OBS": dict.fromkeys(damped_deletions.QUANTITIES, table)}
+    methods["magnitude"] = dict.fromkeys(damped_deletions.QUANTITIES, table[:1])
+    values = {"alpha": [1e-3, 1e-2, 1e-1], "deleted": [0, 1, 2]}
+    return Case(damped_deletions.DampedDeletions(values["alpha"], methods), values)
+
+
 def a_sparsegpt_stepper() -> Case:
     layer = sparsegpt_forms.example()
     values = {"step": [0, 3, 11], "form": list(sparsegpt_forms.FORMS), "view": list(sparsegpt_forms.VIEWS)}
@@ -241,6 +250,7 @@ MAKERS = {
     "InverseHessian": an_inverse_hessian,
     "PruneByHand": monks_by_hand,
     "Taylor": a_taylor,
+    "DampedDeletions": damped_deletions_of_two,
     "SparseGPTStepper": a_sparsegpt_stepper,
     "PerplexitySlider": a_perplexity_slider,
     "GPTWriter": a_gpt_writer,
