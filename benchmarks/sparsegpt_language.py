@@ -2,10 +2,12 @@
 
     python benchmarks/sparsegpt_language.py [--out figures/measured/05_language.json] [--threads 1]
     python benchmarks/sparsegpt_language.py --draws 1 2 --out figures/measured/05_draws.json [--threads 1]
+    python benchmarks/sparsegpt_language.py --again sparsegpt+refit
 
 Magnitude is taken layer by layer, as in the SparseGPT paper. SparseGPT is run with masks chosen in blocks of 8 columns,
 too, where its mask is free. The second line repeats `AGAIN` on other draws of calibration text, in a file of its own.
 Each finished run is added to the file at once; started again with the same settings, it makes only the missing ones.
+The third line makes the runs of a method anew, after the method has changed.
 """
 
 import argparse
@@ -81,6 +83,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=CHECKOUT / "figures" / "measured" / "05_language.json")
     parser.add_argument("--threads", type=int, default=1, help="one gives the same numbers on every run")
     parser.add_argument("--draws", type=int, nargs="+", default=[], help="of calibration text, in another file")
+    parser.add_argument("--again", nargs="+", default=[], choices=_EVERY, help="methods whose runs are made anew")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     with records.locked(given.out):
@@ -92,7 +95,7 @@ def make(given: argparse.Namespace) -> None:
     dense, source, digests = material()
     calibration = {key: value for key, value in CALIBRATION.items() if key != "seed" or not given.draws}
     settings = digests | {"calibration": calibration, "magnitude": "per layer"}
-    runs = records.runs_in(given.out, settings)
+    runs = [run for run in records.runs_in(given.out, settings) if run["method"] not in given.again]
     if not runs:
         start = time.perf_counter()
         perplexity = language.perplexity(dense, source.held_out)

@@ -54,6 +54,18 @@ def test_started_again_it_makes_the_missing_runs_only(sweep, monkeypatch, tmp_pa
     assert [(each["pattern"], each["method"]) for each in runs[-3:-1]] == [("70 %", method) for method in sweep.BLOCK_8]
 
 
+def test_a_method_is_made_again(sweep, monkeypatch, tmp_path):
+    out, made = tmp_path / "05.json", []
+    every, pruned = [(0, "70 %", method) for method in ("magnitude", "sparsegpt+refit")], sweep.pruned
+    monkeypatch.setattr(sweep, "cases", lambda draws: every)
+    first = run(sweep, monkeypatch, out)
+    monkeypatch.setattr(
+        sweep, "pruned", lambda dense, method, *more: made.append(method) or pruned(dense, method, *more)
+    )
+    runs = run(sweep, monkeypatch, out, "--again", "sparsegpt+refit")
+    assert made == ["sparsegpt+refit"] and runs[:-1] == first[:-1] and runs[-1]["method"] == first[-1]["method"]
+
+
 def test_draws_differ_and_say_which_they_are(sweep, monkeypatch, tmp_path):
     every = [(draw, "70 %", "sparsegpt, block 8") for draw in (1, 2)]
     monkeypatch.setattr(sweep, "cases", lambda draws: every)

@@ -72,6 +72,7 @@ STILLS = {
     "swap_row": Still("05c_after_sparsegpt", "SwapRow(", {"swaps": [[11, 7], [10, 0], [2, 11]]}),
     "perplexity_slider_smollm2": Still("05c_after_sparsegpt", "PerplexitySlider(", {"pattern": "50 %"}),
     "gpt_writer": Still("05b_sparsegpt_model", "GPTWriter(", {}),
+    "gpt_writer_refit": Still("05b_sparsegpt_model", "GPTWriter(", {"method": "sparsegpt+refit"}),
     "two_four_group": Still("06_two_four", "TwoFourGroup(", {"weights": [1.0, -9.0, 2.0, 0.5, *ROW[4:]]}),
     "roofline_explorer": Still("06b_two_four_pays", "RooflineExplorer(", {"tokens": 16}),
     "roofline_explorer_prefill": Still("06b_two_four_pays", "RooflineExplorer(", {"tokens": 2048}),

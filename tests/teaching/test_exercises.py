@@ -127,10 +127,18 @@ def broken_rules():
     yield "right_price", lambda *_: 0.1, "Asked for is a network"
     yield "beat_the_surgeon", lambda w, *_: w, "0 weights are exactly zero, 8 must be"
     yield "beat_the_surgeon", lambda w, *_: zeros[:3], "asked for are all 16 weights"
-    yield "layer_below", lambda W, H: (W, W != 0), "weights stay, at most 2304 may"
-    yield "layer_below", lambda W, H: (W, W > 1e9), "not zero although your mask says that they go"
+    yield "beyond_swaps", lambda W, H: (W, W != 0), "weights stay, at most 2304 may"
+    yield "beyond_swaps", lambda W, H: (W, W > 1e9), "not zero although your mask says that they go"
     yield "beyond_swaps", lambda W, H: (W, W), "a boolean mask"
     yield "beyond_swaps", lambda W, H: W[0], "cannot be measured: "
+    yield "spread_the_zeros", lambda weights, _: dict.fromkeys(weights, 0.69), "69.0% of all weights go, at least 70 %"
+    yield "spread_the_zeros", lambda weights, _: [0.7] * 24, "a share for each of the 24 layers"
+    yield "spread_the_zeros", lambda weights, _: dict.fromkeys(weights, 70), "a number from 0 to 1"
+    yield (
+        "spread_the_zeros",
+        lambda weights, perplexity_of: [perplexity_of(dict.fromkeys(weights, 0.7)) for _ in range(9)],
+        "called more than 8 times",
+    )
     yield (
         "better_order",
         lambda weight, x: torch.zeros(weight.shape[1], dtype=torch.long),
@@ -166,8 +174,8 @@ def test_an_experiment_cannot_be_spoiled():
         W.zero_(), H.zero_()
         return W, W > 0
 
-    number = EXERCISES["layer_below"].outcome(spoil)
-    assert number == EXERCISES["layer_below"].outcome(lambda W, H: (0 * W, W > 1e9)) == 100
+    number = EXERCISES["beyond_swaps"].outcome(spoil)
+    assert number == EXERCISES["beyond_swaps"].outcome(lambda W, H: (0 * W, W > 1e9)) > 1000
 
 
 def test_better_order_on_text_that_it_was_not_fitted_to():

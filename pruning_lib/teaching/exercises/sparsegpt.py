@@ -6,12 +6,15 @@ from functools import cache, partial
 import torch
 from torch import Tensor
 
-from pruning_lib.after_training import reconstruction, sparsegpt, wanda
-from pruning_lib.structure import keep_largest
+from pruning_lib.after_training import reconstruction, sparsegpt
+from pruning_lib.after_training.calibration import prune_in_order
+from pruning_lib.structure import prunable
 from pruning_lib.teaching.exercises.exercise import Exercise, Experiment, RuleBroken, draw, uniform, whole
 from pruning_lib.teaching.exercises.given import query_layer
 from pruning_lib.teaching.exercises.obs import fit_on, random_inverse
 from pruning_lib.teaching.exercises.taxonomy import top_k
+from pruning_lib.workbench import language
+from pruning_lib.workbench import text as workbench_text
 
 EXERCISES: dict[str, Exercise | Experiment] = {}
 Pair = tuple[Tensor, Tensor]
@@ -186,36 +189,6 @@ EXERCISES["sparsegpt_pass"] = Exercise(
 )
 
 
-def _few_samples(generator: torch.Generator) -> tuple[Tensor]:
-    """H of five inputs from three samples: it has no inverse."""
-    X = draw(generator, 5, 3)
-    return (X @ X.T / 3,)
-
-
-def _factor(H: Tensor, added: Tensor | float) -> Tensor:
-    return torch.linalg.cholesky(
-        torch.linalg.inv(H + torch.diag(torch.ones(len(H), dtype=H.dtype) * added)), upper=True
-    )
-
-
-EXERCISES["damped_factor"] = Exercise(
-    _few_samples,
-    lambda H: _factor(H, 0.01 * H.diagonal().mean()),
-    lambda H: torch.eye(len(H), dtype=H.dtype),
-    "That is your colleague's fallback. With U = I, what is left of the score, and who makes up for a deletion?",
-    lambda H: _factor(H, 0.01),
-    "With 100 times the inputs (10⁴ times the H) your damping would be nothing: it needs the scale of H.",
-    lambda H: _factor(H, 0.01 * H.diagonal()),
-    "Each entry gets a share of itself: quiet inputs are hardly damped. Asked for is a share of the mean.",
-    lambda H: _factor(H, 0.01 * H.diagonal().max()),
-    "1 % of the largest entry: one loud input damps all others. Asked for is the mean.",
-    lambda H: _factor(H, 0.01 * H.diagonal().mean()).T.contiguous(),
-    "Your factor is lower triangular: its rows would reach to columns that are frozen.",
-    lambda H: torch.linalg.cholesky(H + 0.01 * H.diagonal().mean() * torch.eye(len(H), dtype=H.dtype), upper=True),
-    "That is a factor of H. The algorithm needs one of its inverse.",
-)
-
-
 _HELPERS = 16
 
 
@@ -282,45 +255,88 @@ def layer_error(result: Pair, W: Tensor, H: Tensor, *_: object) -> float:
     return 100 * reconstruction.error(W, weight, H)
 
 
-def _magnitude(W: Tensor) -> Tensor:
-    return keep_largest({"W": W.abs()}, 0.5)["W"]
+def _names() -> list[str]:
+    return [name.removesuffix(".weight") for name in prunable(language.load_checkpoint()[0])]
 
 
-def refitted(W: Tensor, H: Tensor, keep: Tensor) -> Pair:
-    return reconstruction.refit(W, H, keep, 0.01), keep
+@cache
+def _perplexities(shares: tuple[float, ...]) -> tuple[float, float]:
+    """Of the GPT whose layers lost these shares by SparseGPT: on training text and on unseen text."""
+    model, about = language.load_checkpoint()
+    source, due = workbench_text.load(about["text"]), iter(shares)
+    calibration, judged = (workbench_text.windows(source.train, 256, 4, seed) for seed in (0, 1))
+
+    def prune_layer(weight: Tensor, hessian: Tensor) -> Pair:
+        return sparsegpt.prune_weight(weight, hessian, next(due))
+
+    prune_in_order(model, [calibration], prune_layer, reconstruction.Hessian, progress=False)
+    return language.perplexity(model, judged.flatten()), language.perplexity(model, source.held_out[4096:6656])
 
 
-def surgeons(W: Tensor, H: Tensor) -> Pair:
-    """OBS in every row until half of it is gone, with damping; the best weights on each mask come by themselves."""
-    first = torch.linalg.inv(H + 0.01 * H.diagonal().mean() * torch.eye(len(H), dtype=H.dtype))
-    W, keep = W.clone(), torch.ones_like(W, dtype=torch.bool)
-    for w, stays in zip(W, keep, strict=True):
-        B = first.clone()
-        for _ in range(len(H) // 2):
-            q = int(torch.where(stays, w**2 / B.diagonal(), torch.inf).argmin())
-            w -= w[q] / B[q, q] * B[q]
-            B -= torch.outer(B[:, q], B[q]) / B[q, q]
-            stays[q] = False
-    return W * keep, keep
+class _Asked:
+    """Tells the perplexity on training text, up to eight times."""
+
+    left = 8
+
+    def __call__(self, shares: dict[str, float]) -> float:
+        if not self.left:
+            raise RuleBroken("perplexity_of was called more than 8 times.")
+        self.left -= 1
+        return _perplexities(_checked(shares))[0]
 
 
-EXERCISES["layer_below"] = Experiment(
-    lambda: [query_layer()],
-    layer_error,
-    0.1,
-    "layer error",
-    "{:.3f} %",
-    surgeons,
-    lambda W, H: (W * _magnitude(W), _magnitude(W)),
-    "Nothing has moved. Half of the problem is not solved yet.",
-    lambda W, H: sparsegpt.prune_weight(W, H, 0.5),
-    "SparseGPT as it is. Its compensation is a shortcut: what does GPT-2 give on the same mask?",
-    lambda W, H: refitted(W, H, _magnitude(W)),
-    "The best weights on magnitude's mask. Now the mask: whose score knows what others can make up for?",
-    lambda W, H: refitted(W, H, wanda.prune_weight(W, H, 0.5)[1]),
-    "The best weights on Wanda's mask. It knows the size of the inputs, not how they depend on each other.",
-    lambda W, H: sparsegpt.prune_weight(W, H, 0.5, refit=True),
-    "Better weights cannot be had on this mask. Where does SparseGPT's choice know too little?",
-    lambda W, H: sparsegpt.prune_weight(W, H, 0.5, block=8, refit=True),
-    "Narrow blocks know more errors before they choose. Who chooses knowing all of them, one weight at a time?",
+def _checked(shares: dict[str, float]) -> tuple[float, ...]:
+    """The shares in the order of the layers."""
+    names = _names()
+    if not isinstance(shares, dict) or set(shares) != set(names):
+        raise RuleBroken(f"Asked for is a dict with a share for each of the {len(names)} layers.")
+    if not all(0 <= share <= 1 for share in shares.values()):
+        raise RuleBroken("A share is a number from 0 to 1.")
+    return tuple(float(shares[name]) for name in names)
+
+
+def _layers_and_judge() -> list[tuple[dict[str, int], _Asked]]:
+    sizes = {name.removesuffix(".weight"): one.numel() for name, one in prunable(language.load_checkpoint()[0]).items()}
+    return [(sizes, _Asked())]
+
+
+def _of_equal_shares(shares: dict[str, float], weights: dict[str, int], _: _Asked) -> float:
+    """In percent of the perplexity with equal shares, since the text differs from Python to Python."""
+    given = dict(zip(_names(), _checked(shares), strict=True))
+    gone = sum(share * weights[name] for name, share in given.items()) / sum(weights.values())
+    if gone < 0.7 - 1e-6:
+        raise RuleBroken(f"{gone:.1%} of all weights go, at least 70 % must.")
+    return 100 * _perplexities(tuple(given.values()))[1] / _perplexities((0.7,) * len(given))[1]
+
+
+def _spared(weights: dict[str, int], part: str, share: float = 0.6) -> dict[str, float]:
+    """`share` of the layers with `part` in their name, and so much of the others that 70 % go in all."""
+    chosen = sum(size for name, size in weights.items() if part in name) / sum(weights.values())
+    return {name: share if part in name else (0.7 - share * chosen) / (1 - chosen) for name in weights}
+
+
+def _best_of_three(weights: dict[str, int], perplexity_of: _Asked) -> dict[str, float]:
+    first = _spared({name: size for name, size in weights.items() if "mlp" in name}, "blocks.0.", 0.65)
+    attention = _spared(weights, "attention")
+    return min(
+        (attention, _spared(weights, "blocks.0."), attention | {name: first[name] + 0.05 for name in first}),
+        key=perplexity_of,
+    )
+
+
+EXERCISES["spread_the_zeros"] = Experiment(
+    _layers_and_judge,
+    _of_equal_shares,
+    80.0,
+    "perplexity on unseen text, of that with equal shares,",
+    "{:.1f} %",
+    _best_of_three,
+    lambda weights, _: dict.fromkeys(weights, 0.7),
+    "All layers lose the same share, as in the lesson. Which group of them does the model miss most? Ask.",
+    lambda weights, _: _spared(weights, "mlp"),
+    "You spared the MLP. The attention layers, half as many weights, had to lose 90 %.",
+    lambda weights, _: _spared(weights, "blocks.3."),
+    "You spared the last block. Whose errors do all the others meet?",
+    lambda weights, _: _spared(weights, "blocks.0."),
+    "You spared the first block, whose errors all others meet. There is another way to group the layers: by kind.",
 )

@@ -40,32 +40,44 @@ EXERCISES["two_four_multiplexer"] = Exercise(
 )
 
 
-def _csr_layers(generator: torch.Generator) -> tuple[int, int, int, int, int]:
-    """rows, columns, bits, index_bits, batch; short rows, so that where they start counts."""
-    bits, index_bits = (8 * 2 ** whole(generator, 0, 3) for _ in range(2))
-    return whole(generator, 8, 64), whole(generator, 8, 64), bits, index_bits, 2 ** whole(generator, 0, 6)
+def _cut_layers(generator: torch.Generator) -> tuple[int, int, int, float, int]:
+    """rows, columns, taken, sparsity, bits; few and short rows, so that where they start counts."""
+    rows, columns = (whole(generator, 8, 64) for _ in range(2))
+    taken, sparsity = whole(generator, 1, rows // 2), uniform(generator, 0.55, 0.95)
+    return rows, columns, taken, sparsity, 8 * 2 ** whole(generator, 0, 3)
 
 
-def _csr_crossing(rows, columns, bits, index_bits, batch, *, starts=True, of_dense=0, of_csr=0) -> float:
-    """Where both forms move as many bits, if each also moves so many of the inputs' and outputs' bits."""
-    others = batch * (rows + columns) * bits
-    left = rows * columns * bits + of_dense * others - of_csr * others - starts * 32 * (rows + 1)
-    return 1 - left / (rows * columns * (bits + index_bits))
+def _seventh_form(rows, columns, taken, sparsity, bits, *, address=32, starts=None, of=None, done=None) -> tuple:
+    """Shares of dense: non-zeros, bytes, MACs; of `of` weights, with `starts` row starts, `done` of the MACs."""
+    left = (rows - taken) * columns * (1 - sparsity)
+    starts = rows - taken + 1 if starts is None else starts
+    dense = rows * columns if of is None else of
+    size = left * (bits + address) + 32 * starts
+    share = left / dense
+    return share, size / (dense * bits), share if done is None else done
 
 
-EXERCISES["csr_crossing"] = Exercise(
-    _csr_layers,
-    _csr_crossing,
-    lambda *case: _csr_crossing(*case, starts=False),
-    "That is TF-7's rule, which leaves something small out. These rows are short: where does each of them start?",
-    lambda *case: 1 - _csr_crossing(*case),
-    "That is the share of weights that are *left* where both are equal. Asked is the share of zeros.",
-    lambda rows, columns, bits, index_bits, batch: _csr_crossing(rows, columns, bits, 32, batch),
-    "You store each column number in 32 bits. How many does this format take?",
-    lambda *case: _csr_crossing(*case, of_csr=1),
-    "You count inputs and outputs for CSR only. What does the dense product read and write beside its weights?",
-    lambda *case: _csr_crossing(*case, of_dense=1),
-    "You count inputs and outputs for dense only. What does CSR read and write beside its weights?",
+EXERCISES["seventh_form"] = Exercise(
+    _cut_layers,
+    _seventh_form,
+    lambda *case: _seventh_form(*case, address=0),
+    "Your bytes are those of the values and row starts. Where does the file say in which column a value belongs?",
+    lambda *case: _seventh_form(*case, starts=0),
+    "These rows are short: where does each of them start in the list of values?",
+    lambda *case: _seventh_form(*case, starts=case[0] + 1),
+    "Your format says where every row starts, also of those that were taken out.",
+    lambda *case: _seventh_form(*case, starts=case[0] - case[2]),
+    "One number is missing: the last row must also say where it ends.",
+    lambda *case: _seventh_form(*case, done=1 - case[2] / case[0]),
+    "Your MACs are those of a dense product of the rows that are left. Which products does CSR skip?",
+    lambda *case: _seventh_form(*case, done=1),
+    "You count all MACs of the dense layer. Which of them does CSR, of which are rows left?",
+    lambda *case: _seventh_form(*case, of=(case[0] - case[2]) * case[1]),
+    "Your shares are of the smaller layer. Asked are shares of the dense one, before rows were taken out.",
+    lambda rows, columns, taken, sparsity, bits: _seventh_form(rows, columns, taken, 1 - sparsity, bits),
+    "You take sparsity for the share that is left.",
+    lambda rows, columns, taken, sparsity, bits: _seventh_form(rows, columns, rows - taken, sparsity, bits),
+    "You keep the rows that were taken out.",
 )
 
 
