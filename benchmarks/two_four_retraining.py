@@ -5,9 +5,10 @@
 
 Network, training and the ways to prune are those of notebook 06b; every rule prunes the layers that 2:4 fits.
 Retraining is the standard recipe for 2:4: the training once more, from the pruned weights, zeros held. The dense
-network gets the same epochs. "drawn" are accuracies of 2:4 by magnitude in random orders of the layers that
-`permute_model` reorders: the control of "2:4, permuted". Each finished seed is added to the file; started again, it
-makes the missing ones.
+network gets the same epochs. Beside SparseGPT stand its two halves: Wanda chooses with the inputs in view and moves
+nothing; "refitted" keeps magnitude's mask and moves the rest. "drawn" are accuracies of 2:4 by magnitude in random
+orders of the layers that `permute_model` reorders: the control of "2:4, permuted". Each finished seed is added to the
+file; started again, it makes the missing ones.
 """
 
 import argparse
@@ -17,10 +18,12 @@ import time
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from pruning_lib.acceleration import two_four
-from pruning_lib.after_training import sparsegpt
+from pruning_lib.after_training import sparsegpt, wanda
+from pruning_lib.after_training.calibration import prune_in_order
+from pruning_lib.after_training.reconstruction import Hessian, refit
 from pruning_lib.files import CHECKOUT
 from pruning_lib.reproduction import records
 from pruning_lib.structure import Masks, keep_largest, keep_n_of_m, prunable
@@ -31,7 +34,7 @@ SETTINGS = {
     "depth": 8,
     "epochs": 5,  # of training, and of retraining
     "schedule": "cosine",
-    "calibration": 512,  # images, for SparseGPT
+    "calibration": 512,  # images, for SparseGPT, Wanda and refitted
     "drawn": 10,
 }
 
@@ -70,6 +73,12 @@ def retrained(model: nn.Module, masks: Masks | None, images: data.Data, seed: in
     return accuracy(model, images)
 
 
+def refitted(weight: Tensor, hessian: Tensor) -> tuple[Tensor, Tensor]:
+    """2:4 by magnitude, and what stays moved to where the layer's outputs change least."""
+    keep = two_four.best_mask(weight)
+    return refit(weight, hessian, keep, damping=0.01), keep
+
+
 def drawn_orders(model: nn.Module, images: data.Data, moved: list[str]) -> list[float]:
     found, example = [], images.test[0][:2]
     for number in range(SETTINGS["drawn"]):
@@ -98,6 +107,12 @@ def run_of(images: data.Data, seed: int) -> dict:
         model = copy.deepcopy(dense)
         sparsegpt.prune_model(model, calibration, **pattern, layers=layers, progress=False)
         pruned[name] = accuracy(model, images)
+    model = copy.deepcopy(dense)
+    wanda.prune_model(model, calibration, n_m=(2, 4), layers=layers, progress=False)
+    pruned["2:4, Wanda"] = accuracy(model, images)
+    model = copy.deepcopy(dense)
+    prune_in_order(model, calibration, refitted, Hessian, layers, multiple_of=4, progress=False)
+    pruned["2:4, refitted"] = accuracy(model, images)
     run = {"seed": seed, "pruned": pruned, "retrained": after, "drawn": drawn_orders(dense, images, moved)}
     return run | {"moved": moved, "seconds": time.perf_counter() - start}
 

@@ -179,7 +179,7 @@ def test_an_experiment_cannot_be_spoiled():
 
 
 def test_better_order_on_text_that_it_was_not_fitted_to():
-    """The numbers in the folded solution of 6b.5."""
+    """The numbers in the folded solution of 6b.4."""
     exercise, ((weight, x),) = EXERCISES["better_order"], EXERCISES["better_order"].cases()
     orders = torch.arange(weight.shape[1]), find_permutation(weight), exercise.solution(weight, x)
     unseen = query_inputs(96, unseen=True)

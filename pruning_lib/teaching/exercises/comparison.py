@@ -130,38 +130,49 @@ EXERCISES["choice"] = Exercise(
 )
 
 
-def _layouts(generator: torch.Generator) -> tuple[torch.Tensor, int]:
-    """Where a matrix has weights: in half of its rows, few, some or all; and how many outputs each weight works for."""
-    rows, columns, share = whole(generator, 8, 16), whole(generator, 100, 200), (0.01, 0.3, 1.0)[whole(generator, 0, 3)]
-    mask = torch.rand(rows, columns, generator=generator) < share
-    mask[torch.randperm(rows, generator=generator)[: rows // 2]] = False
-    return mask, whole(generator, 2, 65)
+Named = dict[str, torch.Tensor]  # by layer
 
 
-def _price(mask: torch.Tensor, positions: int, removed=True, starts=1, bit=1 / 8, index=True) -> tuple[int, int]:
-    """Bytes in the smallest form (CMP-3), and MACs (CMP-4)."""
-    k = int(mask.sum())
-    if removed:
-        mask = mask[mask.any(dim=1)]
-    forms = [4 * mask.numel(), 8 * k + 4 * starts * (len(mask) + 1), 4 * k + math.ceil(mask.numel() * bit)]
-    return min(forms) if index else 4 * k, positions * k
+def _two_methods(generator: torch.Generator) -> tuple[Named, Named]:
+    """Scores of one method, and the masks of another, which keeps another share of each of three layers."""
+    shapes = {"conv1": (4, 6), "fc1": (6, 10), "fc2": (3, 8)}
+    scores = {name: torch.rand(shape, generator=generator, dtype=torch.float64) for name, shape in shapes.items()}
+    scores["conv1"] = 0.4 + scores["conv1"]  # so that one list for all layers leaves them other shares
+    counts = {"conv1": whole(generator, 2, 9), "fc1": whole(generator, 20, 40), "fc2": whole(generator, 10, 16)}
+    kept = {name: torch.rand(shape, generator=generator) for name, shape in shapes.items()}
+    return scores, {name: _largest(kept[name], counts[name]) for name in shapes}
 
 
-EXERCISES["price"] = Exercise(
-    _layouts,
-    _price,
-    lambda mask, positions: _price(mask, positions, removed=False),
-    "A row without any weight is a neuron that you need not store. How large is the matrix without it?",
-    lambda mask, positions: _price(mask, positions, index=False),
-    "You store the values alone. How does the one who reads them know where they stood?",
-    lambda mask, positions: _price(mask, positions, bit=1),
-    "A bitmap has one *bit* for each weight.",
-    lambda mask, positions: _price(mask, positions, starts=0),
-    "CSR also says where each row begins, and where the last one ends.",
-    lambda mask, positions: (_price(mask, positions)[0], int(mask.sum())),
-    "The bytes are right. A weight of a convolution multiplies more than once for each image.",
-    lambda mask, positions: (_price(mask, positions)[0], positions * int(mask.any(dim=1).sum()) * mask.shape[1]),
-    "The bytes are right. CMP-4 counts the weights that are not zero.",
+def _largest(scores: torch.Tensor, count: int) -> torch.Tensor:
+    """True at so many largest of all."""
+    flat = torch.zeros(scores.numel(), dtype=torch.bool)
+    flat[scores.flatten().topk(count).indices] = True
+    return flat.view(scores.shape)
+
+
+def _shared_out(scores: Named, rival: Named) -> Named:
+    """As many in all as the rival keeps, the same share of each layer."""
+    share = sum(int(mask.sum()) for mask in rival.values()) / sum(mask.numel() for mask in rival.values())
+    return {name: _largest(score, round(share * score.numel())) for name, score in scores.items()}
+
+
+def _by_one_list(scores: Named, rival: Named) -> Named:
+    total = sum(int(mask.sum()) for mask in rival.values())
+    least = torch.cat([score.flatten() for score in scores.values()]).topk(total).values[-1]
+    return {name: score >= least for name, score in scores.items()}
+
+
+EXERCISES["control_masks"] = Exercise(
+    _two_methods,
+    lambda scores, rival: {name: _largest(score, int(rival[name].sum())) for name, score in scores.items()},
+    lambda scores, rival: rival,
+    "These are the rival's own masks. A control differs from it in one thing: here in *which* weights stay.",
+    _by_one_list,
+    "One list for the complete network: that is SNIP itself, and its own counts are back. Whose counts must they be?",
+    _shared_out,
+    "Equal shares are a third answer to *how many*. A control keeps that as the rival has it.",
+    lambda scores, rival: {name: _largest(-score, int(rival[name].sum())) for name, score in scores.items()},
+    "The counts are right. But the smallest scores stay.",
 )
 
 

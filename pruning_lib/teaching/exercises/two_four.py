@@ -166,34 +166,54 @@ def _lost(weight: Tensor, order: Tensor) -> Tensor:
 
 
 def _output_error(weight: Tensor, order: Tensor, x: Tensor) -> float:
-    return _share(x[:, order], weight, order, x)
+    """What the lost weights put out, as a share of all outputs."""
+    return float((x[:, order] @ _lost(weight, order).T).square().sum() / (x @ weight.T).square().sum())
 
 
-def _share(lost_of: Tensor, weight: Tensor, order: Tensor, x: Tensor) -> float:
-    """What the lost weights put out at the inputs `lost_of`, as a share of all outputs at `x`."""
-    return float((lost_of @ _lost(weight, order).T).square().sum() / (x @ weight.T).square().sum())
+def _layer_and_inputs(generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """weight (5, 8) and x (24, 8): inputs of unlike size that go together, so that both count."""
+    sizes = 0.3 + 2 * torch.rand(8, generator=generator, dtype=torch.float64)
+    return draw(generator, 5, 8), (draw(generator, 24, 8) + draw(generator, 24, 1)) * sizes
 
 
-def _ordered_layer(generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """weight (5, 8), an order of its columns, x (6, 8)."""
-    return draw(generator, 5, 8), torch.randperm(8, generator=generator), draw(generator, 6, 8)
+def _by_inputs(weight: Tensor, x: Tensor) -> Tensor:
+    return _kept_by(weight.abs() * x.norm(dim=0))
 
 
-EXERCISES["output_error"] = Exercise(
-    _ordered_layer,
-    _output_error,
-    lambda weight, order, x: _share(x, weight, order, x),
-    "The columns moved and the inputs did not: each weight now meets another one's input.",
-    lambda weight, order, x: _output_error(weight, torch.arange(len(order)), x),
-    "Your groups are those of the columns as they stood. Which four columns share a group in this order?",
-    lambda weight, order, x: _output_error(weight, order.argsort(), x),
-    "You applied the opposite order: new column j is old column order[j].",
-    lambda weight, order, x: float(_lost(weight, order).square().sum() / weight.square().sum()),
-    "That is the error of the weights. The same lost weight costs more where its input is large.",
-    lambda weight, order, x: _output_error(weight, order, x) ** 0.5,
-    "That is the root of the share: asked is the share of the sum of *squares*.",
-    lambda weight, order, x: 1 - _output_error(weight, order, x),
-    "One minus the error is not what is kept: lost and kept parts of the outputs may cancel.",
+def _refitted(weight: Tensor, x: Tensor, keep: Tensor) -> Tensor:
+    """Each row by least squares on what it keeps."""
+    moved = torch.zeros_like(weight)
+    for row, mask in enumerate(keep):
+        moved[row, mask] = torch.linalg.lstsq(x[:, mask], x @ weight[row, :, None]).solution[:, 0]
+    return moved
+
+
+def _one_by_one(weight: Tensor, x: Tensor) -> Tensor:
+    """Each kept weight fitted as if it were the only one."""
+    return (x @ weight.T).T @ x / x.square().sum(0) * _kept_by(weight.abs())
+
+
+def _row_by_a_factor(weight: Tensor, x: Tensor) -> Tensor:
+    kept = weight * _kept_by(weight.abs())
+    wanted, had = x @ weight.T, x @ kept.T
+    return kept * ((wanted * had).sum(0) / had.square().sum(0))[:, None]
+
+
+EXERCISES["two_four_refit"] = Exercise(
+    _layer_and_inputs,
+    lambda weight, x: _refitted(weight, x, _kept_by(weight.abs())),
+    lambda weight, x: weight * _kept_by(weight.abs()),
+    "That is plain magnitude: what stays did not move. (A fit to the *pruned* layer's outputs ends here, too.)",
+    lambda weight, x: weight * _by_inputs(weight, x),
+    "You changed the choice and moved nothing: SparseGPT's other half. Here the choice must be magnitude's.",
+    lambda weight, x: _refitted(weight, x, _by_inputs(weight, x)),
+    "You changed the choice *and* moved what stays: then nobody knows which of the two helped.",
+    lambda weight, x: weight.clone(),
+    "Nothing went: a fit that may use all weights gives the dense layer back.",
+    _one_by_one,
+    "You fit each weight as if it were alone. Inputs go together: fit the kept weights of a row jointly.",
+    _row_by_a_factor,
+    "One factor for a row is too little: each kept weight may move on its own.",
 )
 
 

@@ -1,0 +1,99 @@
+"""What notebook 07 says of the recorded comparison in words and rounded numbers, against the records themselves."""
+
+import json
+import re
+
+import pytest
+
+from pruning_lib.comparison.advice import Contrast
+from pruning_lib.comparison.statistics import by_seed, spread
+from pruning_lib.files import CHECKOUT
+from pruning_lib.reproduction import measured
+
+CUT = "pruned_accuracy"
+CLEAR = [  # "ahead", "behind", "beat": the interval leaves zero out, with this sign
+    *(Contrast("magnitude", "magnitude_layer", s) for s in (0.9, 0.95, 0.98, 0.99)),
+    Contrast("magnitude_spared", "magnitude_layer", 0.98),
+    Contrast("snip_moved", "random", 0.98),
+    *(Contrast("magnitude", "init", s) for s in (0.98, 0.99)),
+    Contrast("magnitude_refit", "magnitude_layer", 0.8, CUT),
+    Contrast("magnitude_refit", "magnitude_layer", 0.95, CUT),
+    Contrast("magnitude", "sparsegpt", 0.98),
+    *(Contrast("filters", "magnitude_layer", s) for s in (0.9, 0.95, 0.98)),
+    Contrast("synflow", "snip", 0.99),
+]
+OPEN = [  # "undecided", "no gain is seen"
+    Contrast("snip", "snip_moved", 0.98),
+    *(Contrast("synflow", "magnitude", s) for s in (0.95, 0.98, 0.99)),
+    Contrast("iterative", "magnitude", 0.98),
+    *(Contrast("magnitude_refit", "magnitude_layer", s) for s in (0.95, 0.98)),
+    Contrast("magnitude_spared", "filters", 0.98),
+]
+
+
+@pytest.fixture(scope="module")
+def runs():
+    return {
+        name: [run for run in measured.read_record(f"07_comparison{name}.json")["runs"] if "failed" not in run]
+        for name in ("", "_resnet8")
+    }
+
+
+@pytest.fixture(scope="module")
+def texts():
+    cells = json.loads((CHECKOUT / "notebooks" / "07_comparison.ipynb").read_text(encoding="utf-8"))["cells"]
+    return ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"]
+
+
+@pytest.mark.parametrize("contrast", CLEAR, ids=lambda contrast: contrast.label)
+def test_clear(runs, contrast):
+    assert contrast.difference(runs[""]).verdict == "higher"
+
+
+@pytest.mark.parametrize("contrast", OPEN, ids=lambda contrast: contrast.label)
+def test_undecided(runs, contrast):
+    assert contrast.difference(runs[""]).verdict == "open"
+
+
+def test_numbers_to_remember(runs, texts):
+    (remember,) = (text for text in texts if text.startswith("## What to remember"))
+
+    def points(name, other, s, of="", **more):
+        return Contrast(name, other, s, **more).difference(runs[of])
+
+    where, first = (points(name, "magnitude_layer", 0.98).mean for name in ("magnitude", "magnitude_spared"))
+    which = points("snip", "snip_moved", 0.98).mean
+    shuffled = spread(100 * value for value in by_seed(runs[""], "snip_moved", 0.98).values()).mean
+    cut = points("magnitude_refit", "magnitude_layer", 0.95, quantity=CUT)
+    speed = {name: measured.read_record(f"07_latency{name}.json")["runs"] for name in runs}
+    faster = {
+        name: [run["latency"]["dense"][1] / run["latency"]["filters 0.9"][1] for run in batches]
+        for name, batches in speed.items()
+    }
+    for said in (
+        f"{where:.1f} points ahead of equal shares; sparing the first layer brings {first:.1f}",
+        f"from chance to {shuffled:.1f} %; its choice of single weights brings {which:.1f}",
+        f"trained weights are {points('magnitude', 'init', 0.99).mean:.1f} points ahead of sizes of random",
+        f"Rounds bring {points('iterative', 'magnitude', 0.98).mean:.1f} points",
+        f"{cut.mean:.0f} points at 95 % ({cut.low:+.0f} to {cut.high:+.0f})",
+        f"{faster[''][0]:.2f} times as fast for one image, {faster[''][1]:.2f} for 64",
+        f"{-points('filters', 'small', 0.95, '_resnet8').mean:.1f} points behind building small",
+        f"{faster['_resnet8'][0]:.2f} times as fast at 90 %",
+    ):
+        assert said in remember, said
+
+
+def test_the_second_network(runs, texts):
+    (told,) = (text for text in texts if text.startswith("**Half of the clear differences"))
+    lost = -Contrast("filters", "dense", 0.9, against=0.0).difference(runs["_resnet8"]).mean
+    assert f"costs {lost:.1f} points" in told
+    where, first, choice = (
+        Contrast(one, other, 0.98).difference(runs["_resnet8"])
+        for one, other in (
+            ("magnitude", "magnitude_layer"),
+            ("magnitude_spared", "magnitude_layer"),
+            ("snip", "snip_moved"),
+        )
+    )
+    assert first.verdict == "open" and re.search("about a quarter, undecided", told)
+    assert 0.2 < first.mean / where.mean < 0.3 and choice.mean < 0
