@@ -114,4 +114,7 @@ def test_the_record_is_complete():
     fixed = ["dense", "linear", "SSS", "same blocks", "same blocks, all epochs", "from scratch", "penalty, then cut"]
     slowly = [f"{case}, closed slowly" for case in ["same blocks", *draws[:5]]]
     found = {(run["seed"], run["case"]) for run in record["runs"]}
-    assert found >= {(seed, case) for seed in range(3) for case in fixed + draws + slowly} and not record["dirty"]
+    new = [f"{kind} blocks, draw {number}" for kind in ("matched", "uniform") for number in range(1, 11)]
+    new += [f"{case}, {how}" for case in new[:5] for how in ("closed slowly", "from scratch")]
+    assert found == {(seed, case) for seed in range(3) for case in fixed + draws + slowly + new}
+    assert not record["dirty"]
