@@ -1,12 +1,15 @@
-"""Does the choice of blocks matter? SSS on digits beside its own blocks and random ones, cut from the dense network.
+"""Does the choice of blocks matter? SSS beside its own blocks and drawn ones, cut from the dense network.
 
-    python benchmarks/sss_controls.py [--out figures/measured/03_sss_controls.json] [--seeds 0 1 2] [--threads 1]
+    python benchmarks/sss_controls.py [--data mnist] [--out figures/measured/FILE.json] [--seeds 0 1 2] [--threads 1]
 
-The network and its training are those of sss_sweep.py. Each rival then trains for a few epochs more, as all the others.
-The random draws take out as many blocks as SSS and share at most one with it. *Closed slowly*: no penalty, but the
-gates of these blocks go evenly from one to zero while the rest of a fresh network learns around them. *Linear*, one
-layer on the pixels, is the floor. Each finished run is added to the file at once; started again with the same settings,
-it makes only the missing ones, and trains anew the dense network that they start from.
+On digits the network and its training are those of sss_sweep.py; on MNIST (PRUNING_LIB_DATA names its folder) a
+narrower network sees few images, so that all runs take minutes. Each rival then trains for a few epochs more, as all
+the others. The draws take out as many blocks as SSS: *random* ones share at most one block with its set, *uniform* ones
+may be any other set, and of *matched* ones the networks have its parameters, too, within a tenth. *Closed slowly*: no
+penalty, but the gates of these blocks go evenly from one to zero while the rest of a fresh network learns around them.
+*From scratch*: the shape without these blocks, trained as long. *Linear*, one layer on the pixels, is the floor. Each
+finished run is added to the file at once; started again with the same settings, it makes only the missing ones, and
+trains anew the dense network that they start from.
 """
 
 import argparse
@@ -29,7 +32,10 @@ from pruning_lib.reproduction import records
 from pruning_lib.workbench import data, models, training
 
 CONTROLS = {"gamma": 0.1, "more_epochs": 4, "draws": 10, "shared": 1}
-SLOW = 5  # of the draws, that many are closed slowly, too
+MNIST = {"data": "mnist", "train_samples": 3000, "test_samples": 5000, "width": 4, "epochs": 8}
+MNIST_CONTROLS = {"gamma": 0.2, "more_epochs": 2, "draws": 6}
+WITHIN = 0.1  # a matched draw has the parameters of SSS's network up to that share
+FILES = {"digits": "03_sss_controls.json", "mnist": "03_sss_controls_mnist.json"}
 
 
 class Seed:
@@ -77,31 +83,53 @@ class Seed:
             size_of = {name: gate.abs().item() for name, gate in sss.gates(gated).items()}
             lost = sorted(size_of, key=size_of.get)[: len(own)]
             return without(gated, lost, self.images), lost
-        slowly, lost = case.endswith("closed slowly"), own
-        gated = sss.add_gates(fresh(self.images, self.seed) if slowly else self.network("dense"), "block")
-        if case.startswith("random blocks"):
-            drawn = draws(list(sss.gates(gated)), own, CONTROLS["draws"], self.seed)
-            number = int(case.removesuffix(", closed slowly").split()[-1])
+        slowly, anew, lost = case.endswith("closed slowly"), case.endswith("from scratch"), own
+        gated = sss.add_gates(self.network("dense") if not slowly | anew else fresh(self.images, self.seed), "block")
+        if ", draw " in case:
+            kind, number = case.split()[0], int(case.split(", ")[1].split()[-1])
+            drawn = draws(kind, fresh(self.images, self.seed), own, self.seed)[: CONTROLS["draws"]]
             if number > len(drawn):
                 return None
-            lost = drawn[number - 1]
+            lost = list(drawn[number - 1])
         if slowly:
             train_closing(gated, lost, self.images, self.seed)
-        return without(gated, lost, self.images), lost
+        network = without(gated, lost, self.images)
+        if anew:
+            train(new_weights_(network, self.seed + 1), self.images, self.seed)
+        return network, lost
 
 
-def cases() -> list[str]:
-    random = [f"random blocks, draw {number}" for number in range(1, CONTROLS["draws"] + 1)]
-    slowly = [f"{case}, closed slowly" for case in ("same blocks", *random[:SLOW])]
-    fixed = ["dense", "linear", "SSS", "same blocks", "same blocks, all epochs", "from scratch", "penalty, then cut"]
-    return [*fixed, *random, *slowly]
+def cases(name: str = "digits") -> list[str]:
+    def drawn(kind: str, count: int = CONTROLS["draws"], how: str = "") -> list[str]:
+        return [f"{kind} blocks, draw {number}{how}" for number in range(1, count + 1)]
+
+    half = (CONTROLS["draws"] + 1) // 2  # of the draws
+    fixed, far, slowly = ["dense", "linear", "SSS", "same blocks", "from scratch"], [], ["same blocks, closed slowly"]
+    if name == "digits":
+        fixed += ["same blocks, all epochs", "penalty, then cut"]
+        far, slowly = drawn("random"), slowly + drawn("random", half, ", closed slowly")
+    ways = [drawn("matched", half, f", {how}") for how in ("closed slowly", "from scratch")]
+    return [*fixed, *far, *slowly, *drawn("matched"), *drawn("uniform"), *ways[0], *ways[1]]
 
 
-def draws(blocks: list[str], own: list[str], count: int, seed: int) -> list[tuple[str, ...]]:
-    """Up to `count` different sets, as many blocks as `own`, of which at most `shared` are among them."""
-    sets = itertools.combinations(blocks, len(own))
-    possible = [one for one in sets if len(set(one) & set(own)) <= CONTROLS["shared"]]
-    order = torch.randperm(len(possible), generator=torch.Generator().manual_seed(seed))[:count]
+def draws(kind: str, network: nn.Module, own: list[str], seed: int) -> list[tuple[str, ...]]:
+    """All sets of this kind with as many residual blocks as `own`, in mixed order."""
+    branch = {  # parameters that go with the block; its shortcut stays
+        name: sum(weight.numel() for part, weight in block.named_parameters() if not part.startswith("shortcut"))
+        for name, block in network.named_modules()
+        if isinstance(block, models.ResidualBlock)
+    }
+    total = sum(weight.numel() for weight in network.parameters())
+
+    def fits(one: tuple[str, ...]) -> bool:
+        shared = len(set(one) & set(own))
+        if kind == "random":
+            return shared <= CONTROLS["shared"]
+        left, aim = (total - sum(branch[name] for name in names) for names in (one, own))
+        return shared < len(own) and (kind == "uniform" or abs(left - aim) <= WITHIN * aim)
+
+    possible = [one for one in itertools.combinations(branch, len(own)) if fits(one)]
+    order = torch.randperm(len(possible), generator=torch.Generator().manual_seed(seed))
     return [possible[index] for index in order]
 
 
@@ -160,25 +188,40 @@ def new_weights_(network: nn.Module, seed: int) -> nn.Module:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--out", type=Path, default=CHECKOUT / "figures" / "measured" / "03_sss_controls.json")
+    parser.add_argument("--data", choices=FILES, default="digits")
+    parser.add_argument("--out", type=Path, help="default: the record of the data in figures/measured")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--threads", type=int, default=1, help="one gives the same numbers on every run")
     given = parser.parse_args()
+    given.out = given.out or CHECKOUT / "figures" / "measured" / FILES[given.data]
+    if given.data == "mnist":
+        sss_sweep.SETTINGS.update(MNIST)
+        CONTROLS.clear()
+        CONTROLS.update(MNIST_CONTROLS)
     torch.set_num_threads(given.threads)
     with records.locked(given.out):
         make(given)
 
 
+def first(images: data.Data, settings: dict) -> data.Data:
+    """As many images as `settings` names; all, if none are named."""
+    kept = {
+        part: tuple(values[: settings.get(f"{part}_samples")] for values in getattr(images, part))
+        for part in ("train", "test")
+    }
+    return data.Data(images.name, kept["train"], kept["test"], images.classes)
+
+
 def make(given: argparse.Namespace) -> None:
     """Make the cases that the file does not hold yet, and print them."""
     settings = sss_sweep.SETTINGS | CONTROLS
-    images = data.load(settings["data"])
+    images = first(data.load(settings["data"]), settings)
     runs = records.runs_in(given.out, settings)
     made = {(run["case"], run["seed"]) for run in runs}
     for seed in given.seeds:
         one = Seed(images, seed)
         one.own = next((run["blocks"] for run in runs if (run["case"], run["seed"]) == ("SSS", seed)), None)
-        for case in cases():
+        for case in cases(settings["data"]):
             if (case, seed) in made:
                 continue
             start = time.process_time()

@@ -20,19 +20,38 @@ def bench(monkeypatch):
     module = import_module("sss_controls")
     monkeypatch.setattr(module.sss_sweep, "SETTINGS", module.sss_sweep.SETTINGS | SMALL)
     monkeypatch.setattr(module, "CONTROLS", module.CONTROLS | {"more_epochs": 1, "draws": 1, "gamma": 0.1})
-    monkeypatch.setattr(module, "SLOW", 1)
     yield module
     for name in ("sss_sweep", "sss_controls"):
         sys.modules.pop(name)
 
 
-def test_draws_differ_and_share_at_most_one_block_with_the_own_set(bench):
-    blocks, own = list("abcdefghi"), list("abcd")
-    drawn = bench.draws(blocks, own, 10, seed=0)
-    assert len(set(drawn)) == 10 and all(len(one) == 4 and len(set(one) & set(own)) <= 1 for one in drawn)
-    assert drawn == bench.draws(blocks, own, 10, seed=0) != bench.draws(blocks, own, 10, seed=1)
-    assert len(bench.draws(blocks, list("abcde"), 10, seed=0)) == 5, "the four others and one of five"
-    assert bench.draws(blocks, blocks, 10, seed=0) == []
+@pytest.fixture
+def network(bench, monkeypatch):
+    monkeypatch.setattr(bench.sss_sweep, "SETTINGS", bench.sss_sweep.SETTINGS | {"depth": 20})
+    return bench.fresh(bench.data.load("digits"), 0)
+
+
+def test_random_draws_differ_and_share_at_most_one_block_with_the_own_set(bench, network):
+    blocks = [f"stage{stage}.{number}" for stage in (1, 2, 3) for number in (0, 1, 2)]
+    own = blocks[:4]
+    drawn = bench.draws("random", network, own, seed=0)
+    assert len(set(drawn)) == 45 and all(len(one) == 4 and len(set(one) & set(own)) <= 1 for one in drawn)
+    assert drawn == bench.draws("random", network, own, seed=0) != bench.draws("random", network, own, seed=1)
+    assert len(bench.draws("random", network, blocks[:5], seed=0)) == 5, "the four others and one of five"
+    assert [bench.draws(kind, network, blocks, seed=0) for kind in ("random", "uniform", "matched")] == [[]] * 3
+
+
+def test_uniform_draws_are_all_other_sets_and_matched_ones_those_of_nearly_its_parameters(bench, network):
+    own, images = ["stage1.0", "stage3.1"], bench.data.load("digits")
+    uniform, matched = (bench.draws(kind, network, own, seed=0) for kind in ("uniform", "matched"))
+    assert len(set(uniform)) == len(uniform) == 35 and tuple(own) not in uniform
+
+    def parameters(names):
+        gated = bench.sss.add_gates(bench.copy.deepcopy(network), "block")
+        return bench.size(bench.without(gated, names, images), images.test[0][:1])["parameters"]
+
+    aim = parameters(own)
+    assert set(matched) == {one for one in uniform if abs(parameters(one) - aim) <= 0.1 * aim} and 0 < len(matched) < 35
 
 
 def test_all_cases_have_lost_as_many_blocks_and_a_second_start_makes_only_what_is_missing(bench, monkeypatch, tmp_path):
@@ -42,6 +61,7 @@ def test_all_cases_have_lost_as_many_blocks_and_a_second_start_makes_only_what_i
         return gated, None
 
     monkeypatch.setattr(bench.sss_sweep, "with_gates", closes_one)
+    monkeypatch.setattr(bench, "WITHIN", 1)
     out = tmp_path / "controls.json"
     monkeypatch.setattr(sys, "argv", ["sss_controls.py", "--out", str(out), "--seeds", "0"])
     bench.main()
@@ -50,6 +70,7 @@ def test_all_cases_have_lost_as_many_blocks_and_a_second_start_makes_only_what_i
     assert list(runs) == bench.cases() and runs["dense"]["blocks"] == []
     assert runs["linear"]["blocks"] == [] and runs["linear"]["macs"] == 10 * 8 * 8
     assert all(len(run["blocks"]) == 1 for case, run in runs.items() if case not in ("dense", "linear"))
+    assert all(runs[f"matched blocks, draw 1{how}"]["macs"] for how in ("", ", closed slowly", ", from scratch"))
     for case in ("SSS", "same blocks", "same blocks, all epochs", "from scratch", "same blocks, closed slowly"):
         assert (
             runs[case]["blocks"] == ["stage2.0"] and runs[case]["macs"] == runs["SSS"]["macs"] < runs["dense"]["macs"]
@@ -93,4 +114,7 @@ def test_the_record_is_complete():
     fixed = ["dense", "linear", "SSS", "same blocks", "same blocks, all epochs", "from scratch", "penalty, then cut"]
     slowly = [f"{case}, closed slowly" for case in ["same blocks", *draws[:5]]]
     found = {(run["seed"], run["case"]) for run in record["runs"]}
-    assert found == {(seed, case) for seed in range(3) for case in fixed + draws + slowly} and not record["dirty"]
+    new = [f"{kind} blocks, draw {number}" for kind in ("matched", "uniform") for number in range(1, 11)]
+    new += [f"{case}, {how}" for case in new[:5] for how in ("closed slowly", "from scratch")]
+    assert found == {(seed, case) for seed in range(3) for case in fixed + draws + slowly + new}
+    assert not record["dirty"]

@@ -51,7 +51,6 @@ STILLS = {
     "sparsity_explorer_snip": Still("02_snip", "SparsityExplorer(scores", {}),
     "tangent_explorer": Still("02_snip", "TangentExplorer(", {}),
     "layer_race": Still("02_snip", "LayerRace(", {"step": 30}),
-    "lambda_paths_opening": Still("03b_block_selection", "LambdaPaths(block_runs", {"gamma": 0.1, "seed": 1}),
     "lasso_explorer": Still("03_sss_apg", "LassoExplorer(", {"t": 12}),
     "lasso_explorer_diverging": Still(
         "03_sss_apg", "LassoExplorer(", {"t": 8, "eta": 2.2, "gamma": 0.0, "method": "ista"}
