@@ -17,7 +17,7 @@ from sparsegpt_hub import as_they_are, composed, least_squares, magnitude, updat
 from sparsegpt_language import material
 from torch import Tensor
 
-from pruning_lib.after_training import sparsegpt, swaps, wanda
+from pruning_lib.after_training import sparsegpt, wanda
 from pruning_lib.after_training.calibration import prune_in_order
 from pruning_lib.after_training.reconstruction import Hessian
 from pruning_lib.files import CHECKOUT
@@ -41,7 +41,6 @@ MASKS = {
     "SparseGPT, block 8": partial(sparsegpt.prune_weight, block=8),
     "Wanda": wanda.prune_weight,
     "random": random,
-    "swaps": swaps.prune_weight,
 }
 WEIGHTS = {"none": as_they_are, "update": update, "least squares": least_squares}
 

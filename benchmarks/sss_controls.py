@@ -5,7 +5,8 @@
 On digits the network and its training are those of sss_sweep.py; on MNIST (PRUNING_LIB_DATA names its folder) a
 narrower network sees few images, so that all runs take minutes. Each rival then trains for a few epochs more, as all
 the others. The draws take out as many blocks as SSS: *random* ones share at most one block with its set, *uniform* ones
-may be any other set, and of *matched* ones the networks have its parameters, too, within a tenth. *Closed slowly*: no
+may be any other set, and of *matched* ones the networks have its parameters, too, within a tenth (notebook 03b shows
+these two). *Closed slowly*: no
 penalty, but the gates of these blocks go evenly from one to zero while the rest of a fresh network learns around them.
 *From scratch*: the shape without these blocks, trained as long. *Linear*, one layer on the pixels, is the floor. Each
 finished run is added to the file at once; started again with the same settings, it makes only the missing ones, and
@@ -74,10 +75,6 @@ class Seed:
         own = list(sss.closed(self.network("SSS"))) if self.own is None else self.own
         if case == "SSS":
             return removed(self.network("SSS"), self.images), own
-        if case == "from scratch":
-            shape = without(sss.add_gates(fresh(self.images, self.seed), "block"), own, self.images)
-            train(new_weights_(shape, self.seed + 1), self.images, self.seed)
-            return shape, own
         if case == "penalty, then cut":
             gated = self.network("penalty")
             size_of = {name: gate.abs().item() for name, gate in sss.gates(gated).items()}

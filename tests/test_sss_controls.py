@@ -118,3 +118,13 @@ def test_the_record_is_complete():
     new += [f"{case}, {how}" for case in new[:5] for how in ("closed slowly", "from scratch")]
     assert found == {(seed, case) for seed in range(3) for case in fixed + draws + slowly + new}
     assert not record["dirty"]
+
+
+def test_on_mnist_each_draw_is_uniform_or_matched_and_as_few_images_are_seen_as_named(bench, monkeypatch):
+    monkeypatch.setattr(bench, "CONTROLS", bench.MNIST_CONTROLS)
+    names = bench.cases("mnist")
+    assert len({*names}) == len(names) == 24 and not any(name.startswith("random") for name in names)
+    images = bench.data.load("digits")
+    few = bench.first(images, {"train_samples": 30, "test_samples": 20})
+    assert [len(few.train[1]), len(few.test[0])] == [30, 20]
+    assert len(bench.first(images, {}).train[1]) == len(images.train[1])

@@ -5,7 +5,9 @@ import importlib.util
 import json
 
 import pytest
+import torch
 
+from pruning_lib.acceleration import two_four
 from pruning_lib.files import CHECKOUT
 from pruning_lib.reproduction import measured
 from pruning_lib.workbench import data, models
@@ -49,6 +51,16 @@ def test_zeros_stay_in_retraining(sweep, monkeypatch):
         assert not any((weights[name] == dense.get_parameter(name)).all() for name in masks)
 
 
+def test_refitted_keeps_magnitudes_mask_and_moves_what_stays(sweep):
+    generator = torch.Generator().manual_seed(0)
+    weight, mixing, x = (torch.randn(rows, 8, generator=generator) for rows in (6, 8, 40))
+    x = x @ mixing
+    fitted, keep = sweep.refitted(weight, 2 * x.T @ x / 40)
+    assert (keep == two_four.best_mask(weight)).all() and (fitted[~keep] == 0).all()
+    lost, moved = ((x @ (weight - one).T).square().sum() for one in (weight * keep, fitted))
+    assert moved < 0.9 * lost
+
+
 def test_the_record_is_of_these_settings():
     record = measured.read_record("06_retraining.json")
     spec = importlib.util.spec_from_file_location("two_four_retraining", SCRIPT)
@@ -56,4 +68,6 @@ def test_the_record_is_of_these_settings():
     spec.loader.exec_module(module)
     assert record["settings"] == module.SETTINGS
     assert sorted(run["seed"] for run in record["runs"]) == list(range(5))
+    rules = {"half", "2:4", "2:4 along the channels", "2:4, permuted", "half, SparseGPT", "2:4, SparseGPT"}
+    assert all({*run["pruned"]} == {"dense", "2:4, Wanda", "2:4, refitted", *rules} for run in record["runs"])
     assert {(run["commit"], run["dirty"]) for run in record["runs"]} == {(record["commit"], False)}

@@ -1,6 +1,7 @@
 """One visual language for figures and widgets, from the color-blind-safe set of Okabe and Ito (2008).
 
-Color never speaks alone: kept is a filled square, pruned an empty one with a thin outline, updated a square with a dot.
+Color never speaks alone: kept is a filled square, pruned an empty one with a thin outline, updated a square with
+a dot, in widgets one with its change in figures.
 """
 
 KEPT = "#0072B2"

@@ -1,4 +1,4 @@
-"""What notebook 07 says of the recorded comparison in words and rounded numbers, against the records themselves."""
+"""What the records hold that notebook 07 speaks of; its rounded numbers are read from its text."""
 
 import json
 import re

@@ -4,6 +4,7 @@ import { rectangle, sheet, write } from "./canvas.js";
 import { chart, list, naming, setSlider, short, slider, stage } from "./charts.js";
 import { follow } from "./redraw.js";
 
+const JUMP = 0.5; // of a gate in one epoch: worth a sentence
 const CONTROLS = slider("gamma", "penalty γ") + list("seed", "Seed") + list("unit", "Highlight", '<option value="">none</option>');
 const PANELS = {
   paths: `A gate λ multiplies its unit's output: <i class="line"></i> stays open, <i class="line closes"></i> closes, <span class="key"><i class="square"></i> zero from here on</span>`,
@@ -117,7 +118,7 @@ function render({ model, el }) {
     const which = whole.length ? ` Closed${single ? "" : " as a whole"}: ${whole.join(", ")}.` : "";
     const warning = closed ? "" : " No gate closed: γ is too small for this training.";
     const { rise, name, epoch, from, to } = jump(run);
-    const leap = rise > 0.5 ? ` In epoch ${epoch} a gate of ${name} jumps from ${short(from)} to ${short(to)}; we did not test why.` : "";
+    const leap = rise > JUMP ? ` In epoch ${epoch} a gate of ${name} jumps from ${short(from)} to ${short(to)}.` : "";
     find("p").textContent = `γ = ${gamma}: ${closed} of ${gates.length} gates closed, ${sizes}.${which}${warning}${leap}`;
 
     drawPaths(find(".paths canvas"), run, unit);

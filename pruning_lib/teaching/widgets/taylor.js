@@ -97,6 +97,12 @@ function drawRemainders(canvas, curve, left, index) {
   if (here !== null) c.line([from, to].map((at) => [at, here * (at / t[index]) ** 3]), c.ink, { dash: [2, 4], width: 1.5 });
 }
 
+/** To a tenth; what is smaller and not zero says so. */
+function rounded(value) {
+  const tenths = Number(value.toFixed(1));
+  return value && !tenths ? `${value < 0 ? "−" : ""}<0.1` : short(tenths);
+}
+
 function drawTerms(canvas, entries) {
   const exponent = Math.floor(Math.log10(Math.max(...entries.map(({ value }) => Math.abs(value))) || 1));
   const values = entries.map(({ value }) => value / 10 ** exponent);
@@ -104,7 +110,7 @@ function drawTerms(canvas, entries) {
   const room = 0.2 * (high - low) || 1; // for a line of text
   const y = [low < 0 ? low - room : 0, high > 0 ? high + room : 0];
   const c = chart(canvas, 220, { x: [-0.6, entries.length - 0.4], y, names: entries.map(({ name }) => name), xTitle: "", yTitle: `term${exponent ? `, ×10${superscript(exponent)}` : ""}` });
-  entries.forEach(({ color, filled }, k) => c.bar(k, 0.6, values[k], palette[color], { texts: [short(Number(values[k].toFixed(1)))], filled }));
+  entries.forEach(({ color, filled }, k) => c.bar(k, 0.6, values[k], palette[color], { texts: [rounded(values[k])], filled }));
   c.line([[-1, 0], [entries.length, 0]], c.ink, { width: 1, alpha: 0.5 });
 }
 
