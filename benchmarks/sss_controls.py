@@ -6,11 +6,10 @@ On digits the network and its training are those of sss_sweep.py; on MNIST (PRUN
 narrower network sees few images, so that all runs take minutes. Each rival then trains for a few epochs more, as all
 the others. The draws take out as many blocks as SSS: *random* ones share at most one block with its set, *uniform* ones
 may be any other set, and of *matched* ones the networks have its parameters, too, within a tenth (notebook 03b shows
-these two). *Closed slowly*: no
-penalty, but the gates of these blocks go evenly from one to zero while the rest of a fresh network learns around them.
-*From scratch*: the shape without these blocks, trained as long. *Linear*, one layer on the pixels, is the floor. Each
-finished run is added to the file at once; started again with the same settings, it makes only the missing ones, and
-trains anew the dense network that they start from.
+these two). *Closed slowly*: no penalty, but the gates of these blocks go evenly from one to zero while the rest of a
+fresh network learns around them. *From scratch*: the shape without these blocks, trained as long. *Linear*, one layer
+on the pixels, is the floor. Each finished run is added to the file at once; started again with the same settings, it
+makes only the missing ones, and trains anew the dense network that they start from.
 """
 
 import argparse
