@@ -10,6 +10,7 @@ from torch import nn
 
 from pruning_lib.after_training import magnitude
 from pruning_lib.structure import Masks, prunable
+from pruning_lib.structure.selection import largest
 from pruning_lib.teaching.exercises import given
 from pruning_lib.teaching.exercises.exercise import Exercise, Experiment, RuleBroken, uniform, whole
 
@@ -145,9 +146,7 @@ def _two_methods(generator: torch.Generator) -> tuple[Named, Named]:
 
 def _largest(scores: torch.Tensor, count: int) -> torch.Tensor:
     """True at so many largest of all."""
-    flat = torch.zeros(scores.numel(), dtype=torch.bool)
-    flat[scores.flatten().topk(count).indices] = True
-    return flat.view(scores.shape)
+    return largest(scores.flatten(), count).view(scores.shape)
 
 
 def _shared_out(scores: Named, rival: Named) -> Named:

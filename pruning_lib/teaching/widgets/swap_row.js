@@ -40,7 +40,7 @@ export function refit(w, H, keep) {
 }
 
 /** The kept and the pruned weight whose exchange gains most; null where none pays. */
-export function bestSwap({ M, P, error, swaps }) {
+function bestSwap({ M, P, error, swaps }) {
   let [found, most] = [null, 1e-10 * error];
   swaps.forEach((row, a) => row.forEach((gain, b) => gain > most && ([found, most] = [[M[a], P[b]], gain])));
   return found;
