@@ -1,7 +1,5 @@
 import itertools
-import json
 import re
-import statistics
 
 import matplotlib.image
 import numpy as np
@@ -10,7 +8,7 @@ import torch
 from matplotlib.patches import FancyBboxPatch
 from matplotlib.text import Text
 
-from pruning_lib.after_training import obs, reconstruction, sparsegpt
+from pruning_lib.after_training import reconstruction, sparsegpt
 from pruning_lib.comparison.advice import advise
 from pruning_lib.files import CHECKOUT
 from pruning_lib.reproduction import measured
@@ -18,18 +16,10 @@ from pruning_lib.taxonomy import METHODS
 from pruning_lib.teaching import palette
 from pruning_lib.teaching.figures import FIGURES, PRINTED, draw_all
 from pruning_lib.teaching.figures.hessian_synchronization import COLUMNS, ROWS, shared_inverses, small_layer
-from pruning_lib.teaching.figures.obs_surgery import two_weights
 from pruning_lib.teaching.figures.pipelines import SIZE, SPARSITY, STAGES
-from pruning_lib.teaching.figures.snip_results import (
-    MEASURED,
-    RECORDS,
-    draw_errors,
-    draw_sizes,
-    middle_run,
-    snip_results,
-)
 from pruning_lib.teaching.figures.sparsegpt_algorithm import BLOCK, chosen_in_block, lazy, within
-from pruning_lib.teaching.figures.style import SYMBOLS, new_figure
+from pruning_lib.teaching.figures.speeds import FORMS
+from pruning_lib.teaching.figures.style import SYMBOLS
 
 NUMBER = re.compile(r"-?\d+\.?\d*(?:e-?\d+)?")
 PAGE = 800  # pixels that a page leaves for a picture
@@ -208,58 +198,11 @@ def test_moments_of_the_algorithm_update_what_they_say():
     assert torch.equal(after.updated, rows[:, None] & (torch.arange(12) >= BLOCK))
 
 
-def test_surgery_shows_three_different_ends():
-    unit, X, t = two_weights()
-    base = obs.squared_error(unit, [(X, t)])
-    rises = {}
-    for method in obs.METHODS:
-        deletion, _ = next(obs.steps(unit, [(X, t)], method=method))
-        rises[method] = deletion.error - base.item()
-        if method == "obs":
-            assert rises["obs"] == pytest.approx(deletion.saliency, rel=1e-4)  # OBS-5 is exact here
-    assert rises["obs"] < rises["obd"] < rises["magnitude"]
-
-
-@pytest.mark.parametrize("name", [name for name in RECORDS if (MEASURED / name).exists()])
-def test_snip_shows_the_values_of_the_record(name):
-    content = json.loads((MEASURED / name).read_text(encoding="utf-8"))
-    runs = content.get("runs", [content])
-    values, papers = {}, {}
-    for entry in (entry for run in runs for entry in run["headline"] if entry["name"].startswith("test error, ")):
-        values.setdefault(entry["name"], []).append(entry["value"])
-        papers[entry["name"]] = entry["paper"]
-    record = middle_run(MEASURED / name)
-    assert record["seeds"] == sum(len(run["parameters"]["seeds"]) for run in runs)
-    ax = new_figure(4, 3).subplots()
-    draw_errors(ax, record["headline"])
-    points = sorted(float(line.get_xdata()[0]) for line in ax.lines)
-    expected = [statistics.median(found) for found in values.values()] + [p for p in papers.values() if p is not None]
-    assert points == pytest.approx(sorted(expected)) and len(values) >= 2
-    lines = sorted(tuple(bar.get_segments()[0][:, 0]) for bar in ax.collections)
-    ranges = sorted((min(found), max(found)) for found in values.values())
-    np.testing.assert_allclose(lines, ranges)
-
-
-def test_snip_orders_and_names_the_scoring_sizes():
-    entry = {"name": "test error at 90 %, scored on 1", "value": 3.0, "seeds": [2.0, 3.0, 4.0], "paper": 2.0}
-    sizes = [(1, entry)]
-    sizes.append((1000, {"name": "test error at 90 %, scored on 1000", "value": 2.5, "seeds": [2.5], "paper": None}))
-    ax = new_figure(3, 3).subplots()
-    draw_sizes(ax, sizes)
-    assert [list(line.get_ydata()) for line in ax.lines] == [[3.0, 2.5], [2.0]]
-    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["1", "1,000"]
-
-
-def test_snip_draws_one_part_for_each_record(tmp_path):
-    record = json.loads((MEASURED / RECORDS[0]).read_text(encoding="utf-8"))
-    for name in RECORDS[:2]:
-        (tmp_path / name).write_text(json.dumps(record), encoding="utf-8")
-    both = snip_results(tmp_path)
-    record["headline"] = [entry for entry in record["headline"] if "scored on" not in entry["name"]]
-    (tmp_path / RECORDS[1]).write_text(json.dumps(record), encoding="utf-8")
-    assert (len(both.axes), len(snip_results(tmp_path).axes)) == (4, 3)
-
-
-def test_snip_without_any_record_says_what_is_missing(tmp_path):
-    with pytest.raises(ValueError, match="02_snip.lecture.json"):
-        snip_results(tmp_path)
+def test_speeds_are_those_of_the_record(made):
+    record = measured.read_record("06_two_four.paper.json")
+    found = {entry["name"]: entry["value"] for entry in record["headline"]}
+    (ax,) = made["speeds"].axes
+    assert [bar.get_width() for bar in ax.patches] == [pytest.approx(1 / found[f"speed, {form}"]) for form in FORMS]
+    readme = (CHECKOUT / "README.md").read_text(encoding="utf-8")
+    shown = re.search(r"!\[Time of one batch, dense = 1:(.*)\]\(figures/speeds.svg\)", readme)[1]
+    assert [text.get_text() for text in ax.texts] == re.findall(r"\d\.\d\d", shown)

@@ -10,12 +10,10 @@ from matplotlib.figure import Figure
 from pruning_lib.files import written_whole
 from pruning_lib.teaching.figures.decision_card import decision_card
 from pruning_lib.teaching.figures.hessian_synchronization import hessian_synchronization
-from pruning_lib.teaching.figures.obs_surgery import obs_surgery
 from pruning_lib.teaching.figures.pipelines import pipelines
 from pruning_lib.teaching.figures.scheme import poster, scheme
-from pruning_lib.teaching.figures.snip_results import snip_results
 from pruning_lib.teaching.figures.sparsegpt_algorithm import sparsegpt_algorithm
-from pruning_lib.teaching.figures.sss_gates import sss_gates
+from pruning_lib.teaching.figures.speeds import speeds
 from pruning_lib.teaching.figures.structures import structures
 from pruning_lib.teaching.figures.two_four import two_four
 
@@ -26,12 +24,10 @@ FIGURES: dict[str, Callable[[], Figure]] = {
         pipelines,
         scheme,
         poster,
-        snip_results,
-        sss_gates,
-        obs_surgery,
         hessian_synchronization,
         sparsegpt_algorithm,
         two_four,
+        speeds,
         decision_card,
     )
 }

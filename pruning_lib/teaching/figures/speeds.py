@@ -1,0 +1,42 @@
+"""Bars for the front page: what pruning half of a layer's weights saves in time, by the form they are stored in."""
+
+from matplotlib.figure import Figure
+
+from pruning_lib.reproduction import measured
+from pruning_lib.teaching.figures import style
+from pruning_lib.teaching.palette import ACCENT, GOOD, MUTED
+
+FORMS = {  # of the record: what a reader sees
+    "masked 50 %": "half of the weights set to zero",
+    "CSR 50 %": "half of the weights stored, in a sparse format",
+    "CSR 95 %": "5 % of the weights stored, in a sparse format",
+    "neurons removed": "half of the neurons taken out",
+}
+
+
+def speeds_of(record: dict) -> dict[str, float]:
+    """Speed of each form, times that of the dense network, from a recorded run of notebook 06."""
+    found = {entry["name"].removeprefix("speed, "): entry["value"] for entry in record["headline"]}
+    return {form: found[form] for form in FORMS}
+
+
+@style.in_style
+def speeds() -> Figure:
+    """One bar a form, in the time that one batch takes: 1 is the dense network's."""
+    record = measured.read_record("06_two_four.paper.json")
+    times = {FORMS[form]: 1 / speed for form, speed in speeds_of(record).items()}
+    figure = style.new_figure(style.WIDTH, 2.0)
+    ax = figure.subplots()
+    colors = [MUTED if abs(time - 1) < 0.05 else ACCENT if time > 1 else GOOD for time in times.values()]
+    ax.barh(list(times), list(times.values()), color=colors, height=0.62)
+    ax.invert_yaxis()
+    ax.axvline(1, color=style.INK, linewidth=0.8, linestyle=":")
+    for row, time in enumerate(times.values()):
+        ax.text(time + 0.03, row, f"{time:.2f}", va="center")
+    ax.set_xlim(0, max(times.values()) * 1.1)
+    ax.set_xticks([0, 1, 2])
+    ax.tick_params(axis="y", length=0)
+    width, batch = record["parameters"]["width"], max(record["parameters"]["batches"])
+    style.plain_axes(ax, f"time; dense = 1 (two hidden layers of {width}, {batch} images, one CPU thread)", "")
+    ax.set_title("Zeros save no time until the layer shrinks, or hardly any weights are left", loc="left")
+    return figure
