@@ -185,15 +185,16 @@ def notebooks(names: tuple[str, ...], folder: Path) -> None:
 @main.command()
 @click.option("--out", default=CHECKOUT / "figures", type=FOLDER, help="Folder for the figures.")
 def figures(out: Path) -> None:
-    """Draw the figures, take stills and the animated capture of the widgets in Chromium, and print their paths."""
+    """Draw the figures, write the page to try, take stills and the capture of widgets in Chromium; print the paths."""
     from pruning_lib.files import make_writable
-    from pruning_lib.teaching import capture
+    from pruning_lib.teaching import capture, try_it
     from pruning_lib.teaching.figures import draw_all
     from pruning_lib.teaching.stills import take_all
 
     refusing(make_writable, out)
     for path in draw_all(out):
         click.echo(path)
+    click.echo(try_it.write(out / "try.html"))
     try:
         for path in take_all(out / "widgets"):
             click.echo(path)

@@ -4,6 +4,7 @@ import statistics
 
 import pytest
 
+from pruning_lib.comparison.advice import advise
 from pruning_lib.files import CHECKOUT
 from pruning_lib.reproduction import measured, results_page
 from pruning_lib.reproduction.gather import Record, Row
@@ -129,9 +130,9 @@ def test_snip_in_readme_stands_beside_its_dense_network():
         assert row[:3] == [
             f"{dense[0].removesuffix(' %')} → {paper}",
             f"{dense[1].split(' ')[0]} → {ours}",
-            n,
+            "–",
         ]
-        assert words.startswith("**value matched, conclusion not**") and row[3].startswith("no: ")
+        assert row[3] == n and words.startswith("**value matched, conclusion not**") and row[4].startswith("no: ")
 
 
 @pytest.mark.parametrize(("place", "setting"), [(2, "A"), (3, "B"), (4, "C")])
@@ -141,10 +142,10 @@ def test_obs_in_readme_is_recorded_as_left_and_retrained(place, setting):
         for way in ("the others follow", "retrained")
     )
     row = results_in_readme()[place]
-    assert row[:3] == [left[0], f"{left[1]}; {retrained[1]}", "10"] and {left[0], left[2]} == {retrained[0], "10"}
+    assert row[:4] == [left[0], left[1], retrained[1], "10"] and {left[0], left[2]} == {retrained[0], "10"}
     assert (
-        row[3]
-        == {(False, True): "only if retrained", (False, False): "no"}[
+        row[4]
+        == {(False, True): "only if retrained after each deletion", (False, False): "no"}[
             "**reproduced**" in left[3], "**reproduced**" in retrained[3]
         ]
     )
@@ -167,9 +168,10 @@ def test_smollm2_in_readme_is_recorded():
         theirs[f"OPT-125M, {kind} 50 %"]["value"] / theirs["OPT-125M, dense"]["value"]
         for kind in ("magnitude", "SparseGPT")
     ]
-    assert results_in_readme()[5][:3] == [
+    assert results_in_readme()[5][:4] == [
         f"OPT-125M: {paper[0]:.1f}; {paper[1]:.2f}",
         f"SmolLM2-135M: {ours[0]:.1f}; {ours[1]:.2f}",
+        "–",
         "; ".join(str(len(values[method])) for method in methods),
     ]
 
@@ -178,17 +180,21 @@ def test_the_writer_in_readme_is_recorded():
     model, _ = load_checkpoint()
     size, text = sum(p.numel() for p in model.parameters()), load_text("topics")
     at70 = {v["method"]: v["perplexity"] for v in PackedGPT.load().about["variants"] if v["sparsity"] in (0.0, 0.7)}
-    recorded_runs = json.loads((CHECKOUT / "figures/measured/05_language.json").read_text(encoding="utf-8"))["runs"]
-    refits = ("magnitude+refit", "sparsegpt+refit")
-    refitted = [run["perplexity"] for run in recorded_runs if run["pattern"] == "70 %" and run["method"] in refits]
     caption = " ".join(README.split("capture.webp)\n\n")[1].split("\n\n")[0].split())
     assert f"{size / 1e6:.1f} million weights, trained on {len(text.train) / 1000:.0f} kB" in caption
     dense, magnitude, sparsegpt = (at70[name] for name in ("dense", "magnitude", "sparsegpt"))
-    assert (
-        f"perplexity per byte is {dense:.2f}; with 70 % gone by magnitude {magnitude:.1f}, by SparseGPT {sparsegpt:.2f}"
-        in caption
-    )
-    assert {f"{value:.1f}" for value in refitted} == {"5.1"} and "both to about 5.1." in caption
+    assert f"is {dense:.2f} (lower is better); with 70 % gone" in caption
+    assert f"gone by magnitude {magnitude:.1f}, by SparseGPT {sparsegpt:.2f}." in caption
+
+
+def test_the_advice_in_readme_is_recorded():
+    timed, language = (measured.read_record(name) for name in ("07_latency.json", "05_language.json"))
+    (seconds,) = (advice for advice in advise(timed, language) if advice.when == "You want seconds on a CPU")
+    faster = re.search("90 % removed, times as fast as dense: (.*) for 1 image", seconds.also)[1]
+    bert = measured.paper_values("06b_two_four_pays")["BERT, batch 16, speed-up"]["value"]
+    text = " ".join(README.split())
+    assert f"90 % of LeNet-5 gone, {faster} times as fast for one image" in text
+    assert f"sped BERT up {bert:g} times at best" in text
 
 
 def test_all_records_were_made_on_a_cpu():

@@ -115,8 +115,10 @@ def test_sums_of_minutes_in_readme():
     hours = [round(each / 60) for each in (reading, core)]
     total = f"{hours[0]} hours of reading, {hours[1]} hours of core exercises** | | **{reading}** | **{core}** |"
     assert total in readme
-    path, promised = re.search(r"Shortest path: ([\w →]+), (\d+) minutes of\s+reading", readme).groups()
-    assert sum(minutes[number][0] for number in path.split(" → ")) == int(promised)
+    path, *promised = re.search(
+        r"Shortest path: ([\w →]+), (\d+) minutes of\s+reading and (\d+) of exercises", readme
+    ).groups()
+    assert [sum(minutes[number][place] for number in path.split(" → ")) for place in (0, 1)] == list(map(int, promised))
 
 
 @pages

@@ -14,6 +14,7 @@ _VIEW = "application/vnd.jupyter.widget-view+json"
 _STATE = "application/vnd.jupyter.widget-state+json"
 STARTER = (_HERE / "live.js").read_text(encoding="utf-8")
 _ASKS_PYTHON = re.compile(r"\bmodel\.send\(|\binvoke\(")
+_PYTHONS = ("layout", "tabbable", "tooltip")  # traits of every ipywidget that no script of ours reads
 _NEEDS_KERNEL = (
     "<p><em>Here runs a control that needs Python; open the notebook to use it. A still figure follows.</em></p>"
 )
@@ -80,7 +81,7 @@ def place(name: str, model: dict[str, Any], carrier: str | None = None) -> str:
         "id": name,
         **({"module": state["_esm"]} if own else {"carrier": carrier}),
         "style": state.get("_css", ""),
-        "state": {key: value for key, value in state.items() if not key.startswith("_")},
+        "state": {key: value for key, value in state.items() if not (key.startswith("_") or key in _PYTHONS)},
         "buffers": [{"path": buffer["path"], "data": buffer["data"]} for buffer in model.get("buffers", [])],
     }
     text = json.dumps(saved, allow_nan=False).replace("<", "\\u003c")  # else a "</script>" in it would end it
