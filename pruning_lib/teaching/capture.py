@@ -48,7 +48,7 @@ def steps() -> Iterator[Step]:
         yield Step("breaking", ".sparsity", str(percent), line, 2000 if percent == 97 else 300)
     for method, line in (
         ("magnitude", "A toy GPT, 70 % of its weights gone, the smallest ones."),
-        ("sparsegpt", "Again 70 % gone, by SparseGPT, which moves those that stay."),
+        ("sparsegpt", "The same 70 %, by SparseGPT, which adjusts those that stay."),
     ):
         yield Step("mending", ".written", "0", line, 0)
         yield Step("mending", ".method", method, line, 400)

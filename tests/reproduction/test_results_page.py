@@ -156,13 +156,18 @@ def test_minima_in_readme_are_recorded():
     assert f"end in {minima[0]}, {minima[1]} and {minima[2]} minima" in " ".join(README.split())
 
 
-def test_smollm2_in_readme_is_recorded():
+def smollm2():
+    """Perplexity of SmolLM2 by method, dense and with half of its weights, a list of seeds each."""
     runs = json.loads((CHECKOUT / "figures/measured/05_smollm2.json").read_text(encoding="utf-8"))["runs"]
-    values, theirs = {}, measured.paper_values("05b_sparsegpt_model")
+    values = {}
     for run in runs:
         if run["pattern"] in ("dense", "50 %") and run["segments"] in (0, 16) and run["calibrated_on"] == "its start":
             values.setdefault(run["method"], []).append(run["perplexity"])
-    methods = ("magnitude", "sparsegpt")
+    return values
+
+
+def test_smollm2_in_readme_is_recorded():
+    values, theirs, methods = smollm2(), measured.paper_values("05b_sparsegpt_model"), ("magnitude", "sparsegpt")
     ours = [statistics.fmean(values[method]) / values["dense"][0] for method in methods]
     paper = [
         theirs[f"OPT-125M, {kind} 50 %"]["value"] / theirs["OPT-125M, dense"]["value"]
@@ -174,6 +179,8 @@ def test_smollm2_in_readme_is_recorded():
         "–",
         "; ".join(str(len(values[method])) for method in methods),
     ]
+    dense, pruned = values["dense"][0], statistics.fmean(values["sparsegpt"])
+    assert f"{dense:.1f} → {pruned:.1f}, {ours[1]:.2f}-fold (the paper's OPT-125M {paper[1]:.2f}-fold)" in README
 
 
 def test_the_writer_in_readme_is_recorded():
@@ -183,18 +190,28 @@ def test_the_writer_in_readme_is_recorded():
     caption = " ".join(README.split("capture.webp)\n\n")[1].split("\n\n")[0].split())
     assert f"{size / 1e6:.1f} million weights, trained on {len(text.train) / 1000:.0f} kB" in caption
     dense, magnitude, sparsegpt = (at70[name] for name in ("dense", "magnitude", "sparsegpt"))
-    assert f"is {dense:.2f} (lower is better); with 70 % gone" in caption
-    assert f"gone by magnitude {magnitude:.1f}, by SparseGPT {sparsegpt:.2f}." in caption
+    assert f"dense {dense:.2f}, magnitude {magnitude:.1f}, SparseGPT {sparsegpt:.2f}." in caption
 
 
 def test_the_advice_in_readme_is_recorded():
     timed, language = (measured.read_record(name) for name in ("07_latency.json", "05_language.json"))
     (seconds,) = (advice for advice in advise(timed, language) if advice.when == "You want seconds on a CPU")
     faster = re.search("90 % removed, times as fast as dense: (.*) for 1 image", seconds.also)[1]
+    runs = [run for run in measured.read_record("07_comparison.json")["runs"] if "failed" not in run]
+
+    def of(variant, setting):
+        found = [run for run in runs if (run["variant"], run["setting"]) == (variant, setting)]
+        size = found[0]["bytes"]["csr"] / found[0]["bytes"]["dense"]
+        return f"{100 * statistics.fmean(run['accuracy'] for run in found):.2f}", f"{100 * size:.0f} %"
+
+    (dense, _), (filters, _), (weights, size) = of("dense", 0.0), of("filters", 0.9), of("magnitude", 0.98)
     bert = measured.paper_values("06b_two_four_pays")["BERT, batch 16, speed-up"]["value"]
-    text = " ".join(README.split())
-    assert f"90 % of LeNet-5 gone, {faster} times as fast for one image" in text
-    assert f"sped BERT up {bert:g} times at best" in text
+    for words in (
+        f"without 90 % of its weights: {faster} times as fast for one image, accuracy {dense} → {filters} %",
+        f"without 98 %: {size} of the bytes, {dense} → {weights} %",
+        f"LeNet-5: {dense} → {of('n_of_m', [2, 4])[0]} %; speed as published: at best {bert:g} times for BERT",
+    ):
+        assert words in README
 
 
 def test_all_records_were_made_on_a_cpu():

@@ -119,6 +119,8 @@ def test_sums_of_minutes_in_readme():
         r"Shortest path: ([\w →]+), (\d+) minutes of\s+reading and (\d+) of exercises", readme
     ).groups()
     assert [sum(minutes[number][place] for number in path.split(" → ")) for place in (0, 1)] == list(map(int, promised))
+    of_language_models = sum(sum(minutes[number][:2]) for number in ("01", "04", "05", "05b", "05c"))
+    assert f"01, then 04, 05, 05b, 05c, {round(of_language_models / 60)} hours" in readme
 
 
 @pages
