@@ -6,7 +6,7 @@ from click.testing import CliRunner
 
 from pruning_lib.__main__ import main
 from pruning_lib.files import CHECKOUT
-from pruning_lib.teaching import capture, figures, stills
+from pruning_lib.teaching import capture, figures, stills, try_it
 from pruning_lib.workbench import data
 
 HEAVY = ("torchvision", "matplotlib", "ipywidgets", "papermill", "sklearn", "anywidget")
@@ -65,17 +65,20 @@ def test_a_failed_download_names_folder_and_command_in_one_line(monkeypatch, tmp
 
 def test_figures_prints_what_was_drawn(monkeypatch, tmp_path):
     monkeypatch.setattr(figures, "draw_all", lambda folder: [folder / "a.svg"])
+    monkeypatch.setattr(try_it, "write", lambda path: path)
     monkeypatch.setattr(stills, "take_all", lambda folder: [folder / "b.png"])
     monkeypatch.setattr(capture, "take", lambda path: path)
     answer = CliRunner().invoke(main, ["figures", "--out", str(tmp_path)])
-    assert answer.stdout == f"{tmp_path / 'a.svg'}\n{tmp_path / 'widgets' / 'b.png'}\n{tmp_path / 'capture.webp'}\n"
+    names = ("a.svg", "try.html", "widgets/b.png", "capture.webp")
+    assert answer.stdout == "".join(f"{tmp_path / name}\n" for name in names)
 
 
 def test_figures_without_chromium_says_in_one_line_what_is_missing(monkeypatch, tmp_path):
     monkeypatch.setattr(figures, "draw_all", lambda folder: [folder / "a.svg"])
+    monkeypatch.setattr(try_it, "write", lambda path: path)
     monkeypatch.setenv("PATH", "")
     answer = CliRunner().invoke(main, ["figures", "--out", str(tmp_path)])
-    assert (answer.exit_code, answer.stdout) == (1, f"{tmp_path / 'a.svg'}\n")
+    assert (answer.exit_code, answer.stdout) == (1, f"{tmp_path / 'a.svg'}\n{tmp_path / 'try.html'}\n")
     assert answer.stderr.startswith("Error: no Chromium on PATH") and answer.stderr.count("\n") == 1
 
 

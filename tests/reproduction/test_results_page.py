@@ -12,6 +12,7 @@ from pruning_lib.reproduction.results import Headline, write
 from pruning_lib.reproduction.results_page import renew, renewed
 from pruning_lib.workbench.language import load_checkpoint
 from pruning_lib.workbench.packed_gpt import PackedGPT
+from pruning_lib.workbench.text import digest
 from pruning_lib.workbench.text import load as load_text
 
 PAGE = results_page.PAGE
@@ -184,13 +185,15 @@ def test_smollm2_in_readme_is_recorded():
 
 
 def test_the_writer_in_readme_is_recorded():
-    model, _ = load_checkpoint()
-    size, text = sum(p.numel() for p in model.parameters()), load_text("topics")
+    model, about = load_checkpoint()
     at70 = {v["method"]: v["perplexity"] for v in PackedGPT.load().about["variants"] if v["sparsity"] in (0.0, 0.7)}
     caption = " ".join(README.split("capture.webp)\n\n")[1].split("\n\n")[0].split())
-    assert f"{size / 1e6:.1f} million weights, trained on {len(text.train) / 1000:.0f} kB" in caption
+    assert f"{sum(p.numel() for p in model.parameters()) / 1e6:.1f} million weights, trained on 333 kB" in caption
     dense, magnitude, sparsegpt = (at70[name] for name in ("dense", "magnitude", "sparsegpt"))
     assert f"dense {dense:.2f}, magnitude {magnitude:.1f}, SparseGPT {sparsegpt:.2f}." in caption
+    text = load_text(about["text"]).train
+    if digest(text) == about["train_sha256"]:  # the manual of another Python is another text
+        assert round(len(text) / 1000) == 333
 
 
 def test_the_advice_in_readme_is_recorded():

@@ -1,3 +1,5 @@
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -179,8 +181,11 @@ def test_an_experiment_cannot_be_spoiled():
 
 
 def test_better_order_on_text_that_it_was_not_fitted_to():
-    """The numbers in the folded solution of 6b.4."""
+    """The numbers in the folded solution of 6b.4, for the text that comes with Python 3.11."""
     exercise, ((weight, x),) = EXERCISES["better_order"], EXERCISES["better_order"].cases()
     orders = torch.arange(weight.shape[1]), find_permutation(weight), exercise.solution(weight, x)
     unseen = query_inputs(96, unseen=True)
-    assert [exercise.score(order, *unseen) for order in orders] == pytest.approx([6.10, 4.95, 3.91], abs=0.01)
+    as_stood, searched, found = (exercise.score(order, *unseen) for order in orders)
+    assert found < searched - 0.5 < as_stood - 1
+    if sys.version_info[:2] == (3, 11):
+        assert (as_stood, searched, found) == pytest.approx((6.10, 4.95, 3.91), abs=0.01)
