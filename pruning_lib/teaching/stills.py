@@ -45,7 +45,7 @@ class Still(NamedTuple):
 _STEPPER = "SparseGPTStepper(weight, small_hessian, "
 _CORRELATED = [[1.0 if i == j else 0.95 for j in range(8)] for i in range(8)]
 STILLS = {
-    "live_network": Still("01_taxonomy", "LiveNetwork(lenet", {}),
+    "live_network": Still("01_taxonomy", "LiveNetwork(lenet", {"sparsity": 0.95}),
     "sparsity_explorer": Still("01_taxonomy", "SparsityExplorer(weights", {}),
     "at_initialization": Still("02_snip", "AtInitialization(lenets", {}),
     "sparsity_explorer_snip": Still("02_snip", "SparsityExplorer(scores", {}),
