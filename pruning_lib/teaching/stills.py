@@ -45,10 +45,9 @@ class Still(NamedTuple):
 _STEPPER = "SparseGPTStepper(weight, small_hessian, "
 _CORRELATED = [[1.0 if i == j else 0.95 for j in range(8)] for i in range(8)]
 STILLS = {
-    "live_network": Still("01_taxonomy", "LiveNetwork(lenet", {}),
+    "live_network": Still("01_taxonomy", "LiveNetwork(lenet", {"sparsity": 0.95}),
     "sparsity_explorer": Still("01_taxonomy", "SparsityExplorer(weights", {}),
     "at_initialization": Still("02_snip", "AtInitialization(lenets", {}),
-    "sparsity_explorer_snip": Still("02_snip", "SparsityExplorer(scores", {}),
     "tangent_explorer": Still("02_snip", "TangentExplorer(", {}),
     "layer_race": Still("02_snip", "LayerRace(", {"step": 30}),
     "lasso_explorer": Still("03_sss_apg", "LassoExplorer(", {"t": 12}),

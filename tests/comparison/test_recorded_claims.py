@@ -14,16 +14,21 @@ CUT = "pruned_accuracy"
 CLEAR = [  # "ahead", "behind", "beat": the interval leaves zero out, with this sign
     *(Contrast("magnitude", "magnitude_layer", s) for s in (0.9, 0.95, 0.98, 0.99)),
     Contrast("magnitude_spared", "magnitude_layer", 0.98),
+    Contrast("magnitude", "magnitude_spared", 0.98),
     Contrast("snip_moved", "random", 0.98),
-    *(Contrast("magnitude", "init", s) for s in (0.98, 0.99)),
+    *(Contrast("magnitude", "init", s) for s in (0.95, 0.98, 0.99)),
+    Contrast("synflow", "magnitude", 0.9),
+    Contrast("iterative", "magnitude", 0.95),
     Contrast("magnitude_refit", "magnitude_layer", 0.8, CUT),
     Contrast("magnitude_refit", "magnitude_layer", 0.95, CUT),
+    Contrast("magnitude_refit", "sparsegpt", 0.95, CUT),
     Contrast("magnitude", "sparsegpt", 0.98),
     *(Contrast("filters", "magnitude_layer", s) for s in (0.9, 0.95, 0.98)),
+    *(Contrast("iterative", "filters", s) for s in (0.95, 0.98)),
     Contrast("synflow", "snip", 0.99),
 ]
 OPEN = [  # "undecided", "no gain is seen"
-    Contrast("snip", "snip_moved", 0.98),
+    *(Contrast("snip", "snip_moved", s) for s in (0.95, 0.98)),
     *(Contrast("synflow", "magnitude", s) for s in (0.95, 0.98, 0.99)),
     Contrast("iterative", "magnitude", 0.98),
     *(Contrast("magnitude_refit", "magnitude_layer", s) for s in (0.95, 0.98)),
@@ -97,3 +102,7 @@ def test_the_second_network(runs, texts):
     )
     assert first.verdict == "open" and re.search("about a quarter, undecided", told)
     assert 0.2 < first.mean / where.mean < 0.3 and choice.mean < 0
+    beyond = Contrast("magnitude", "magnitude_spared", 0.98).difference(runs["_resnet8"])
+    assert beyond.verdict == "higher" and f"{beyond.mean:.1f} points ahead of that, clear" in told
+    *some, last = (f"{100 * a:.1f}" for a in by_seed(runs["_resnet8"], "magnitude", 0.7, CUT).values())
+    assert f"leaves {', '.join(some)} and {last} % as cut" in told

@@ -37,12 +37,13 @@ class _Piece(NamedTuple):
 def as_slides(cells: list[NotebookNode], questions: Sequence[tuple[str, str]] = ()) -> list[NotebookNode]:
     """Cells of a deck, made from those of an executed notebook; `questions` with their answers make its last slide.
 
-    A slide begins where ``slideshow.slide_type`` says so, and where a second exhibit comes: a formula, a table, code, a
-    picture, a widget. Only formulas share a slide, and a picture stands beside them; a widget has its slide to itself,
-    with its still for where no script runs. Paragraphs and items of lists shrink to their first sentences, or to those
-    in bold; the complete text goes to the speaker's notes, as does what was printed beside a widget, a picture or a
-    table, but for a line that heads a table; beside formulas or code one output stays. What comes after the first
-    formula, or after a picture, appears one by one. The attribute ``data-layout`` of a slide names its exhibits.
+    A slide begins where ``slideshow.slide_type`` says so, and where a second exhibit comes: a formula, a table,
+    code, a picture, a widget. Only formulas share a slide, and a picture stands beside them; a widget has its slide
+    to itself, with its still for where no script runs. Paragraphs and items of lists shrink to their first
+    sentences, or to those in bold; the complete text goes to the speaker's notes, as does what was printed beside a
+    widget, a picture or a table, but for a line that heads a table; beside formulas or code one output stays. A
+    folded table is left out. What comes after the first formula, or after a picture, appears one by one. The
+    attribute ``data-layout`` of a slide names its exhibits.
     """
     slides: list[list[NotebookNode]] = [[]]
     for cell in _with_stills(cells):
@@ -183,6 +184,8 @@ def _of_code(cell: NotebookNode) -> Iterator[_Piece]:
     for output in cell.outputs:
         data = output.get("data", {})
         page = "".join(data.get("text/html", ""))
+        if page.startswith("<details") and "<table" in page:
+            continue  # folded for those who read on
         if 'class="live-widget"' in page:
             kind = "widget"
         else:

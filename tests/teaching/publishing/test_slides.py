@@ -45,7 +45,8 @@ def test_one_exhibit_a_slide_and_the_heading_stays():
 
 
 def test_what_shows_nothing_makes_no_slide():
-    cells = [markdown("## A\n\nB.", "slide"), code(slide="slide"), markdown("Say it.", "notes")]
+    folded = new_output("display_data", {"text/html": "<details><summary>All</summary><table></table></details>"})
+    cells = [markdown("## A\n\nB.", "slide"), code(folded, slide="slide"), markdown("Say it.", "notes")]
     assert outline(as_slides(cells)) == [["words", "## A", "B."]]
 
 
