@@ -143,7 +143,7 @@ def test_obs_in_readme_is_recorded_as_left_and_retrained(place, setting):
         for way in ("the others follow", "retrained")
     )
     row = results_in_readme()[place]
-    assert row[:4] == [left[0], left[1], retrained[1], "10"] and {left[0], left[2]} == {retrained[0], "10"}
+    assert row[:4] == [left[0], left[1], retrained[1], left[2]] and (left[0], left[2]) == (retrained[0], retrained[2])
     assert (
         row[4]
         == {(False, True): "only if retrained after each deletion", (False, False): "no"}[
@@ -154,6 +154,7 @@ def test_obs_in_readme_is_recorded_as_left_and_retrained(place, setting):
 
 def test_minima_in_readme_are_recorded():
     minima = re.findall(r"published training cases, 10 seeds in (\d) minim", PAGE.read_text(encoding="utf-8"))
+    assert minima == [row[3] for row in results_in_readme()[2:5]]
     assert f"end in {minima[0]}, {minima[1]} and {minima[2]} minima" in " ".join(README.split())
 
 
