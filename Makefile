@@ -29,7 +29,7 @@ help:
 	@echo "make test       all tests and all notebooks"
 	@echo "make lab        JupyterLab on notebooks/"
 	@echo "make notebooks  run the committed notebooks again and save them in place"
-	@echo "make figures    draw figures/ again, the stills of the widgets in Chromium"
+	@echo "make figures    draw figures/ again: pictures, the page to try, stills of the widgets in Chromium"
 	@echo "make handouts   run the notebooks, then a page of each that needs no network, in build/handouts"
 	@echo "make slides     the same as slides, in build/slides"
 	@echo "make site       the notebooks and all documents as a site with search that opens from disk, in build/site"

@@ -1,6 +1,6 @@
 """Does the choice of blocks matter? SSS beside its own blocks and drawn ones, cut from the dense network.
 
-    python benchmarks/sss_controls.py [--data mnist] [--out figures/measured/FILE.json] [--seeds 0 1 2] [--threads 1]
+    python benchmarks/sss_controls.py [--data mnist] [--out figures/measured/FILE.json] [--seeds 0 1 ...] [--threads 1]
 
 On digits the network and its training are those of sss_sweep.py; on MNIST (PRUNING_LIB_DATA names its folder) a
 narrower network sees few images, so that all runs take minutes. Each rival then trains for a few epochs more, as all
@@ -186,7 +186,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", choices=FILES, default="digits")
     parser.add_argument("--out", type=Path, help="default: the record of the data in figures/measured")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(range(8)))
     parser.add_argument("--threads", type=int, default=1, help="one gives the same numbers on every run")
     given = parser.parse_args()
     given.out = given.out or CHECKOUT / "figures" / "measured" / FILES[given.data]

@@ -68,16 +68,16 @@ def different(count: int, pair: Pair) -> Iterator[tuple[int, nn.Module]]:
     Hidden units can be exchanged and change sign, so weights don't show that two minima are one. E + α/2·‖w‖² does:
     at a gradient of 1e-6 it is exact to 1e-9 or so, and minima found here are 1e-5 apart or more.
     """
-    minima = set()
+    minima: list[float] = []
     for seed in itertools.count():
-        network = dense(seed, pair, SETTINGS["steps"])
-        w = vector(network)
-        minimum = round(obs.squared_error(network, [pair]).item() + ALPHA / 2 * (w @ w).item(), 7)
-        if minimum not in minima:
-            minima.add(minimum)
-            yield seed, network
         if len(minima) == count:
             return
+        network = dense(seed, pair, SETTINGS["steps"])
+        w = vector(network)
+        minimum = obs.squared_error(network, [pair]).item() + ALPHA / 2 * (w @ w).item()
+        if all(abs(minimum - other) > 1e-7 for other in minima):
+            minima.append(minimum)
+            yield seed, network
 
 
 def train(network: nn.Module, pair: Pair, steps: int, keep: Tensor | None = None) -> nn.Module:
@@ -198,7 +198,10 @@ def make(out: Path, count: int) -> list[dict]:
     runs = records.runs_in(out, SETTINGS)
     pair, unseen = images()
     networks = dict(tqdm(different(count, pair), total=count, desc="training", unit="network"))
-    runs = [run for run in runs if run["seed"] in networks]
+    kept = [run for run in runs if run["seed"] in networks]
+    if len(kept) < len(runs):
+        records.write_runs(out, __doc__.split("\n")[0], SETTINGS, kept)
+    runs = kept
     done = set(map(run_key, runs))
     for seed, network in tqdm(networks.items(), unit="network"):
         for select, then in [way for way in WAYS if (seed, *way) not in done]:

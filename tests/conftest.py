@@ -9,7 +9,7 @@ LONG = ("test_publishing.py", "test_notebooks_in_lab.py", ".ipynb", "test_homewo
 # What several files need and each process makes once: the files' tests that need it run in one.
 SHARED = {
     "JupyterLab": ("test_notebooks_in_lab.py", "_in_jupyterlab"),
-    "widgets of the stills": ("test_stills.py", "test_capture.py"),
+    "widgets of the stills": ("test_stills.py", "test_capture.py", "test_try_it.py"),
 }
 
 

@@ -82,6 +82,7 @@ def test_a_minimum_reached_again_is_no_other_network(sweep, tmp_path, monkeypatc
     out = tmp_path / "runs.json"
     assert {run["seed"] for run in sweep.make(out, 3)} == {0, 2, 3}
     assert {run["seed"] for run in sweep.make(out, 1)} == {0}
+    assert {run["seed"] for run in json.loads(out.read_text())["runs"]} == {0}
 
 
 def test_a_killed_sweep_goes_on_to_the_same_record(sweep, tmp_path, monkeypatch):

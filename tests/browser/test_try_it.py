@@ -29,8 +29,9 @@ def test_every_widget_of_the_page_is_alive(page, page_errors):
     pixels = PIXELS.replace("document", "widget.shadowRoot")
     for place, control in enumerate((".sparsity", "input[type=range]", ".step", "input[type=range]")):
         widget = page.locator(".live-widget").nth(place)
-        before = widget.evaluate(f"(widget) => {pixels}")
         text = widget.locator("[role=status]").first.text_content()
+        before = widget.evaluate(f"(widget) => {pixels}")
+        assert before
         widget.locator(control).first.focus()
         page.keyboard.press("End")
         expect(widget.locator("[role=status]").first).not_to_have_text(text)

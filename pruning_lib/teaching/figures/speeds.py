@@ -10,11 +10,11 @@ FORMS = {  # of the record: what a reader sees
     "masked 50 %": "half of the weights set to zero",
     "CSR 50 %": "half of the weights stored, in a sparse format",
     "CSR 95 %": "5 % of the weights stored, in a sparse format",
-    "neurons removed": "half of the neurons taken out",
+    "neurons removed": "half of the weights taken out, with their neurons",
 }
 
 
-def speeds_of(record: dict) -> dict[str, float]:
+def _speeds_of(record: dict) -> dict[str, float]:
     """Speed of each form, times that of the dense network, from a recorded run of notebook 06."""
     found = {entry["name"].removeprefix("speed, "): entry["value"] for entry in record["headline"]}
     return {form: found[form] for form in FORMS}
@@ -24,7 +24,7 @@ def speeds_of(record: dict) -> dict[str, float]:
 def speeds() -> Figure:
     """One bar a form, in the time that one batch takes: 1 is the dense network's."""
     record = measured.read_record("06_two_four.paper.json")
-    times = {FORMS[form]: 1 / speed for form, speed in speeds_of(record).items()}
+    times = {FORMS[form]: 1 / speed for form, speed in _speeds_of(record).items()}
     figure = style.new_figure(style.WIDTH, 2.0)
     ax = figure.subplots()
     colors = [MUTED if abs(time - 1) < 0.05 else ACCENT if time > 1 else GOOD for time in times.values()]
@@ -37,6 +37,7 @@ def speeds() -> Figure:
     ax.set_xticks([0, 1, 2])
     ax.tick_params(axis="y", length=0)
     width, batch = record["parameters"]["width"], max(record["parameters"]["batches"])
-    style.plain_axes(ax, f"time; dense = 1 (two hidden layers of {width}, {batch} images, one CPU thread)", "")
+    threads = "one CPU thread" if record["threads"] == 1 else f"{record['threads']} CPU threads"
+    style.plain_axes(ax, f"time; dense = 1 (two hidden layers of {width}, {batch} images, {threads})", "")
     ax.set_title("Zeros save no time until the layer shrinks, or hardly any weights are left", loc="left")
     return figure
