@@ -1,6 +1,5 @@
 """One page to try the suite with nothing installed: widgets of the notebooks, alive, in a file that opens anywhere."""
 
-import html
 from pathlib import Path
 
 from pruning_lib.files import written_whole
@@ -46,7 +45,7 @@ def page() -> str:
         + place(name, saved(STILLS[name]._replace(state=state)))
         for name, (heading, text, state) in PARTS.items()
     ]
-    title = html.escape("Prune something, in five minutes")
+    title = "Prune something, in five minutes"
     head = '<meta charset="utf-8">\n<meta name="viewport" content="width=device-width, initial-scale=1">'
     return "\n".join(
         [

@@ -14,17 +14,12 @@ FORMS = {  # of the record: what a reader sees
 }
 
 
-def _speeds_of(record: dict) -> dict[str, float]:
-    """Speed of each form, times that of the dense network, from a recorded run of notebook 06."""
-    found = {entry["name"].removeprefix("speed, "): entry["value"] for entry in record["headline"]}
-    return {form: found[form] for form in FORMS}
-
-
 @style.in_style
 def speeds() -> Figure:
     """One bar a form, in the time that one batch takes: 1 is the dense network's."""
     record = measured.read_record("06_two_four.paper.json")
-    times = {FORMS[form]: 1 / speed for form, speed in _speeds_of(record).items()}
+    found = {entry["name"]: entry["value"] for entry in record["headline"]}
+    times = {shown: 1 / found[f"speed, {form}"] for form, shown in FORMS.items()}
     figure = style.new_figure(style.WIDTH, 2.0)
     ax = figure.subplots()
     colors = [MUTED if abs(time - 1) < 0.05 else ACCENT if time > 1 else GOOD for time in times.values()]
