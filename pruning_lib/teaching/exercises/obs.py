@@ -91,25 +91,25 @@ EXERCISES["inverse_in_blocks"] = Exercise(
 )
 
 
-def _pair_cost(w: Tensor, H_inv: Tensor, pair: tuple[int, ...]) -> float:
+def _costs(w: Tensor, H_inv: Tensor, pairs: list[tuple[int, ...]]) -> Tensor:
     """Of deleting both while all others follow: OBS-5 with a 2×2 matrix in place of a number."""
-    Q = list(pair)
-    return (w[Q] @ torch.linalg.solve(H_inv[Q][:, Q], w[Q]) / 2).item()
+    Q = torch.tensor(pairs)
+    return (w[Q] * torch.linalg.solve(H_inv[Q[:, :, None], Q[:, None, :]], w[Q])).sum(1) / 2
 
 
 def _best_pair(w: Tensor, H_inv: Tensor) -> tuple[int, int, float]:
-    pair = min(_PAIRS, key=lambda pair: _pair_cost(w, H_inv, pair))
-    return *pair, _pair_cost(w, H_inv, pair)
+    costs = _costs(w, H_inv, _PAIRS)
+    return *_PAIRS[costs.argmin()], costs.min().item()
 
 
 def _one_after_the_other(w: Tensor, H_inv: Tensor) -> tuple[int, int, float]:
     pair = sorted((_surgeon(w, H_inv, 2) == 0).nonzero().flatten().tolist())
-    return *pair, _pair_cost(w, H_inv, pair)
+    return *pair, _costs(w, H_inv, [pair]).item()
 
 
 def _two_cheapest(w: Tensor, H_inv: Tensor) -> tuple[int, int, float]:
     pair = sorted((w**2 / H_inv.diagonal()).argsort()[:2].tolist())
-    return *pair, _pair_cost(w, H_inv, pair)
+    return *pair, _costs(w, H_inv, [pair]).item()
 
 
 def _saliencies_added(w: Tensor, H_inv: Tensor) -> tuple[int, int, float]:
@@ -129,8 +129,8 @@ def _where_greed_fails(generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Six weights whose best pair is neither the two cheapest nor what one deletion after the other finds."""
     while True:
         w, H_inv = draw(generator, 6), random_inverse(generator, 6)
-        greedy = {find(w, H_inv)[:2] for find in (_one_after_the_other, _two_cheapest)}
-        if len(greedy) == 2 and _best_pair(w, H_inv)[:2] not in greedy:
+        best, cheapest = _best_pair(w, H_inv)[:2], _two_cheapest(w, H_inv)[:2]
+        if best != cheapest and _one_after_the_other(w, H_inv)[:2] not in (best, cheapest):
             return w, H_inv
 
 
