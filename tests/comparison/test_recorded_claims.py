@@ -14,10 +14,12 @@ CLEAR = [  # "ahead", "behind", "beat": the interval leaves zero out, with this 
     *(Contrast("magnitude", "magnitude_layer", s) for s in (0.9, 0.95, 0.98, 0.99)),
     Contrast("magnitude_spared", "magnitude_layer", 0.98),
     Contrast("magnitude", "magnitude_spared", 0.98),
-    Contrast("snip_moved", "random", 0.98),
+    *(Contrast("snip_moved", "random", s) for s in (0.95, 0.98)),
     *(Contrast("magnitude", "init", s) for s in (0.95, 0.98, 0.99)),
     Contrast("synflow", "magnitude", 0.9),
     Contrast("iterative", "magnitude", 0.95),
+    Contrast("gradual", "magnitude", 0.98),
+    Contrast("filters", "small", 0.8),
     Contrast("magnitude_refit", "magnitude_layer", 0.8, CUT),
     Contrast("magnitude_refit", "magnitude_layer", 0.95, CUT),
     Contrast("magnitude_refit", "sparsegpt", 0.95, CUT),
@@ -32,6 +34,7 @@ OPEN = [  # "undecided", "no gain is seen"
     Contrast("iterative", "magnitude", 0.98),
     *(Contrast("magnitude_refit", "magnitude_layer", s) for s in (0.95, 0.98)),
     Contrast("magnitude_spared", "filters", 0.98),
+    Contrast("filters", "small", 0.95),
 ]
 
 
