@@ -11,8 +11,6 @@ from pruning_lib.comparison.variants import (
     CONTROLS,
     EVERY,
     GAMMAS,
-    HIGH,
-    PATTERNS,
     SPARSITIES,
     VARIANTS,
     Variant,

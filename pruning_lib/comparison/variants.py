@@ -21,7 +21,6 @@ from pruning_lib.taxonomy import METHODS
 from pruning_lib.workbench import data, models
 
 SPARSITIES = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
-HIGH = SPARSITIES[3:]  # from here on methods differ
 GAMMAS = (0.01, 0.015, 0.02, 0.03, 0.045)
 PATTERNS = ((2, 4), (4, 8))
 NOT_COMPARED = {  # methods of the taxonomy without a variant, and why: the grid was made for LeNet-5
