@@ -30,11 +30,15 @@ CLEAR = [  # "ahead", "behind", "beat": the interval leaves zero out, with this 
 ]
 OPEN = [  # "undecided", "no gain is seen"
     *(Contrast("snip", "snip_moved", s) for s in (0.95, 0.98)),
-    *(Contrast("synflow", "magnitude", s) for s in (0.95, 0.98, 0.99)),
-    Contrast("iterative", "magnitude", 0.98),
+    *(Contrast("synflow", "magnitude", s) for s in (0.5, 0.7, 0.8, 0.95, 0.98, 0.99)),
+    *(Contrast("gradual", "magnitude", s) for s in (0.5, 0.7, 0.8, 0.9, 0.95, 0.99)),
+    *(Contrast("iterative", "magnitude", s) for s in (0.5, 0.7, 0.8, 0.9, 0.98, 0.99)),
+    Contrast("dense_twice", "dense", 0.0),
+    Contrast("magnitude_spared", "sparsegpt_spared", 0.98),
+    *(Contrast("magnitude_refit", "magnitude_layer", s, CUT) for s in (0.5, 0.9, 0.98, 0.99)),
     *(Contrast("magnitude_refit", "magnitude_layer", s) for s in (0.95, 0.98)),
     Contrast("magnitude_spared", "filters", 0.98),
-    Contrast("filters", "small", 0.95),
+    *(Contrast("filters", "small", s) for s in (0.5, 0.7, 0.9, 0.95, 0.98, 0.99)),
 ]
 
 
@@ -83,7 +87,7 @@ def test_numbers_to_remember(runs, texts):
         f"{where:.1f} points ahead of equal shares; sparing the first layer brings {first:.1f}",
         f"from chance to {shuffled:.1f} %; its choice of single weights brings {which:.1f}",
         f"trained weights are {points('magnitude', 'init', 0.99).mean:.1f} points ahead of sizes of random",
-        f"Rounds bring {points('iterative', 'magnitude', 0.98).mean:.1f} points",
+        f"Rounds bring {points('iterative', 'magnitude', 0.95).mean:.1f} points at 95 %",
         f"{cut.mean:.0f} points at 95 % ({cut.low:+.0f} to {cut.high:+.0f})",
         f"{faster[0]:.2f} times as fast for one image, {faster[1]:.2f} for 64",
         f"{-points('filters', 'small', 0.95, '_resnet8').mean:.1f} points behind building small",
@@ -99,8 +103,8 @@ def test_the_second_network(runs, texts):
     where, first = (
         Contrast(one, "magnitude_layer", 0.98).difference(runs["_resnet8"]) for one in ("magnitude", "magnitude_spared")
     )
-    assert first.verdict == "open" and "about a quarter of the global lead here, undecided" in told
-    assert 0.2 < first.mean / where.mean < 0.3
+    assert first.verdict == "open" and where.verdict == "higher"
+    assert f"undecided (−{-first.low:.0f} to +{first.high:.0f})" in told
     beyond = Contrast("magnitude", "magnitude_spared", 0.98).difference(runs["_resnet8"])
     assert beyond.verdict == "higher" and f"{beyond.mean:.1f} points ahead of that, clear" in told
     *some, last = (f"{100 * a:.1f}" for a in by_seed(runs["_resnet8"], "magnitude", 0.7, CUT).values())

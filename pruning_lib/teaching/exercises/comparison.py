@@ -244,6 +244,6 @@ EXERCISES["twelve_epochs"] = Experiment(
     _one_shot,
     "Half before the cut, half after it. How far does the network fall at the cut, and must it be one?",
     lambda network, train: _gradually(network, train, lr=0.05),
-    "Cut by cut: better than one shot. The learning rate was chosen for a dense network; is it right for a sparse one?",
+    "Cut by cut: better than one shot. Nobody has tuned the learning rate yet; is it right?",
     higher=True,
 )
