@@ -106,7 +106,7 @@ def test_a_committed_notebook_runs_with_what_it_is_given(tmp_path):
     dense, *others = (value for name, value in values.items() if name.startswith("LeNet-300-100, "))
     assert len(others) == 3 and 20 < max(others) < dense < 100
     kept = [value for name, value in values.items() if name.startswith("Σ|w| of conv2 kept by ")]
-    assert len(kept) == 6 and kept == sorted(kept, reverse=True)
+    assert len(kept) == 5 and kept == sorted(kept, reverse=True)
     (injected,) = (
         cell
         for cell in nbformat.read(run.copy, as_version=4).cells
