@@ -51,6 +51,12 @@ def _shuffled(weights: Tensors, masks: Tensors, orders: Tensors) -> Tensors:
     return [w * mask.flatten()[order].view(w.shape) for w, mask, order in zip(weights, masks, orders, strict=True)]
 
 
+def _moved(weights: Tensors, masks: Tensors, orders: Tensors) -> Tensors:
+    """The weights that SNIP keeps, at random places."""
+    kept = [w * mask for w, mask in zip(weights, masks, strict=True)]
+    return [w.flatten()[order].view(w.shape) for w, order in zip(kept, orders, strict=True)]
+
+
 def _control(
     weights: Tensors,
     masks: Tensors,
@@ -59,13 +65,16 @@ def _control(
     dense: bool = False,
     borrowed: bool = False,
     stale: bool = False,
+    moved: bool = False,
 ) -> Tensors:
     """Each layer's mask in a random order, scaled until its outputs spread over `x` as those under SNIP's mask do.
 
-    Wrong ways: as those of the `dense` layers; measured on inputs `borrowed` from SNIP; with `stale` outputs passed on.
+    Wrong ways: as those of the `dense` layers; measured on inputs `borrowed` from SNIP; with `stale` outputs passed on;
+    with the weights `moved` along.
     """
     control, theirs, ours = [], x, x
-    for w, mask, kept in zip(weights, masks, _shuffled(weights, masks, orders), strict=True):
+    shuffled = (_moved if moved else _shuffled)(weights, masks, orders)
+    for w, mask, kept in zip(weights, masks, shuffled, strict=True):
         outputs = (theirs if borrowed else ours) @ kept.T
         theirs = theirs @ (w if dense else w * mask).T
         factor = _spread(theirs) / _spread(outputs)
@@ -123,6 +132,10 @@ EXERCISES["fair_control"] = Exercise(
     "You run SNIP's signal through the control. Its second layer gets what its own first layer passes on.",
     lambda *case: _control(*case, stale=True),
     "You scale a layer, and pass its unscaled outputs on. The next layer then makes up for that once more.",
+    lambda *case: _control(*case, moved=True),
+    "You take SNIP's weights along to the new places. Leave the weights where they are, and move only the mask.",
+    lambda weights, masks, orders, x: _moved(weights, masks, orders),
+    "You take SNIP's weights along to the new places, and you do not scale them. Move only the mask, then scale.",
     _over_all_layers,
     "That is one shuffle over all layers: each layer keeps another number of weights than SNIP keeps in it.",
 )
