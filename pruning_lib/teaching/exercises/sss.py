@@ -191,7 +191,7 @@ EXERCISES["fast_lasso"] = Experiment(
     lambda *lasso: _accelerated(*lasso, momentum=lambda t: 0.0),
     "That is ISTA: every step forgets where it came from.",
     _accelerated,
-    "That is APG. Its momentum goes on growing; watch F: when does it rise, and what would help then?",
+    "That is APG. Compare the last move with the step it leads to: when do they point apart, and what would help?",
     lambda *lasso: _accelerated(*lasso, momentum=lambda t: 0.9),
     "A constant momentum of 0.9: better than APG here. How would one know when it is too much, or too little?",
     lambda gradient, start, step, gamma: _accelerated(gradient, start, step / 2, gamma),
