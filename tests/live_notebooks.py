@@ -41,18 +41,18 @@ def control(name: str, **state: object) -> dict:
     return {"model_name": name, "model_module": "@jupyter-widgets/controls", "state": state}
 
 
-def view(model_id: str, slide: str = "-") -> dict:
-    """A code cell that shows a widget."""
+def view(model_id: str, **made: str) -> dict:
+    """A code cell that shows a widget; by `id` slides name it."""
     data = {VIEW: {"model_id": model_id, "version_major": 2, "version_minor": 0}, "text/plain": "Widget()"}
     output = new_output("execute_result", data, execution_count=1)
-    return new_code_cell("widget", outputs=[output], metadata={"slideshow": {"slide_type": slide}})
+    return new_code_cell("widget", outputs=[output], **made)
 
 
-def markdown(source: str, slide: str = "-") -> dict:
-    return new_markdown_cell(source, metadata={"slideshow": {"slide_type": slide}})
+def markdown(source: str, **made: str) -> dict:
+    return new_markdown_cell(source, **made)
 
 
 def notebook(*cells: dict, **models: dict):
     """A notebook with these cells after a heading, and these widgets' states."""
     widgets = {STATE: {"state": models, "version_major": 2, "version_minor": 0}}
-    return new_notebook(cells=[markdown("# The `tiny` one", "slide"), *cells], metadata={"widgets": widgets})
+    return new_notebook(cells=[markdown("# The `tiny` one"), *cells], metadata={"widgets": widgets})

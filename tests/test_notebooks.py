@@ -6,7 +6,6 @@ import re
 import nbformat
 import pytest
 import torch
-import widgets_used
 import yaml
 
 from pruning_lib.files import CHECKOUT
@@ -138,27 +137,3 @@ def test_exercises_are_registered(path):
         exec(solution, scope)
     for name, function in used:
         assert check(name, scope[function], seed=0).passed, name
-
-
-@notebooks
-def test_slides(path):
-    cells = [(cell.metadata.get("slideshow", {}).get("slide_type", "-"), cell) for cell in read(path).cells]
-    assert cells[0][0] == "slide"
-    slides = []
-    for kind, cell in cells:
-        assert kind in {"slide", "subslide", "fragment", "-", "notes", "skip"}
-        code = "slide-code" in cell.metadata.get("tags", [])
-        assert not code or (cell.cell_type == "code" and kind != "skip"), f"no slide shows the code of {cell.id}"
-        if kind in {"slide", "subslide"}:
-            slides.append({"words": 0, "code": 0, "shown": 0})
-        if kind in {"notes", "skip"}:
-            continue
-        if cell.cell_type == "markdown":
-            slides[-1]["words"] += len(re.sub(r"\$.+?\$", "x", cell.source, flags=re.DOTALL).split())
-        slides[-1]["code"] += len(cell.source.splitlines()) if code else 0
-        # A widget is not among the saved outputs; a run has it.
-        widget = any(f"{name}(" in cell.source for name in widgets_used.every())
-        slides[-1]["shown"] += cell.cell_type == "markdown" or code or widget or bool(cell.outputs)
-    assert 15 <= len(slides) <= 30
-    for slide in slides:
-        assert slide["shown"] and slide["words"] <= 210 and slide["code"] <= 21, slide

@@ -29,20 +29,37 @@ def test_a_number(page, page_errors):
 
     show(page, NUMBER)
     text, button = page.locator("[role=status]"), page.locator("button")
-    assert page.locator(".scale").evaluate(ENDS) == ['"50 %"', '"99 %"']  # before anything is said
+    assert page.locator(".scale").evaluate(ENDS) == ['"50"', '"99 %"']  # before anything is said
     page.keyboard.press("Tab")
     page.keyboard.press("End")
     expect(text).to_have_text("You say: 99 %.")
     assert page.locator("input").get_attribute("aria-valuetext") == "99 %"
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
-    expect(text).to_have_text("You say: 99 %. Measured: 92.3 %. On <b>MNIST</b>.")
+    expect(text).to_have_text("Measured: 92.3 %. Your guess is 6.7 too high. On <b>MNIST</b>.")
     assert page.locator(".scale i").all_inner_texts() == ["you: 99 %", "measured: 92.3 %"]
     assert page.locator("input").is_disabled()
     check_page(page, page_errors)
     button.press("Enter")
     expect(text).to_have_text("Guess first.")
     assert page.locator("input").is_enabled() and button.is_disabled()
+
+
+def test_what_was_not_measured_has_its_own_word_and_a_guess_may_be_right(page, page_errors):
+    from playwright.sync_api import expect
+
+    show(
+        page,
+        Predict("How fast?", 1.23, "At best.", limits=(0.5, 2.5), step=0.01, unit="×", found="published", guess=1.23),
+    )
+    expect(page.locator("button")).to_have_text("Show what was published")
+    page.locator("button").press("Enter")
+    expect(page.locator("[role=status]")).to_have_text("Published: 1.23 ×. Right. At best.")
+    assert page.locator(".scale i").all_inner_texts() == ["you: 1.23 ×", "published: 1.23 ×"]
+    page.locator("button").press("Enter")
+    show(page, Predict("Which?", "B", choices=["A", "B"], guess=1, shown=True))
+    expect(page.locator("[role=status]")).to_have_text("Measured: B. Right.")
+    assert page_errors == []
 
 
 def test_the_middle_of_the_scale_can_be_guessed(page, page_errors):
@@ -69,7 +86,7 @@ def test_a_choice(page, page_errors):
     page.keyboard.press("Space")
     expect(page.locator("[role=status]")).to_have_text("You say: A.")
     page.locator("button").press("Enter")
-    expect(page.locator("[role=status]")).to_have_text("You say: A. Measured: B & C. Of five.")
+    expect(page.locator("[role=status]")).to_have_text("Measured: B & C. Of five.")
     assert page.locator(".measured").all_inner_texts() == ["B & C"]
     check_page(page, page_errors)
     assert page.locator("input:checked").count() == 1

@@ -52,8 +52,8 @@ def gather(
     Raises
     ------
     ValueError
-        If a notebook is unknown, was not run or failed, has no slides where they are wanted, or the folder can't be
-        written to. Nothing is written then.
+        If a notebook is unknown, was not run or failed, the text of its slides is not there or wrong, or the folder
+        can't be written to. Nothing is written then.
     """
     make, heading, note = _KINDS[kind]
     copies = [executed(runs, name, profile) for name in chosen_notebooks(list(names), notebook_paths(Path(notebooks)))]
@@ -62,8 +62,8 @@ def gather(
     for path in copies:
         notebook, file = read_notebook(path), f"{path.stem}.html"
         try:
-            asked = [room_questions(Path(notebooks), path.stem)] if kind == "slides" else []
-            texts[file], titles[file] = make(notebook, *asked), title(notebook)
+            more = [told(Path(notebooks), path.stem) for told in (deck_text, room_questions) if kind == "slides"]
+            texts[file], titles[file] = make(notebook, *more), title(notebook)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
     texts["index.html"] = index(heading, titles, note)
@@ -71,6 +71,14 @@ def gather(
         with written_whole(folder / file) as temporary:
             temporary.write_text(text, encoding="utf-8")
     return [folder / file for file in texts]
+
+
+def deck_text(notebooks: Path, name: str) -> str:
+    """What is on the slides of notebook `name`; ValueError where that is not written."""
+    path = notebooks.parent / "docs" / "slides" / f"{name}.md"
+    if not path.is_file():
+        raise ValueError(f"{path} is not there, must say what is on the slides")
+    return path.read_text(encoding="utf-8")
 
 
 def room_questions(notebooks: Path, name: str) -> list[tuple[str, str]]:

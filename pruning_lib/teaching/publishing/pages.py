@@ -16,7 +16,6 @@ from pruning_lib.teaching.publishing.slides import as_slides
 
 _HERE = Path(__file__).parent
 VENDOR, _TEMPLATES = _HERE / "vendor", _HERE / "templates"
-_SHOWN = ("slide", "subslide", "fragment")
 _LARGE = 1_000_000  # characters; a longer script goes into pages deflated, which takes less than half of the room
 _UNPACK = """(async () => {
   const bytes = Uint8Array.from(atob("%s"), (character) => character.charCodeAt(0));
@@ -39,24 +38,20 @@ def handout(notebook: NotebookNode) -> str:
     return _export(HTMLExporter, "handout", without_places(live(notebook, complete=True)))
 
 
-def deck(notebook: NotebookNode, questions: Sequence[tuple[str, str]] = ()) -> str:
-    """Return the slides of the executed `notebook` as HTML for reveal.js, 1280 × 720.
+def deck(notebook: NotebookNode, text: str, questions: Sequence[tuple[str, str]] = ()) -> str:
+    """Return slides about the executed `notebook` as HTML for reveal.js, 1280 × 720.
 
-    What is on them follows from ``slideshow.slide_type`` of each cell and from `slides.as_slides`; of code only what it
-    put out is shown, and the code itself where it is tagged ``slide-code``. The last slide asks `questions`.
+    What is on them says the deck's `text`, as `slides.as_slides` reads it. The last slide asks `questions`.
 
     Raises
     ------
     ValueError
-        If no cell begins a slide, and as `live` does.
+        As `slides.as_slides` and `live` do.
     """
     from nbconvert import SlidesExporter
 
-    if not any(cell.metadata.get("slideshow", {}).get("slide_type") in _SHOWN for cell in notebook.cells):
-        raise ValueError(f"{title(notebook)!r} has no cell with a slide type, must have one of {', '.join(_SHOWN)}")
     notebook = live(notebook)
-    cells = [cell for cell in notebook.cells if "injected-parameters" not in cell.metadata.get("tags", [])]
-    notebook.cells = as_slides(cells, questions)
+    notebook.cells = as_slides(notebook.cells, text, questions)
     for number, cell in enumerate(notebook.cells):
         cell.id = f"part-{number}"  # several may come from one
     return _export(SlidesExporter, "deck", notebook)

@@ -1,68 +1,136 @@
-"""From a notebook's cells to slides for the back row: one exhibit each, a line or two of words, the rest as notes."""
+"""From a deck's text and an executed notebook's cells to slides: the text says what stands where, the cells show it."""
 
 import copy
 import html
 import re
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
 from typing import NamedTuple
 
 from nbformat import NotebookNode
 from nbformat.v4 import new_markdown_cell
 
-_EXHIBITS = {"formula", "table", "code", "picture", "widget"}
-_FEW, _LEADING = 28, 45  # words of a paragraph on a slide; of one before a formula, whose symbols it names
-_TITLE = 5  # words in bold at the head of a paragraph; more of them are a claim
-_BLOCK = re.compile(
-    r"```.*?```|<details.*?</details>|^\$\$.*?\$\$|(?:(?!^\$\$|^```|\n\s*\n).)+", re.DOTALL | re.MULTILINE
-)
-_WHOLE = re.compile(  # no sentence ends in there
-    r"\$.+?\$|`[^`]+`|\b(?:al|vs|[Cc]f|[Ee]\.g|[Ii]\.e|Eqs?|Figs?|Secs?)\.", re.DOTALL
-)
-_END = re.compile(r"""[.!?]["')*_]*\s+(?=["'(*_\[]*[A-Z\d])""")  # of a sentence
-_BOLD = re.compile(r"(?<!\S)\*\*[^*]+[.!?]\*\*(?!\S)")
-_ITEM = re.compile(r"^(?=(?:[-*]|\d+\.) )", re.MULTILINE)
-_MARKER = re.compile(r"(?:(?:[-*]|\d+\.) +)?")  # of an item, or nothing
+EXHIBITS = ("widget", "picture", "table", "formula", "code", "print")  # the first that a cell has is meant
+_BLOCK = re.compile(r"```.*?```|^\$\$.*?\$\$|(?:(?!^\$\$|^```|\n\s*\n).)+", re.DOTALL | re.MULTILINE)
+_NOTE = re.compile(r"^Note:\s*", re.MULTILINE)
+_SHOW = re.compile(rf"\{{\{{([\w-]+)(?: ({'|'.join(EXHIBITS)}))?(?: (\d+))?\}}\}}")
+_STARTS = {"#": "heading", "$$": "formula", "```": "code", "|": "table"}
 
 
-class _Piece(NamedTuple):
-    """A part of a slide, what it is, the text that it is from, and whether it is less than that."""
+class Slide(NamedTuple):
+    """A slide of a deck's text: its blocks, the first of them its heading, and what is said."""
 
-    kind: str  # one of _EXHIBITS, or "heading", "words", "print", "notes", "answer"
-    cell: NotebookNode
-    complete: str = ""
-    cut: bool = False
+    blocks: list[str]
+    note: str
 
 
-def as_slides(cells: list[NotebookNode], questions: Sequence[tuple[str, str]] = ()) -> list[NotebookNode]:
-    """Cells of a deck, made from those of an executed notebook; `questions` with their answers make its last slide.
+def read(text: str) -> list[Slide]:
+    """The slides of a deck's text, which lines of three dashes part; what follows ``Note:`` is said and not shown.
 
-    A slide begins where ``slideshow.slide_type`` says so, and where a second exhibit comes: a formula, a table,
-    code, a picture, a widget. Only formulas share a slide, and a picture stands beside them; a widget has its slide
-    to itself, with its still for where no script runs. Paragraphs and items of lists shrink to their first
-    sentences, or to those in bold; the complete text goes to the speaker's notes, as does what was printed beside a
-    widget, a picture or a table, but for a line that heads a table; beside formulas or code one output stays. A
-    folded table is left out. What comes after the first formula, or after a picture, appears one by one. The
-    attribute ``data-layout`` of a slide names its exhibits.
+    ValueError where a slide does not begin with a heading.
     """
-    slides: list[list[NotebookNode]] = [[]]
-    for cell in _with_stills(cells):
-        if _type(cell) in ("slide", "subslide"):
-            slides.append([])
-        if _type(cell) != "skip":
-            slides[-1].append(cell)
-    made: list[NotebookNode] = []
-    heading = None
-    for slide in filter(None, slides):
-        groups = _groups([piece for cell in slide for piece in _pieces(cell)])
-        for place, group in enumerate(group for group in groups if any(one.kind != "notes" for one in group)):
-            heading = group[0] if group[0].kind == "heading" else heading
-            made += _laid_out(group, heading, "subslide" if place else _type(slide[0]))
+    slides = []
+    for number, part in enumerate(re.split(r"^---[ \t]*$", text, flags=re.MULTILINE), 1):
+        shown, *said = _NOTE.split(part, maxsplit=1)
+        blocks = [block.strip() for block in _BLOCK.findall(shown) if block.strip()]
+        if not blocks or not blocks[0].startswith("#"):
+            raise ValueError(f"slide {number} begins with {blocks[0] if blocks else ''!r}, must begin with a heading")
+        slides.append(Slide(blocks, "".join(said).strip()))
+    return slides
+
+
+def as_slides(cells: list[NotebookNode], text: str, questions: Sequence[tuple[str, str]] = ()) -> list[NotebookNode]:
+    """Cells of a deck; `questions` with their answers make its last slide.
+
+    On a slide of `text` a block ``{{id}}`` stands for what the cell with this id shows: a widget, else a picture, a
+    table, a formula, the code, what it printed; ``{{id table 2}}`` for its second table. All else is Markdown. Words
+    below one of these, or below a formula or table of the text, appear one by one, as does a second of its kind, and
+    below a guess the answer. The attribute ``data-layout`` of a slide names what it shows.
+
+    Raises
+    ------
+    ValueError
+        If a slide does not begin with a heading, or shows what the cells don't have.
+    """
+    shown = {cell.id: list(_exhibits(cell)) for cell in _with_stills(cells)}
+    made = []
+    for number, slide in enumerate(read(text), 1):
+        try:
+            made += _laid_out(slide, shown)
+        except ValueError as error:
+            raise ValueError(f"slide {number}, {slide.blocks[0].lstrip('# ')!r}: {error}") from None
     if questions:
         asked = "\n".join(f"{number}. {question}" for number, (question, _) in enumerate(questions, 1))
         answers = "\n\n".join(f"**{question}** {answer}" for question, answer in questions)
         made += [_text(f"## Questions for the room\n\n{asked}", "slide", "words"), _text(answers, "notes")]
     return made
+
+
+def _laid_out(slide: Slide, shown: dict[str, list[tuple[str, NotebookNode]]]) -> Iterator[NotebookNode]:
+    parts = [_part(block, shown) for block in slide.blocks]
+    kinds = {kind for kind, _ in parts} - {"heading", "words", "print"}
+    layout = "title" if slide.blocks[0].startswith("# ") else " ".join(sorted(kinds)) or "words"
+    seen: set[str] = set()
+    for place, (kind, cell) in enumerate(parts):
+        cell = copy.deepcopy(cell)
+        late = seen and (kind == "words" or kind in seen)
+        build = ("fragment" if late else "-") if place else "slide"
+        cell.metadata.slideshow = {"slide_type": build, "data": {"layout": layout}}
+        yield cell
+        seen |= {kind} - {"heading", "words"}
+        if not place and slide.note:
+            yield _text(slide.note, "notes")
+        if kind == "widget" and "Predict(" in cell.source:
+            yield _text('<span class="answer"></span>', "fragment")
+
+
+def _part(block: str, shown: dict[str, list[tuple[str, NotebookNode]]]) -> tuple[str, NotebookNode]:
+    """What a block of a slide is, and the cell that shows it."""
+    asked = _SHOW.fullmatch(block)
+    if not asked and block.startswith("{{"):
+        raise ValueError(
+            f"{block!r} must be {{{{id}}}}, {{{{id KIND}}}} or {{{{id KIND NUMBER}}}} with {', '.join(EXHIBITS)}"
+        )
+    if not asked:
+        return next((kind for start, kind in _STARTS.items() if block.startswith(start)), "words"), _text(block)
+    name, kind, place = asked[1], asked[2], int(asked[3] or 1)
+    if name not in shown:
+        raise ValueError(f"{name!r} is no cell of the notebook")
+    kinds = {one for one, _ in shown[name]}
+    kind = kind or next((one for one in EXHIBITS if one in kinds), "output")
+    found = [cell for one, cell in shown[name] if one == kind]
+    if not 1 <= place <= len(found):
+        raise ValueError(f"{block} is {kind} {place} of its cell, which has {len(found)}")
+    return kind, found[place - 1]
+
+
+def _exhibits(cell: NotebookNode) -> Iterator[tuple[str, NotebookNode]]:
+    """All that a slide can show of a cell, each with its kind."""
+    if cell.cell_type == "markdown":
+        for block in map(str.strip, _BLOCK.findall(cell.source)):
+            kind = next((kind for start, kind in _STARTS.items() if block.startswith(start)), "")
+            if kind in EXHIBITS:
+                yield kind, _text(block)
+        return
+    yield "code", _of_code(cell, [])
+    for output in cell.get("outputs", []):
+        data = output.get("data", {})
+        page = "".join(data.get("text/html", ""))
+        if 'class="live-widget"' in page:
+            kind = "widget"
+        else:
+            drawn = any(one.startswith("image/") for one in data)
+            kind = "picture" if drawn else "table" if "<table" in page else "print"
+        if output.get("name") != "stderr":
+            yield kind, _of_code(cell, [output])
+
+
+def _of_code(cell: NotebookNode, outputs: list[NotebookNode]) -> NotebookNode:
+    """A copy of a code cell with some of its outputs, or with none, which shows the code then."""
+    part = copy.copy(cell)
+    part.outputs, part.metadata = outputs, copy.deepcopy(cell.metadata)
+    if outputs:
+        part.metadata["transient"] = {"remove_source": True}
+    return part
 
 
 def _with_stills(cells: list[NotebookNode]) -> list[NotebookNode]:
@@ -81,158 +149,5 @@ def _with_stills(cells: list[NotebookNode]) -> list[NotebookNode]:
     return cells
 
 
-def _type(cell: NotebookNode) -> str:
-    return cell.metadata.get("slideshow", {}).get("slide_type", "-")
-
-
 def _text(source: str, slide_type: str = "-", layout: str = "") -> NotebookNode:
     return new_markdown_cell(source, metadata={"slideshow": {"slide_type": slide_type, "data": {"layout": layout}}})
-
-
-def _laid_out(group: list[_Piece], heading: _Piece | None, begin: str) -> Iterator[NotebookNode]:
-    """The cells of one slide; without a heading of its own it goes on under the last one."""
-    shown = [piece for piece in group if piece.kind != "notes"]
-    if heading and not _is_title(heading) and shown[:1] != [heading]:
-        shown.insert(0, heading)
-    layout = "title" if _is_title(group[0]) else " ".join(sorted({one.kind for one in group} & _EXHIBITS)) or "words"
-    built = list(_built(shown, layout))
-    left_out = [piece for piece in group if all(piece is not one for one, _ in built)]
-    said = dict.fromkeys(piece.complete for piece in group if piece.cut or piece in left_out)
-    notes = "\n\n".join(filter(None, said))
-    for place, (piece, build) in enumerate(built):
-        cell = copy.deepcopy(piece.cell)
-        cell.metadata.slideshow = {"slide_type": build if place else begin, "data": {"layout": layout}}
-        yield cell
-        if notes and not place:
-            yield _text(notes, "notes")
-
-
-def _is_title(piece: _Piece) -> bool:
-    return piece.kind == "heading" and piece.cell.source.startswith("# ")
-
-
-def _groups(pieces: list[_Piece]) -> list[list[_Piece]]:
-    """What stands on one slide together."""
-    groups: list[list[_Piece]] = [[]]
-    for piece in pieces:
-        here = groups[-1]
-        has = {one.kind for one in here} & _EXHIBITS
-        full = (bool(has) or _is_title(here[0])) if here else False
-        room = {"formula", "picture"} if has == {"formula"} else set() if full else _EXHIBITS
-        text = {"words"} if here and _is_title(here[0]) else {"words", "print"}
-        stays = piece.kind in {*room, "notes", "answer"} or (piece.kind in text and has != {"widget"})
-        if here and not stays:
-            # Words after a formula lead to what comes next.
-            leads = has == {"formula"} and here[-1].kind == "words" and piece.kind != "heading"
-            groups.append([here.pop()] if leads else [])
-        groups[-1].append(piece)
-    return groups
-
-
-def _built(pieces: list[_Piece], layout: str) -> Iterator[tuple[_Piece, str]]:
-    """What of the pieces is shown, and whether at once or later ("fragment")."""
-    prints = [piece for piece in pieces if piece.kind == "print"]
-    if layout == "widget":
-        pieces, stay = [piece for piece in pieces if piece.kind != "words"], []
-    elif layout in ("formula", "code"):  # one, a check where there is one
-        stay = sorted(prints, key=lambda piece: piece.complete != "")[:1]
-    elif layout != "words":
-        stay = [one for one, table in pairwise(pieces) if table.kind == "table" and one.complete.count("\n") == 2]
-    else:
-        stay = prints
-    pieces = [piece for piece in pieces if piece.kind != "print" or any(piece is one for one in stay)]
-    if layout == "formula picture":  # what the formula says, the picture shows
-        last = max(place for place, piece in enumerate(pieces) if piece.kind == "formula")
-        pieces = [piece for place, piece in enumerate(pieces) if piece.kind != "words" or place < last]
-    elif layout not in ("words", "formula"):  # one line is enough
-        kinds = [piece.kind for piece in pieces]
-        pieces = [piece for place, piece in enumerate(pieces) if kinds[max(place - 1, 0) : place + 1] != ["words"] * 2]
-    if layout == "formula picture":
-        pieces = sorted(pieces, key=lambda piece: piece.kind not in ("heading", "picture"))
-    marks, late = "formula" if "formula" in layout else "picture", False
-    for last, piece in zip([None, *pieces], pieces, strict=False):
-        leads = last and last.kind == "words" and piece.kind == "formula"
-        later = (late and not leads) or _type(piece.cell) == "fragment"
-        yield piece, "fragment" if later and piece.kind != "widget" else "-"
-        late = late or piece.kind == marks
-
-
-def _pieces(cell: NotebookNode) -> Iterator[_Piece]:
-    if _type(cell) == "notes":
-        yield _Piece("notes", cell, cell.source)
-    elif cell.cell_type == "markdown":
-        yield from _of_text(cell)
-    else:
-        yield from _of_code(cell)
-
-
-def _of_text(cell: NotebookNode) -> Iterator[_Piece]:
-    blocks = [part.strip() for block in _BLOCK.findall(cell.source) for part in _with_list_apart(block)]
-    blocks = list(filter(None, blocks))
-    found = []
-    for block, follows in zip(blocks, [*blocks[1:], ""], strict=True):
-        starts = {"$$": "formula", "```": "code", "|": "table", "#": "heading", "<details": "notes"}
-        kind = next((kind for start, kind in starts.items() if block.startswith(start)), "words")
-        short = shortened(block, _LEADING if follows.startswith("$$") else _FEW) if kind == "words" else block
-        found.append((kind, _text(short, _type(cell)), short != block))
-    yield from (_Piece(kind, each, cell.source, cut) for kind, each, cut in found)
-
-
-def _of_code(cell: NotebookNode) -> Iterator[_Piece]:
-    if "slide-code" in cell.metadata.get("tags", []):
-        yield _Piece("code", _part(cell, []))
-    for output in cell.outputs:
-        data = output.get("data", {})
-        page = "".join(data.get("text/html", ""))
-        if page.startswith("<details") and "<table" in page:
-            continue  # folded for those who read on
-        if 'class="live-widget"' in page:
-            kind = "widget"
-        else:
-            drawn = any(one.startswith("image/") for one in data)
-            kind = "picture" if drawn else "table" if "<table" in page else "print"
-        if output.get("name") != "stderr":
-            plain = kind == "print" and not data.keys() - {"text/plain"}
-            printed = "".join(output.get("text") or data.get("text/plain", "")).strip() if plain else ""
-            yield _Piece(kind, _part(cell, [output]), printed and f"```\n{printed}\n```")
-        if kind == "widget" and "Predict(" in cell.source:
-            yield _Piece("answer", _text('<span class="answer"></span>', "fragment"))
-
-
-def _part(cell: NotebookNode, outputs: list[NotebookNode]) -> NotebookNode:
-    """A copy of a code cell with some of its outputs, or with none, which shows the code then."""
-    part = copy.copy(cell)
-    part.outputs, part.metadata = outputs, copy.deepcopy(cell.metadata)
-    if outputs:
-        part.metadata["transient"] = {"remove_source": True}
-    return part
-
-
-def _with_list_apart(block: str) -> list[str]:
-    """A block of text as the paragraph that it begins with, and the list below."""
-    head = _ITEM.split(block)[0] if not block.startswith(("```", "$$", "<")) else block
-    return [head, block[len(head) :]]
-
-
-def shortened(text: str, few: int) -> str:
-    """The first sentences of a paragraph, as many as have at most `few` words, at least one; or those in bold.
-
-    Of a list every item.
-    """
-    head, *items = (part.strip() for part in _ITEM.split(text))
-    claims = [] if items else [bold for bold in _BOLD.findall(head) if _words(bold) > _TITLE]
-    if claims and _words(head) > few:
-        return " ".join(claims)
-    return "\n".join(_first(part, few) for part in [head, *items] if part)
-
-
-def _first(text: str, few: int) -> str:
-    marker = _MARKER.match(text)[0]
-    text = text.removeprefix(marker)
-    hidden = _WHOLE.sub(lambda whole: "X" * len(whole[0]), text)
-    ends = [*(found.end() for found in _END.finditer(hidden)), len(text)]
-    return marker + text[: max([end for end in ends if _words(text[:end]) <= few], default=ends[0])].strip()
-
-
-def _words(text: str) -> int:
-    return len(_WHOLE.sub("x", text).split())

@@ -1,4 +1,4 @@
-// Predict, then see: a question, a slider or choices for the guess, and a button that shows what was measured.
+// Predict, then see: a question, a slider or choices for the guess, and a button that shows what was found.
 
 import { keepFocus, setSlider, slider, stage } from "./charts.js";
 import { follow } from "./redraw.js";
@@ -7,9 +7,15 @@ const SCALE = slider("guess", "Your guess") + '<span class="scale" aria-hidden="
 const radio = (group) => (_, i) => `<label><input type="radio" name="${group}" value="${i}"><span></span></label>`;
 
 function render({ model, el }) {
-  const { question, answer, note, choices, low, high, step, unit } = model.get("asked");
+  const { question, answer, note, choices, low, high, step, unit, found } = model.get("asked");
   const digits = { maximumFractionDigits: Math.max(0, Math.ceil(-Math.log10(step))) + 1 };
-  const text = (x) => choices[x] ?? `${x.toLocaleString("en-US", digits).replace("-", "−")} ${unit}`.trim();
+  const number = (x) => x.toLocaleString("en-US", digits).replace("-", "−");
+  const text = (x) => choices[x] ?? `${number(x)} ${unit}`.trim();
+  const off = (guess) => {
+    if (choices.length) return guess === answer ? "Right. " : "";
+    const by = number(Math.abs(guess - answer));
+    return by === number(0) ? "Right. " : `Your guess is ${by} too ${guess < answer ? "low" : "high"}. `;
+  };
   const guesses = choices.length ? choices.map(radio(`guess ${Math.random()}`)).join("") : SCALE; // no two share a group
   const { root, find } = stage(el, "predict", `<b></b><span class="guesses" role="group">${guesses}</span><button></button>`, {});
   find("b").textContent = question;
@@ -17,7 +23,7 @@ function render({ model, el }) {
   const [inputs, marks] = ["input", ".scale i"].map((one) => [...root.querySelectorAll(one)]);
   if (!choices.length) {
     Object.assign(inputs[0], { min: low, max: high, step });
-    Object.assign(find(".scale").dataset, { low: text(low), high: text(high) });
+    Object.assign(find(".scale").dataset, { low: number(low), high: text(high) });
   } else inputs.forEach((input, i) => (input.nextSibling.textContent = choices[i]));
 
   function paint({ guess, shown }) {
@@ -30,13 +36,14 @@ function render({ model, el }) {
     if (!choices.length) setSlider(inputs[0], guess ?? (low + high) / 2, said);
     marks.forEach((mark, i) => {
       mark.hidden = i ? !shown : guess === null;
-      mark.textContent = i ? `measured: ${text(answer)}` : `you: ${said}`;
+      mark.textContent = i ? `${found}: ${text(answer)}` : `you: ${said}`;
       mark.style.setProperty("--at", `${(100 * ((i ? answer : (guess ?? low)) - low)) / (high - low)}%`);
     });
-    Object.assign(find("button"), { disabled: guess === null && !shown, textContent: shown ? "Guess again" : "Show what was measured" });
+    Object.assign(find("button"), { disabled: guess === null && !shown, textContent: shown ? "Guess again" : `Show what was ${found}` });
     keepFocus(root, shown ? find("button") : inputs[0]);
     const you = guess === null ? "Guess first." : `You say: ${said}.`;
-    find("p").textContent = shown ? `${guess === null ? "" : you} Measured: ${text(answer)}. ${note}` : you;
+    const verdict = guess === null ? "" : off(guess);
+    find("p").textContent = shown ? `${found[0].toUpperCase() + found.slice(1)}: ${text(answer)}. ${verdict}${note}` : you;
   }
 
   const { set, end } = follow(model, { guess: null, shown: null }, root, paint);

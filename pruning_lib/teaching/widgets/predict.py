@@ -1,6 +1,7 @@
 """Predict, then see: the reader commits a guess, and only then what was measured appears beside it."""
 
 import math
+from collections.abc import Sequence
 
 import traitlets
 
@@ -9,7 +10,7 @@ from pruning_lib.teaching.widgets.javascript import Drawn, check_range
 
 
 class Predict(Drawn):
-    """A question whose measured answer appears once a guess was made.
+    """A question whose answer appears once a guess was made, and with it how far off the guess is.
 
     Parameters
     ----------
@@ -18,6 +19,7 @@ class Predict(Drawn):
     note : a sentence shown with the answer: where it was measured, what it means
     choices : different texts, at least two; left out, a slider is shown
     limits, step, unit : of the slider: (low, high), a number above 0, a text
+    found : how the answer was: "measured", "published", …
 
     The traits `guess` (a number, of choices the index; None: not yet) and `shown` follow the page and may be set from
     Python. ValueError for an answer or a guess outside of the limits or choices, and for fewer than two choices.
@@ -27,9 +29,22 @@ class Predict(Drawn):
     shown = traitlets.Bool(False).tag(sync=True)
     asked = traitlets.Dict(read_only=True).tag(sync=True)
 
-    def __init__(self, question, answer, note="", *, choices=None, limits=(0, 100), step=1, unit="%", **state):
-        if not question.strip():
-            raise ValueError(f"question is {question!r}, must be a text")
+    def __init__(
+        self,
+        question: str,
+        answer: float | str,
+        note: str = "",
+        *,
+        choices: Sequence[str] | None = None,
+        limits: tuple[float, float] = (0, 100),
+        step: float = 1,
+        unit: str = "%",
+        found: str = "measured",
+        **state,
+    ):
+        for name, text in {"question": question, "found": found}.items():
+            if not text.strip():
+                raise ValueError(f"{name} is {text!r}, must be a text")
         if choices is not None:
             if len(set(choices)) < max(2, len(choices)):
                 raise ValueError(f"choices is {list(choices)}, must be at least two different ones")
@@ -38,7 +53,7 @@ class Predict(Drawn):
         if not (-math.inf < low < high < math.inf and step > 0):
             raise ValueError(f"limits is {limits} and step {step}, must be from low to high in steps above 0")
         asked = {"question": question, "answer": float(check_range("answer", answer, low, high)), "note": note}
-        asked |= {"choices": list(choices or []), "low": low, "high": high, "step": step, "unit": unit}
+        asked |= {"choices": list(choices or []), "low": low, "high": high, "step": step, "unit": unit, "found": found}
         self.set_trait("asked", asked)
         super().__init__(**state)
 

@@ -10,11 +10,13 @@ from pruning_lib.teaching.publishing.gather import gather
 @pytest.fixture
 def places(tmp_path):
     """Two notebooks and their executed copies."""
+    (tmp_path / "docs" / "slides").mkdir(parents=True)
     for name in ("01_a", "02_b"):
         (tmp_path / "notebooks").mkdir(exist_ok=True)
+        (tmp_path / "docs" / "slides" / f"{name}.md").write_text(f"# Text of {name}.\n\n{{{{text}}}}")
         (tmp_path / "runs" / name / "smoke").mkdir(parents=True)
         nbformat.write(notebook(), tmp_path / "notebooks" / f"{name}.ipynb")
-        copy = notebook(markdown(f"Text of {name}."))
+        copy = notebook(markdown(f"Text of {name}.\n\n$$y$$", id="text"))
         copy.cells[0].source = f"# About <{name}>"
         copy.metadata.papermill = {"exception": None, "end_time": "2026-01-01T00:00:00"}
         nbformat.write(copy, tmp_path / "runs" / name / "smoke" / f"{name}.ipynb")
@@ -57,14 +59,16 @@ def test_what_was_not_run_or_failed_is_refused_with_the_command_and_nothing_is_w
     assert not (places / "build").exists()
 
 
-def test_a_notebook_without_slides_is_named_and_nothing_is_written(places):
-    copy = places / "runs" / "02_b" / "smoke" / "02_b.ipynb"
-    plain = notebook()
-    plain.cells[0].metadata, plain.metadata.papermill = {}, {"end_time": "2026-01-01T00:00:00"}
-    nbformat.write(plain, copy)
-    with pytest.raises(ValueError, match=r"02_b.ipynb: 'The tiny one' has no cell with a slide type"):
+def test_slides_that_are_wrong_or_not_written_are_named_and_nothing_is_written(places):
+    text = places / "docs" / "slides" / "02_b.md"
+    text.write_text("# A\n\n{{b}}")
+    with pytest.raises(ValueError, match=r"02_b.ipynb: slide 1, 'A': 'b' is no cell of the notebook"):
+        into(places, "slides")
+    text.unlink()
+    with pytest.raises(ValueError, match=r"02_b.ipynb: .*02_b.md is not there, must say what is on the slides"):
         into(places, "slides")
     assert list((places / "build").rglob("*.html")) == []
+    into(places, "handouts")
 
 
 def test_a_folder_that_cannot_be_written_to_is_refused(places):

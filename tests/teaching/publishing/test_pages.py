@@ -19,26 +19,33 @@ def without_scripts(page: str) -> str:
     return re.sub(r"<script\b([^>]*)>.*?</script>", r"<script\1></script>", page, flags=re.DOTALL)
 
 
-def tagged(source: str, *tags: str, slide: str = "-"):
+SLIDES = (
+    "# Tiny\n\n{{formula}}\n\n{{shown code}}\n\n{{shown print}}\n\nSeen?\n\nNote: Say this.\n\n---\n\n## Try\n\n{{a}}"
+)
+
+
+def tagged(source: str, *tags: str, **made: str):
     output = new_output("stream", text=f"printed by {source.split()[0]}\n")
-    return new_code_cell(source, outputs=[output], metadata={"tags": list(tags), "slideshow": {"slide_type": slide}})
+    return new_code_cell(source, outputs=[output], metadata={"tags": list(tags)}, **made)
+
+
+def slides(executed):
+    return deck(executed, SLIDES)
 
 
 @pytest.fixture(scope="module")
 def executed():
     cells = [
         tagged('# Parameters\nlr = 0.1\nout = "/place/of/results.json"', "injected-parameters"),
-        markdown("Let $x^2$ be.\n\n$$y = x \\tag{T-1}$$", "slide"),
+        markdown("Let $x^2$ be.\n\n$$y = x \\tag{T-1}$$", id="formula"),
         tagged("secret()"),
-        tagged("shown()", "slide-code", slide="fragment"),
-        markdown("Not on a slide.", "skip"),
-        markdown("Say this.", "notes"),
-        view("a", "subslide"),
+        tagged("shown()", id="shown"),
+        view("a", id="a"),
     ]
     return notebook(*cells, a=anywidget())
 
 
-@pytest.mark.parametrize("make", [handout, deck])
+@pytest.mark.parametrize("make", [handout, slides])
 def test_a_page_fetches_nothing(executed, make):
     assert FETCHED.findall(without_scripts(make(executed))) == []
 
@@ -46,7 +53,7 @@ def test_a_page_fetches_nothing(executed, make):
 def test_a_handout_holds_everything_but_the_places_of_this_machine(executed):
     page = handout(executed)
     assert "<title>The tiny one</title>" in page
-    for text in ("Let $x^2$ be.", "\\tag{T-1}", "secret", "shown", "Not on a slide.", "Say this.", "lr"):
+    for text in ("Let $x^2$ be.", "\\tag{T-1}", "secret", "shown", "lr"):
         assert text in page
     assert "/place/of" not in page and "/place/of" in executed.cells[1].source
 
@@ -56,35 +63,25 @@ def test_a_handout_leaves_out_parameters_that_are_only_a_place():
     assert "injected" not in page and "printed by" not in page
 
 
-def test_slides_follow_the_tags(executed):
-    page = deck(executed)
-    slides = page[page.index('<div class="slides">') :]
-    assert slides.count("<section") == 4 + 2  # four subslides in two slides
-    assert slides.count('class="fragment"') == 2  # what was printed under the formula, and under the code
-    assert "Not on a slide." not in slides and "/place/of" not in slides and "lr" not in slides[: slides.index("shown")]
-    assert "secret" in slides and ">secret<" not in slides  # its output is there, its code is not
-    assert ">shown<" in slides
-    assert "Say this." in slides[slides.index('<aside class="notes">') : slides.index("</aside>")]
-    assert slides.count('class="live-widget"') == 1
+def test_slides_show_what_their_text_says(executed):
+    page = slides(executed)
+    shown = page[page.index('<div class="slides">') :]
+    assert shown.count("<section") == 2 * 2  # each in one of its own
+    assert shown.count('class="fragment"') == 1  # what is said below
+    assert "Let $x^2$" not in shown and "/place/of" not in shown and "secret" not in shown
+    assert "printed by shown" in shown
+    assert "Say this." in shown[shown.index('<aside class="notes">') : shown.index("</aside>")]
+    assert shown.count('class="live-widget"') == 1
 
 
-@pytest.mark.parametrize("make", [handout, deck])
+@pytest.mark.parametrize("make", [handout, lambda executed: deck(executed, "# P\n\n{{p}}\n\n{{p picture 2}}")])
 def test_a_picture_keeps_its_alternative_text_and_its_size(make):
     metadata = {"image/png": {"alt": "two & <three>", "width": 860}}
     outputs = [new_output("display_data", {"image/png": "iVBORw0KGgo="}, metadata=metadata)]
     outputs += [new_output("display_data", {"image/png": "iVBORw0KGgo="})]
-    cell = new_code_cell("pictures", outputs=outputs, metadata={"slideshow": {"slide_type": "slide"}})
+    cell = new_code_cell("pictures", outputs=outputs, id="p")
     first, second = re.findall(r"<img [^>]*>", without_scripts(make(notebook(cell))))
     assert 'alt="two &amp; &lt;three&gt;"' in first and 'width="860"' in first and 'alt="No description' in second
-
-
-def test_a_deck_without_slides_is_refused_by_name():
-    empty = notebook(markdown("text"))
-    empty.cells[0].metadata = {}
-    with pytest.raises(
-        ValueError, match=r"'The tiny one' has no cell with a slide type, must have one of slide, subslide, fr"
-    ):
-        deck(empty)
 
 
 def test_shipped_files_are_those_of_the_list():

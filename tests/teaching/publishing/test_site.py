@@ -55,7 +55,7 @@ def write(path, text):
 def tiny_checkout(folder):
     """A checkout with two notebooks, whose executed copies lie in ``runs``."""
     one = notebook(
-        markdown("The zugzwang of weights.", "slide"),
+        markdown("The zugzwang of weights."),
         markdown(FORMULA),
         code("secret_drawing()", "hide", **{"text/plain": "drawn"}),
         code("# Parameters\nout = '/somewhere/results.json'", "injected-parameters"),

@@ -1,185 +1,131 @@
-"""What stands on which slide, what is said there and what in the notes."""
+"""What stands on which slide, what of it comes later, and what is said there."""
 
 from copy import deepcopy
 
 import pytest
-from live_notebooks import markdown
-from nbformat.v4 import new_code_cell, new_output
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_output
 
-from pruning_lib.teaching.publishing.slides import as_slides, shortened
+from pruning_lib.teaching.publishing.slides import as_slides, read
 
 PICTURE = new_output("display_data", {"image/png": "iVBORw0KGgo="})
 TABLE = new_output("display_data", {"text/html": "<table></table>"})
 WIDGET = new_output("display_data", {"text/html": '<div class="live-widget"></div>'})
-LONG = "The first sentence says it. " + "Then come many more words that nobody reads from the back row, " * 4 + "end."
+PRINT = new_output("stream", text="They write.\n")
 
 
-def code(*outputs, slide: str = "-", tags: tuple = (), source: str = "draw()"):
-    return new_code_cell(
-        source, outputs=list(outputs), metadata={"slideshow": {"slide_type": slide}, "tags": list(tags)}
-    )
+def code(*outputs, name: str = "c", source: str = "draw()"):
+    return new_code_cell(source, outputs=list(outputs), id=name)
 
 
 def outline(cells) -> list[list[str]]:
     """Of each slide its layout, then what is on it; a * before what appears later, notes in brackets."""
     slides = []
     for cell in cells:
-        kind = cell.metadata.slideshow["slide_type"]
-        text = (
-            cell.source if cell.cell_type == "markdown" else "".join(one.output_type for one in cell.outputs) or "code"
-        )
-        if kind in ("slide", "subslide"):
-            slides.append([cell.metadata.slideshow["data"]["layout"]])
+        kind, layout = cell.metadata.slideshow["slide_type"], cell.metadata.slideshow["data"]["layout"]
+        text = cell.source
+        if cell.cell_type == "code":
+            text = " ".join(str(next(iter(one.get("data", {"print": 0})))) for one in cell.outputs) or "code"
+        if kind == "slide":
+            slides.append([layout])
         slides[-1].append(f"({text})" if kind == "notes" else f"*{text}" if kind == "fragment" else text)
     return slides
 
 
-def test_one_exhibit_a_slide_and_the_heading_stays():
-    cells = [markdown("## Two\n\nA line.", "slide"), code(PICTURE, TABLE), code(WIDGET), markdown("Seen?")]
-    assert outline(as_slides(cells)) == [
-        ["picture", "## Two", "A line.", "display_data"],
-        ["table", "## Two", "display_data"],
-        ["widget", "## Two", "display_data"],
-        ["words", "## Two", "Seen?"],
+def test_a_block_with_an_id_stands_for_what_the_cell_shows_and_what_follows_it_comes_later():
+    text = (
+        "# Two\n\nA line.\n\n---\n\n## See\n\nBefore.\n\n{{c}}\n\nAfter.\n\n- one\n- two\n\nNote: Say it.\n\nAnd why."
+    )
+    assert outline(as_slides([code(PRINT, TABLE, PICTURE)], text)) == [
+        ["title", "# Two", "A line."],
+        ["picture", "## See", "(Say it.\n\nAnd why.)", "Before.", "image/png", "*After.", "*- one\n- two"],
     ]
-
-
-def test_what_shows_nothing_makes_no_slide():
-    folded = new_output("display_data", {"text/html": "<details><summary>All</summary><table></table></details>"})
-    cells = [markdown("## A\n\nB.", "slide"), code(folded, slide="slide"), markdown("Say it.", "notes")]
-    assert outline(as_slides(cells)) == [["words", "## A", "B."]]
-
-
-def test_a_title_stands_alone():
-    assert outline(as_slides([markdown("# Title\n\nOne.\n\nTwo.", "slide"), code(PICTURE)])) == [
-        ["title", "# Title", "(# Title\n\nOne.\n\nTwo.)", "One."],
-        ["picture", "display_data"],
-    ]
-
-
-def test_formulas_share_a_slide_and_have_a_picture_beside_them_and_appear_one_by_one():
-    text = "## F\n\nLet $a$:\n\n$$a$$\n\nso\n\n$$b$$\n\nDone."
-    assert outline(as_slides([markdown(text, "slide"), code(PICTURE)])) == [
-        ["formula picture", "## F", f"({text})", "display_data", "Let $a$:", "$$a$$", "*so", "$$b$$"]
-    ]
-    assert outline(as_slides([markdown(text, "slide")])) == [
-        ["formula", "## F", "Let $a$:", "$$a$$", "*so", "$$b$$", "*Done."]
-    ]
-    # What comes after a formula leads to a table or to code.
-    assert outline(as_slides([markdown("## F\n\n$$a$$\n\nCheck:", "slide"), code(tags=("slide-code",))])) == [
-        ["formula", "## F", "$$a$$"],
-        ["code", "## F", "Check:", "code"],
-    ]
-
-
-def test_what_is_cut_is_in_the_notes_with_what_was_there():
-    cells = [
-        markdown(f"## H\n\n{LONG}", "slide"),
-        code(PICTURE),
-        markdown("Say this.", "notes"),
-        markdown("Out", "skip"),
-    ]
-    source = cells[0].source
-    assert outline(as_slides(cells)) == [
-        ["picture", "## H", f"({source}\n\nSay this.)", "The first sentence says it.", "display_data"]
-    ]
-
-
-def test_code_is_shown_where_it_is_tagged_and_warnings_never():
-    warning = new_output("stream", name="stderr", text="careful")
-    printed = new_output("stream", text="42")
-    cells = [markdown("## C", "slide"), code(warning), code(printed, tags=("slide-code",))]
-    made = as_slides(cells)
-    assert outline(made) == [["code", "## C", "code", "stream"]]
-    assert [cell.metadata.get("transient") for cell in made[1:]] == [None, {"remove_source": True}]
-    assert "transient" not in cells[2].metadata and len(cells[2].outputs) == 1  # the notebook's own stay as they were
-
-
-def test_beside_a_formula_one_check_is_enough():
-    line = new_output("stream", text="a\n")
-    checks = [new_output("display_data", {"text/html": f"F-1 ✓ {n}"}) for n in range(2)]
-    made = as_slides([markdown("$$a$$", "slide"), code(line, *checks)])
-    assert outline(made) == [["formula", "$$a$$", "(```\na\n```)", "*display_data"]]
-    assert made[-1].outputs == checks[:1]
-    assert outline(as_slides([markdown("$$a$$", "slide"), code(line, line)]))[0][-1] == "*stream"
-
-
-def test_a_widget_has_its_slide_to_itself_and_what_was_printed_is_in_the_notes():
-    printed = new_output("stream", text="one: 1\ntwo: 2\n")
-    cells = [markdown("## W\n\nA line.", "slide"), code(printed, WIDGET, printed, slide="fragment")]
-    assert outline(as_slides(cells)) == [
-        ["widget", "## W", "(## W\n\nA line.\n\n```\none: 1\ntwo: 2\n```)", "display_data"],
-        ["words", "## W", "*stream"],
-    ]
-
-
-def test_what_was_printed_beside_a_picture_or_a_table_is_in_the_notes_but_for_a_line_that_heads_a_table():
-    line, lines = (new_output("stream", text=text) for text in ("accuracy in %\n", "a\nb\n"))
-    assert outline(as_slides([code(lines, PICTURE, line, slide="slide")])) == [
-        ["picture", "display_data", "(```\na\nb\n```\n\n```\naccuracy in %\n```)"]
-    ]
-    assert outline(as_slides([code(line, TABLE, line, slide="slide"), code(lines, TABLE)])) == [
-        ["table", "stream", "(```\naccuracy in %\n```\n\n```\na\nb\n```)", "display_data"],
-        ["table", "display_data"],
-    ]
-
-
-def test_what_is_printed_below_the_title_gets_a_slide():
-    cells = [markdown("# Title", "slide"), code(new_output("stream", text="They write.\n"))]
-    assert outline(as_slides(cells)) == [["title", "# Title"], ["words", "stream"]]
-
-
-def test_a_widget_brings_its_first_still_for_pages_without_scripts():
-    drawn = {"image/png": {"alt": "a <still>"}}
-    stills = [
-        code(new_output("display_data", {"image/png": f"{n}BORw0KGgo="}, metadata=drawn), slide="skip") for n in "ij"
-    ]
-    for still in stills:
-        still.source = 'still("name", "a <still>")'
-    cells = [code(WIDGET, slide="slide", source='Predict("?", 1)'), code(deepcopy(WIDGET), slide="slide"), *stills]
-    predicted, _, shown = as_slides(cells)
-    assert "<noscript>" not in predicted.outputs[0].data["text/html"]
-    picture = '<img alt="a &lt;still&gt;" src="data:image/png;base64,iBORw0KGgo=">'
-    assert shown.outputs[0].data["text/html"].endswith(f"\n<noscript>{picture}</noscript>")
-    assert "<noscript>" not in cells[1].outputs[0].data["text/html"]  # the notebook's own stays as it was
-
-
-def test_a_prediction_is_a_question_and_then_an_answer():
-    cells = [markdown("## P\n\nLeads to it.", "slide"), code(WIDGET, source='Predict("?", 1)'), markdown("After.")]
-    assert outline(as_slides(cells)) == [
-        ["widget", "## P", "(## P\n\nLeads to it.)", "display_data", '*<span class="answer"></span>'],
-        ["words", "## P", "After."],
-    ]
-
-
-def test_questions_come_last_with_answers_for_the_lecturer_only():
-    made = outline(as_slides([markdown("## A\n\nText.", "slide")], [("Why?", "So."), ("How?", "Thus.")]))
-    assert made[-1] == ["words", "## Questions for the room\n\n1. Why?\n2. How?", "(**Why?** So.\n\n**How?** Thus.)"]
 
 
 @pytest.mark.parametrize(
-    ("text", "short"),
+    ("asked", "layout", "shown"),
     [
-        ("Few words. All stay.", "Few words. All stay."),
-        ("One two three. Four five six.", "One two three."),
-        ("One two three. **This is what counts in bold.** Five six.", "**This is what counts in bold.**"),
-        ("**A run-in title.** One two three four.", "**A run-in title.**"),
-        ("See Meng et al. 2024 for this one. More of it here.", "See Meng et al. 2024 for this one."),
-        ("With $a. B$ and `c. D` it ends here. And goes on.", "With $a. B$ and `c. D` it ends here."),
-        ("Nothing ends in all of these many words", "Nothing ends in all of these many words"),
-        ("Head:\n- one. Two three four five six.\n- b", "Head:\n- one.\n- b"),
-        ("- **Bold.** One two. Three four five.\n- b", "- **Bold.** One two.\n- b"),
-        ("1. one two. Three four five six.\n2. c", "1. one two.\n2. c"),
-        ("1. One two three four five six. And then.\n2. Short.", "1. One two three four five six.\n2. Short."),
-        ("- one two three four five. Six.\n- b", "- one two three four five.\n- b"),
-        ("This is the paper's Eq. 7 and no other. More.", "This is the paper's Eq. 7 and no other."),
-        (
-            "See e.g. Fig. 3, i.e. Sec. 4 (cf. Eqs. 5), one vs. Two. More.",
-            "See e.g. Fig. 3, i.e. Sec. 4 (cf. Eqs. 5), one vs. Two.",
-        ),
-        ("One two three. $a$ and four five six.", "One two three."),
-        ("One two three. `code` and four five six.", "One two three."),
+        ("c", "widget", "text/html"),
+        ("c picture", "picture", "image/png"),
+        ("c picture 2", "picture", "image/svg+xml"),
+        ("c table", "table", "text/html"),
+        ("c code", "code", "code"),
+        ("c print", "words", "print"),
+        ("m", "table", "| a |\n|---|"),
+        ("m formula", "formula", "$$a$$"),
+        ("m formula 2", "formula", "$$b$$"),
     ],
 )
-def test_shortened(text, short):
-    assert shortened(text, 5) == short
+def test_what_of_a_cell_is_meant(asked, layout, shown):
+    svg = new_output("display_data", {"image/svg+xml": "<svg/>"})
+    cells = [
+        code(PRINT, TABLE, PICTURE, svg, WIDGET),
+        new_markdown_cell("One: $$a$$ no\n\n$$b$$\n\n| a |\n|---|", id="m"),
+    ]
+    cells[1].source = "One:\n$$a$$\n\n$$b$$\n\n| a |\n|---|"
+    assert outline(as_slides(cells, f"# T\n\n{{{{{asked}}}}}"))[0][2:] == [shown]
+    assert outline(as_slides(cells, f"## T\n\n{{{{{asked}}}}}"))[0][0] == layout
+
+
+def test_formulas_and_tables_of_the_text_and_a_picture_beside_a_formula():
+    text = "## F\n\nIt is\n\n$$a\n\nb$$\n\n{{c}}\n\n$$c$$\n\n---\n\n## T\n\n| x |\n|---|\n| 1 |"
+    text += "\n\n---\n\n## C\n\n```python\nx\n\ny\n```"
+    assert outline(as_slides([code(PICTURE)], text)) == [
+        ["formula picture", "## F", "It is", "$$a\n\nb$$", "image/png", "*$$c$$"],
+        ["table", "## T", "| x |\n|---|\n| 1 |"],
+        ["code", "## C", "```python\nx\n\ny\n```"],
+    ]
+
+
+def test_after_a_guess_the_answer_comes_by_itself_and_a_widget_has_its_still():
+    drawn = new_output("display_data", {"image/png": "iVBORw0KGgo="}, metadata={"image/png": {"alt": "Bars & dots"}})
+    guess = code(deepcopy(WIDGET), name="guess", source='Predict("?", 1)')
+    cells = [guess, code(deepcopy(WIDGET)), code(drawn, name="still", source='still("bars", "…")')]
+    made = as_slides(cells, "## G\n\n{{guess}}\n\n---\n\n## W\n\n{{c}}")
+    assert outline(made)[0] == ["widget", "## G", "text/html", '*<span class="answer"></span>']
+    assert '<noscript><img alt="Bars &amp; dots"' in made[-1].outputs[0].data["text/html"]
+    assert "noscript" not in made[1].outputs[0].data["text/html"]
+
+
+def test_warnings_are_not_shown():
+    warning = new_output("stream", name="stderr", text="careful\n")
+    with pytest.raises(ValueError, match="print 1 of its cell, which has 0"):
+        as_slides([code(warning)], "## T\n\n{{c print}}")
+
+
+def test_questions_for_the_room_are_the_last_slide_and_their_answers_its_notes():
+    made = outline(as_slides([], "## A\n\nText.", [("Why?", "So."), ("How?", "Thus.")]))
+    assert made[1] == ["words", "## Questions for the room\n\n1. Why?\n2. How?", "(**Why?** So.\n\n**How?** Thus.)"]
+
+
+def test_the_cells_stay_as_they_are():
+    cells = [code(WIDGET, PICTURE)]
+    before = deepcopy(cells)
+    as_slides(cells, "## A\n\n{{c}}\n\n{{c picture}}")
+    assert cells == before
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "slide 1 begins with '', must begin with a heading"),
+        ("# A\n\n---\n\nB", "slide 2 begins with 'B', must begin with a heading"),
+        ("# A\n\n{{d}}", "slide 1, 'A': 'd' is no cell of the notebook"),
+        (
+            "# A\n\n---\n\n## B\n\n{{c picture 2}}",
+            "slide 2, 'B': {{c picture 2}} is picture 2 of its cell, which has 1",
+        ),
+        ("# A\n\n{{c table}}", "slide 1, 'A': {{c table}} is table 1 of its cell, which has 0"),
+        ("# A\n\n{{c picture 0}}", "is picture 0 of its cell"),
+        ("# A\n\n{{ c }}", "'{{ c }}' must be {{id}}, {{id KIND}} or {{id KIND NUMBER}} with widget, picture, table"),
+        ("# A\n\n{{c pictures}}", "'{{c pictures}}' must be {{id}}"),
+        ("# A\n\n{{e}}", "slide 1, 'A': {{e}} is output 1 of its cell, which has 0"),
+    ],
+)
+def test_refused(text, message):
+    with pytest.raises(ValueError) as refused:
+        as_slides([code(PICTURE), new_markdown_cell("words", id="e")], text)
+    assert message in str(refused.value)
+
+
+def test_what_parts_slides_and_what_is_text():
+    assert [slide.blocks for slide in read("# A {{c}}\n--- \n## B\n\n----\n")] == [["# A {{c}}"], ["## B", "----"]]

@@ -32,6 +32,7 @@ def test_an_answer_is_a_number_of_the_slider_or_one_of_the_choices():
         ({"answer": "A", "choices": LETTERS, "guess": 3}, "guess is 3.0, must be from 0 to 2"),
         ({"answer": "A", "choices": LETTERS, "guess": 0.5}, "guess is 0.5, must be the place of one of the choices"),
         ({"answer": 50, "question": " "}, "question is ' ', must be a text"),
+        ({"answer": 50, "found": ""}, "found is '', must be a text"),
     ],
 )
 def test_refused(arguments, message):
