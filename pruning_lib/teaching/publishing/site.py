@@ -93,7 +93,8 @@ def build_site(runs: str | Path, out: str | Path, checkout: str | Path = CHECKOU
 
 def _collect(checkout: Path, copies: list[Path], source: Path) -> list[str]:
     """Copy what becomes a page, and what the pages link to, from `checkout` to `source`; return the pages' names."""
-    written = [*sorted(checkout.glob("*.md")), *sorted((checkout / "docs").rglob("*.md"))]
+    pages = (path for path in sorted((checkout / "docs").rglob("*.md")) if path.parent.name != "slides")
+    written = [*sorted(checkout.glob("*.md")), *pages]
     texts = {path: _with_links_of_the_site(path, checkout) for path in written}
     pages = dict(texts)
     for copy in copies:
