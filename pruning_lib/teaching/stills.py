@@ -18,7 +18,6 @@ from pruning_lib.files import CHECKOUT, chromium_path, written_whole
 from pruning_lib.reproduction.parameters import read_notebook
 from pruning_lib.teaching.needed_cells import needed
 from pruning_lib.teaching.publishing.live import STARTER, place
-from pruning_lib.teaching.widgets.two_four_group import ROW
 
 FOLDER = CHECKOUT / "figures" / "widgets"
 WIDTH = 860  # CSS pixels: enough for every widget's wide layout
@@ -71,7 +70,7 @@ STILLS = {
     "perplexity_slider_smollm2": Still("05c_after_sparsegpt", "PerplexitySlider(", {"pattern": "50 %"}),
     "gpt_writer": Still("05b_sparsegpt_model", "GPTWriter(", {}),
     "gpt_writer_refit": Still("05b_sparsegpt_model", "GPTWriter(", {"method": "sparsegpt+refit"}),
-    "two_four_group": Still("06_two_four", "TwoFourGroup(", {"weights": [1.0, -9.0, 2.0, 0.5, *ROW[4:]]}),
+    "two_four_group": Still("06_two_four", "TwoFourGroup(", {}),
     "roofline_explorer": Still("06b_two_four_pays", "RooflineExplorer(", {"tokens": 16}),
     "roofline_explorer_prefill": Still("06b_two_four_pays", "RooflineExplorer(", {"tokens": 2048}),
     "pareto_front": Still("07_comparison", "ParetoFront(", {}),

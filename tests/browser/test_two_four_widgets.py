@@ -28,45 +28,53 @@ CELLS = [
 def test_group(page, page_errors):
     from playwright.sync_api import expect
 
-    show(page, TwoFourGroup())
+    show(page, TwoFourGroup(memory=True))
     text, preset = page.locator("[role=status]"), page.locator(".preset")
     expect(text).to_have_text(
-        "Stored of group 0: values −3 and 2, indices 1 and 3, nibble 1101 (the second index in the upper two bits). "
-        "Selected: x₁ and x₃. (−3) · 1 + 2 · 3 = 3; dense 2.5: −0.5 is lost. The row in float16: 64 bytes become 32 of "
-        "values and 4 of words, 0xD9CD and 0xEC4D; stored as row 3 they are the lower (left) halves of loads 12 and 13."
+        "Group 0 is stored as −9 and 2 from places 1 and 2: nibble 1001, the second place in front. "
+        "(−9) · 1 + 2 · (−1) = −11; dense it is −7.5, so it is off by −3.5. The row in float16: 64 bytes become 32 of "
+        "values and 4 of words, 0xD9C9 and 0xEC4D; stored as row 3 they are the lower (left) halves of loads 12 and 13."
     )
-    expect(preset).to_have_value("four of unlike size")
+    expect(preset).to_have_value("our group: 1, −9, 2, 0.5")
     before = page.evaluate(PIXELS)
     page.locator(".w0").focus()
     page.keyboard.press("End")
     expect(page.locator(".w0 + output")).to_have_text("9")
-    expect(text).to_contain_text("values 9 and −3, indices 0 and 1, nibble 0100")
+    expect(text).to_contain_text("stored as 9 and −9 from places 0 and 1: nibble 0100")
     expect(preset).to_have_value("")
-    expect(page.locator(".w3")).to_have_attribute("aria-valuetext", "2, becomes zero")
+    expect(page.locator(".w3")).to_have_attribute("aria-valuetext", "0.5, left out")
     assert all_drawn_anew(page, before)
-    preset.select_option("four of unlike size")
+    preset.select_option("our group: 1, −9, 2, 0.5")
     assert page.evaluate(PIXELS) == before
+    preset.select_option("its lost products cancel")
+    expect(text).to_contain_text("= −11; dense it is the same.")
     for name in PRESETS:  # each can be chosen, also the one without a weight
         preset.select_option(name)
         expect(preset).to_have_value(name)
-    expect(text).to_contain_text("values 0 and 0, indices 2 and 3, nibble 1110")
-    expect(text).to_contain_text("nothing is lost")
+    expect(text).to_contain_text("stored as 0 and 0 from places 2 and 3: nibble 1110")
+    expect(text).to_contain_text("dense it is the same.")
+    expect(page.locator(".w0")).to_have_attribute("aria-valuetext", "0, left out")  # of four zeros the last are stored
+    expect(page.locator(".w3")).to_have_attribute("aria-valuetext", "0, stored")
     page.locator(".w1").focus()
     page.keyboard.press("ArrowRight")
-    expect(text).to_contain_text("values 0.5 and 0, indices 1 and 2, nibble 1001")
+    expect(text).to_contain_text("stored as 0.5 and 0 from places 1 and 2: nibble 1001")
 
     # another group: by slider, by click; the row elsewhere in the matrix
     page.locator("input.group").focus()
     page.keyboard.press("ArrowRight")
-    expect(text).to_contain_text("Stored of group 1: values 4 and −2.5, indices 0 and 3")
+    expect(text).to_contain_text("Group 1 is stored as 4 and −2.5 from places 0 and 3")
     expect(page.locator(".w0 + output")).to_have_text("4")
     page.locator(".whole canvas").scroll_into_view_if_needed()
     box = page.locator(".whole canvas").bounding_box()
     page.mouse.click(box["x"] + 0.9 * box["width"], box["y"] + 20)
-    expect(text).to_contain_text("Stored of group 3: values 2.5 and 7")
-    page.locator("input.row").focus()
-    page.keyboard.press("End")
+    expect(text).to_contain_text("Group 3 is stored as 2.5 and 7")
+    page.locator("input.row").press("End")
     expect(text).to_contain_text("stored as row 31 they are the upper (right) halves of loads 30 and 31")
+    page.locator("input.memory").press("Space")
+    expect(text).not_to_contain_text("row 31")
+    expect(page.locator("input.row")).to_be_hidden()
+    expect(page.locator(".loads")).to_be_hidden()
+    page.locator("input.memory").press("Space")
     check_height(page)
     check_page(page, page_errors, (1100, 700, 390, 340))
 
@@ -136,14 +144,14 @@ def test_both_in_jupyterlab(lab, page, page_errors):
     lab.open(page, "two_four.ipynb")
     seen = lab.folder / "seen.txt"
     text = page.locator(".two-four-group [role=status]")
-    expect(text).to_contain_text("values −3 and 2, indices 1 and 3")
+    expect(text).to_contain_text("stored as −9 and 2 from places 1 and 2")
     page.locator(".two-four-group .w0").focus()
     page.keyboard.press("Home")
-    expect(text).to_contain_text("values −9 and −3, indices 0 and 1")
+    expect(text).to_contain_text("stored as −9 and −9 from places 0 and 1")
 
     # Python follows the page, and the page Python.
     page.locator(".roofline-explorer .tokens").focus()
     page.keyboard.press("Home")
     expect(page.locator(".roofline-explorer .gpu")).to_have_value("H100 SXM")
-    assert seen.read_text(encoding="utf-8") == "[-9.0, -3.0, 1.5, 2.0] 1"
+    assert seen.read_text(encoding="utf-8") == "[-9.0, -9.0, 2.0, 0.5] 1"
     assert page_errors == []

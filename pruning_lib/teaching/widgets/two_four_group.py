@@ -6,8 +6,9 @@ from pruning_lib.teaching.widgets.javascript import Drawn, check_range
 
 LIMIT = 9.0  # of weights and operands, either sign
 PRESETS = {
+    "our group: 1, −9, 2, 0.5": (1.0, -9.0, 2.0, 0.5),
+    "its lost products cancel": (1.5, -9.0, 2.0, -1.0),
     "four of unlike size": (0.5, -3.0, 1.5, 2.0),
-    "a large negative weight": (1.0, -9.0, 2.0, 0.5),
     "all alike: the first two stay": (1.0, 1.0, 1.0, 1.0),
     "two zeros already": (0.0, 4.0, 0.0, -2.0),
     "one non-zero, filled up": (0.0, 0.0, 3.0, 0.0),
@@ -30,6 +31,7 @@ class TwoFourGroup(Drawn):
     weights : 32 weights, from −9 to 9
     operands : the four numbers that the chosen group is multiplied with
     group : which group of four is chosen, 0 to 7
+    memory : whether the metadata words and their places in memory are shown, too
     row : where the row stands in a matrix of 32 rows, 0 to 31; by it its metadata words find their place in memory
 
     All are traits that follow the page and may be set from Python; other values raise ValueError. The two largest
@@ -41,6 +43,7 @@ class TwoFourGroup(Drawn):
     weights = traitlets.List(traitlets.Float(), ROW).tag(sync=True)
     operands = traitlets.List(traitlets.Float(), OPERANDS).tag(sync=True)
     group = traitlets.Int(0).tag(sync=True)
+    memory = traitlets.Bool(False).tag(sync=True)
     row = traitlets.Int(3).tag(sync=True)
     limit = traitlets.Float(LIMIT, read_only=True).tag(sync=True)
     presets = traitlets.Dict({name: list(four) for name, four in PRESETS.items()}, read_only=True).tag(sync=True)

@@ -19,29 +19,29 @@ export function loadOf(row, word) {
 }
 
 /** Where the group under the pointer stands; −1 beside them. */
-export function groupAt(canvas, event, count) {
-  const { perLine, wide, pitch } = layout(canvas.clientWidth, count);
+export function groupAt(canvas, event, count, words) {
+  const { perLine, wide, pitch } = layout(canvas.clientWidth, count, words);
   const box = canvas.getBoundingClientRect();
   const [line, place] = [Math.floor((event.clientY - box.top) / pitch), Math.floor((event.clientX - box.left) / wide)];
   return place >= 0 && place < perLine && line >= 0 && line * perLine + place < count ? line * perLine + place : -1;
 }
 
-function layout(width, count) {
+function layout(width, count, words) {
   const perLine = width >= 420 ? 4 : 2;
-  return { perLine, wide: width / perLine, pitch: perLine === 4 ? 106 : 86, lines: count / perLine };
+  return { perLine, wide: width / perLine, pitch: words && perLine === 4 ? 106 : 82, lines: count / perLine };
 }
 
-/** The whole row: of each group its four weights, the two that are stored, its nibble; and the words they make. */
+/** The whole row: of each group its four weights, the two that are stored, its nibble; and the words, if given. */
 export function drawRow(canvas, groups, words, chosen) {
-  const { perLine, wide, pitch, lines } = layout(canvas.parentElement.clientWidth, groups.length);
-  const c = sheet(canvas, lines * pitch + (perLine === 4 ? 0 : 44));
+  const { perLine, wide, pitch, lines } = layout(canvas.parentElement.clientWidth, groups.length, words.length > 0);
+  const c = sheet(canvas, lines * pitch + (perLine === 4 ? 0 : 22 * words.length));
   const { g } = c;
-  groups.forEach(({ weights, keep, values, nibble }, k) => {
+  groups.forEach(({ weights, stored, values, nibble }, k) => {
     const [left, top] = [(k % perLine) * wide + 4, Math.floor(k / perLine) * pitch + 4];
     const cell = (wide - 8) / 4;
     if (k === chosen) rectangle(g, left - 3, top - 3, wide - 2, 72, { line: palette.accent, thick: 2 });
     weights.forEach((weight, i) => {
-      const style = keep[i] ? { fill: palette.kept, alpha: 0.35, line: palette.kept, thick: 2 } : { line: palette.muted, dash: [4, 3] };
+      const style = stored[i] ? { fill: palette.kept, alpha: 0.35, line: palette.kept, thick: 2 } : { line: palette.muted, dash: [4, 3] };
       rectangle(g, left + i * cell + 1, top, cell - 2, 28, style);
       setFont(g, cell < 40 ? 12 : 13);
       write(c, short(weight), left + (i + 0.5) * cell, top + 14);

@@ -89,9 +89,10 @@ def test_it_is_the_best_pair_and_its_product(weights, operands):
 
 
 def test_presets_show_what_their_names_say():
-    unlike, negative, alike, zeros, one, nothing = (packed(four) for four in PRESETS.values())
+    ours, cancels, unlike, alike, zeros, one, nothing = (packed(four, OPERANDS) for four in PRESETS.values())
     assert unlike.sparse != unlike.dense
-    assert negative.keep[1] and -9 in negative.values
+    assert ours.values == (-9, 2) and ours.sparse != ours.dense
+    assert cancels.values == (-9, 2) and cancels.sparse == cancels.dense
     assert alike.keep == (True, True, False, False)
     assert zeros.sparse == zeros.dense and zeros.indices == (1, 3)
     assert 0 in one.values and one.sparse == one.dense
