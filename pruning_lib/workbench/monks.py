@@ -185,7 +185,12 @@ def minimize(model: nn.Module, pair: Pair, weight_decay: float, steps: int = 300
 
 
 @torch.no_grad()
-def accuracy(model: nn.Module, pair: Pair) -> float:
-    """Share of `pair` on whose right side of 0 the output lies, in [0, 1]."""
+def accuracy(model: nn.Module, pair: Pair, silent: bool = False) -> float:
+    """Share of `pair` that is answered rightly, in [0, 1]: above 0 the output says yes, below it says no.
+
+    With few weights left an output may be exactly 0, and says nothing; it is read as `silent`, by default as a no.
+    """
     inputs, targets = pair
-    return (model(inputs) * targets > 0).double().mean().item()
+    outputs = model(inputs)
+    yes = (outputs >= 0) if silent else (outputs > 0)
+    return (yes == (targets > 0)).double().mean().item()

@@ -35,7 +35,7 @@ export function judge(net, w, cases, targets) {
   let [error, right] = [0, 0];
   outputs(net, w, cases).forEach((o, k) => {
     error += (targets[k] - o) ** 2;
-    if (o * targets[k] > 0) right++;
+    if (o > 0 === targets[k] > 0) right++; // an output of exactly 0 is a no, as in monks.accuracy
   });
   return { error: error / (2 * cases.length), right };
 }
