@@ -61,7 +61,7 @@ STILLS = {
     "inverse_hessian": Still("04b_obs_measured", "InverseHessian(", {}),
     "prune_by_hand": Still("04b_obs_measured", "PruneByHand(", {}),
     "prune_by_hand_stay": Still("04b_obs_measured", "PruneByHand(", {"others": "stay"}),
-    "perplexity_slider": Still("05b_sparsegpt_model", "PerplexitySlider(", {"pattern": "70 %"}),
+    "perplexity_slider": Still("05b_sparsegpt_model", "PerplexitySlider(", {}),
     "sparsegpt_stepper": Still("05_sparsegpt", _STEPPER + "sparsity", {}),
     "sparsegpt_stepper_cholesky": Still("05_sparsegpt", _STEPPER + "sparsity", {"form": "cholesky", "step": 8}),
     "sparsegpt_stepper_layer": Still("05_sparsegpt", _STEPPER + 'view="layer"', {"hessian": _CORRELATED}),

@@ -17,21 +17,27 @@ def test_perplexity_slider(page, page_errors):
             runs.append({"pattern": pattern, "method": method, "sparsity": sparsity, "perplexity": value})
     show(page, PerplexitySlider(runs))
     text = page.locator("[role=status]")
-    expect(text).to_have_text("50 %: magnitude 8.00 (2.00 × dense), sparsegpt 5.00 (1.25 × dense); dense 4.00.")
+    expect(text).to_have_text(
+        "Lowest at 50 %: sparsegpt 5.00 (1.25 times dense). Highest: magnitude 8.00 (2.00 times dense)."
+    )
     before = page.evaluate(PIXELS)
     page.locator("input").focus()
     page.keyboard.press("ArrowRight")
     expect(page.locator("output")).to_have_text("80 %")
-    expect(page.locator(".bars figcaption")).to_have_text("Perplexity per byte at 80 %; with a gap: longer than drawn")
-    expect(text).to_contain_text("80 %: magnitude 60.00")
+    expect(page.locator(".bars figcaption")).to_have_text(
+        "Perplexity per byte at 80 %; bars count doublings over dense"
+    )
+    expect(text).to_contain_text("Highest: magnitude 60.0 (15 times dense).")
     assert all_drawn_anew(page, before)
     page.keyboard.press("Home")  # as on the axis
-    page.locator("select").select_option("magnitude")
     expect(text).to_have_text(
-        "2:4: magnitude 12.00, sparsegpt 6.00 (0.25 ×); dense 4.00. "
-        "In brackets: the rise over dense, against magnitude's."
+        "Lowest at 2:4: sparsegpt 6.00 (1.50 times dense). Highest: magnitude 12.00 (3.00 times dense)."
     )
     assert page.locator("input").get_attribute("aria-valuetext") == "2:4"
+    curves = page.locator(".curves canvas")
+    box = curves.bounding_box()
+    curves.click(position={"x": 0.9 * box["width"], "y": 40})  # near the last point
+    expect(page.locator("output")).to_have_text("80 %")
     check_page(page, page_errors)
 
 
@@ -53,5 +59,9 @@ def test_it_shows_what_the_models_write(page, page_errors):
     page.locator("input").focus()
     page.keyboard.press("ArrowRight")
     expect(texts.nth(1)).to_have_text("The door is of the the at 60 % …")
-    expect(page.locator(".bars figcaption")).to_have_text("Perplexity per token at 60 %; with a gap: longer than drawn")
+    expect(page.locator(".bars figcaption")).to_contain_text("Perplexity per token at 60 %")
+    expect(page.locator(".bars canvas")).to_have_attribute(
+        "aria-label",
+        "Perplexity at 60 %: magnitude 900.0 (36 times dense), sparsegpt 40.0 (1.60 times dense); dense 25.0",
+    )
     check_page(page, page_errors)

@@ -1,11 +1,14 @@
 // Perplexity slider: recorded runs of a pruned language model. Everything is here already, so no kernel is needed.
 
-import { compact, rectangle, sheet, write } from "./canvas.js";
-import { chart, list, setSlider, slider, stage } from "./charts.js";
+import { drawMark, rectangle, sheet, stroke, write } from "./canvas.js";
+import { chart, setSlider, slider, stage } from "./charts.js";
 import { follow } from "./redraw.js";
 
-const CONTROLS = slider("pattern", "Sparsity") + list("against", "Against", '<option value="">dense</option>');
-const PANELS = { curves: `Lines: zeros anywhere; hollow: n:m, n of every m kept; <i class="dashed"></i> dense`, bars: "" };
+const CONTROLS = slider("pattern", "Pattern");
+const PANELS = { curves: `Lines: zeros anywhere; hollow: n:m, n of every m kept; <i class="dashed"></i> dense. A click chooses.`, bars: "" };
+const SIDE = 14; // px of a method's mark beside its bar
+
+const shown = (x) => (x < 20 ? x.toFixed(2) : x < 1000 ? x.toFixed(1) : x.toLocaleString("en-US", { maximumFractionDigits: 0 }));
 
 const bits = (run) => run.bits_per_byte ?? Math.log2(run.perplexity); // without: perplexity is per byte
 
@@ -24,6 +27,7 @@ export const names = (runs) => runs.map((run) => (grouped(run) ? [place(run, run
 /** A method's line through what is unstructured; between dense and the first of them nothing is measured. */
 export const curve = (runs, method) => runs.filter((run) => run.method === method && !grouped(run)).map((run) => place(run, runs));
 
+/** Returns where on the canvas a run stands, in px from its left. */
 function drawCurves(canvas, runs, pattern, looks) {
   const all = runs.map(bits);
   const [low, high] = [Math.min(...all), Math.max(...all)];
@@ -45,30 +49,30 @@ function drawCurves(canvas, runs, pattern, looks) {
       c.marker(place(run, runs), color, { shape, size: now ? 6 : 3.5, filled: now || !grouped(run) });
     }
   }
+  return (run) => c.X(place(run, runs)[0]);
 }
 
-function drawBars(canvas, runs, dense, looks) {
+/** Of each method the doublings of perplexity over dense, on one scale for all patterns; beside them the perplexities. */
+function drawBars(canvas, here, runs, looks) {
   const c = sheet(canvas, 290);
   const { g } = c;
-  const names = runs.map((run) => run.method);
-  const room = Math.max(...names.map((name) => g.measureText(name).width)) + 8;
-  // A bar off the scale of the others has a gap.
-  const [most, second] = runs.map((run) => run.perplexity).sort((a, b) => b - a);
-  const longest = most > 4 * second ? 2 * second : most;
-  const value = (run) => run.perplexity.toFixed(2);
-  const scale = (c.width - room - 12 - Math.max(...[dense, ...runs].map((run) => g.measureText(value(run)).width))) / longest;
-  const line = 270 / (runs.length + 1);
-  [dense, ...runs].forEach((run, i) => {
-    const middle = 10 + (i + 0.5) * line;
-    const look = i ? { fill: looks[run.method][0] } : { fill: c.ink, alpha: 0.5 };
-    write(c, run.method, 0, middle, { align: "left" });
-    const length = scale * Math.min(run.perplexity, longest);
-    const cut = run.perplexity > longest ? 14 : 0;
-    rectangle(g, room, middle - line / 4, length - cut, line / 2, look);
-    if (cut) rectangle(g, room + length - 8, middle - line / 4, 8, line / 2, look);
-    write(c, value(run), room + length + 6, middle, { align: "left" });
+  const [dense] = runs;
+  const doublings = (run) => Math.log2(run.perplexity / dense.perplexity);
+  const room = SIDE + 8 + Math.max(...here.map((run) => g.measureText(run.method).width));
+  const most = Math.max(...runs.map(doublings));
+  const scale = (c.width - room - 12 - Math.max(...here.map((run) => g.measureText(shown(run.perplexity)).width))) / most;
+  const line = 262 / here.length;
+  here.forEach((run, i) => {
+    const [color, shape] = looks[run.method];
+    const middle = 4 + (i + 0.5) * line;
+    drawMark(g, 6, middle, color, { shape, size: 5 });
+    write(c, run.method, SIDE, middle, { align: "left" });
+    const length = scale * doublings(run);
+    rectangle(g, room + Math.min(length, 0), middle - line / 5, Math.abs(length), (2 * line) / 5, { fill: color });
+    write(c, shown(run.perplexity), room + Math.max(length, 0) + 6, middle, { align: "left" });
   });
-  return most > longest;
+  stroke(g, [[room, 0], [room, 268]], palette.muted, { dash: [6, 4], width: 1.5 });
+  write(c, `dense ${shown(dense.perplexity)}`, room, 280, { align: room < 60 ? "left" : "center" });
 }
 
 /** What each model makes of the prompt, as elements of a list. */
@@ -91,30 +95,28 @@ function render({ model, el }) {
   const across = runs.slice(1).toSorted((one, other) => place(one, runs)[0] - place(other, runs)[0]); // as on the axis
   const patterns = [...new Set(across.map((run) => run.pattern))];
   find(".pattern").max = patterns.length - 1;
-  for (const method of Object.keys(looks)) find(".against").add(new Option(method, method));
+  let at; // of a run on the canvas of the curves
+  const times = (run) => `${(run.perplexity / runs[0].perplexity).toFixed(run.perplexity < 10 * runs[0].perplexity ? 2 : 0)} times dense`;
 
   function paint({ pattern }) {
     const here = runs.filter((run) => run.pattern === pattern);
     setSlider(find(".pattern"), patterns.indexOf(pattern), pattern);
-    const against = find(".against").value;
-    const base = against ? here.find((run) => run.method === against) : runs[0];
-    const told = here.map((run) => {
-      const factor = against
-        ? `${compact((run.perplexity - runs[0].perplexity) / (base.perplexity - runs[0].perplexity))} ×`
-        : `${(run.perplexity / base.perplexity).toFixed(2)} × dense`;
-      return `${run.method} ${run.perplexity.toFixed(2)}${run === base ? "" : ` (${factor})`}`;
-    });
-    find("p").textContent = `${pattern}: ${told.join(", ")}; dense ${runs[0].perplexity.toFixed(2)}.${against ? ` In brackets: the rise over dense, against ${against}'s.` : ""}`;
-    drawCurves(find(".curves canvas"), runs, pattern, looks);
-    const cut = drawBars(find(".bars canvas"), here, runs[0], looks);
-    find(".bars figcaption").textContent = `Perplexity per ${runs[0].bits_per_byte ? "token" : "byte"} at ${pattern}${cut ? "; with a gap: longer than drawn" : ""}`;
+    const [best, ...others] = here.toSorted((one, other) => one.perplexity - other.perplexity);
+    const said = (run) => `${run.method} ${shown(run.perplexity)} (${times(run)})`;
+    find("p").textContent = `Lowest at ${pattern}: ${said(best)}.${others.length ? ` Highest: ${said(others.at(-1))}.` : ""}`;
+    at = drawCurves(find(".curves canvas"), runs, pattern, looks);
+    drawBars(find(".bars canvas"), here, runs, looks);
+    find(".bars figcaption").textContent = `Perplexity per ${runs[0].bits_per_byte ? "token" : "byte"} at ${pattern}; bars count doublings over dense`;
     drawTexts(find("dl"), prompt, [runs[0], ...here], looks);
     describe(".curves", `Bits per byte over sparsity for ${Object.keys(looks).join(", ")}`);
-    describe(".bars", `Perplexity at ${pattern}: ${told.join(", ")}`);
+    describe(".bars", `Perplexity at ${pattern}: ${here.map(said).join(", ")}; dense ${shown(runs[0].perplexity)}`);
   }
 
-  const { draw, end } = follow(model, { pattern: (at) => patterns[at] }, root, paint);
-  find(".against").addEventListener("input", draw);
+  const { set, end } = follow(model, { pattern: (at) => patterns[at] }, root, paint);
+  find(".curves canvas").addEventListener("click", ({ offsetX }) => {
+    const far = (run) => Math.abs(at(run) - offsetX);
+    set({ pattern: runs.slice(1).reduce((nearest, run) => (far(run) < far(nearest) ? run : nearest)).pattern });
+  });
   return end;
 }
 

@@ -17,7 +17,7 @@ Runs = Sequence[dict[str, Any]]
 
 
 class PerplexitySlider(Drawn):
-    """Bits per byte over sparsity for every method; perplexities, and what the models write, where the slider is.
+    """Bits per byte over sparsity for every method; perplexities, and what the models write, of the pattern chosen.
 
     Parameters
     ----------
