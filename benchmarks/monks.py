@@ -2,7 +2,7 @@
 
     python benchmarks/monks.py [--data FOLDER] [--seeds 0 1 ... 9] [--threads 1] [--table]
                                [--out figures/measured/04_monks.json]
-    python benchmarks/monks.py --swapped [--seeds 0 1 ... 9] [--threads 1]
+    python benchmarks/monks.py --settings [--seeds 0 1 ... 9] [--threads 1]
 
 Magnitude, OBD and OBS choose one weight after the other; the others stay, follow OBS's update, or are trained on to the
 next minimum. Weight decay and α are chosen first, for each of the nine anew, on the published training cases alone:
@@ -12,8 +12,8 @@ finished run is added to the file; started again, it makes the missing ones. --t
 
 With few weights left outputs may be exactly 0. They are read as no; what the test would be if they meant yes is beside.
 
---swapped goes on from that file: magnitude and OBS choose, the others follow, each with the decay and α of the other,
-on drawn cases of MONK1. That takes minutes and no published cases; figures/measured/04_swapped.json holds it.
+--settings asks how much hangs on that choice: magnitude and OBS choose, the others follow, with each decay and α that
+was tried, on drawn cases of MONK1. That takes minutes and no published cases; figures/measured/04_settings.json holds it.
 """
 
 import argparse
@@ -41,7 +41,7 @@ SELECT = ("magnitude", "obd", "obs")
 THEN = ("stay", "readjust", "retrain")
 KEY = ("cases", "problem", "select", "then", "decay", "alpha_over_decay", "seed")
 TUNING = "held out"
-SWAPPED = "swapped"
+EVERY = "each setting"
 SETTINGS = {
     "cases": ["published", "drawn"],
     "training_cases": [124, 169, 122],
@@ -168,13 +168,13 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(10)))
     parser.add_argument("--threads", type=int, default=1, help="one gives the same numbers on every run")
     parser.add_argument("--table", action="store_true", help="print what is recorded and end")
-    parser.add_argument("--swapped", action="store_true", help="MONK1, each with the settings of the other")
+    parser.add_argument("--settings", action="store_true", help="MONK1, with each decay and α")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    if given.swapped:
-        out = given.out.with_name("04_swapped.json")
+    if given.settings:
+        out = given.out.with_name("04_settings.json")
         with records.locked(out):
-            make_swapped(measured.read_record(given.out.name, given.out.parent)["runs"], out, given.seeds)
+            make_settings(out, given.seeds)
         return
     if given.table:
         print(table(measured.read_record(given.out.name, given.out.parent)["runs"]))
@@ -192,7 +192,7 @@ def networks_on(published: dict[int, monks.Problem]) -> Callable[[str, int, int,
 
     @cache
     def networks(cases: str, problem: int, seed: int, decay: float) -> tuple[monks.Problem, nn.Module, int | None]:
-        task = monks.load(problem, seed) if cases in ("drawn", SWAPPED) else published[problem]
+        task = monks.load(problem, seed) if cases in ("drawn", EVERY) else published[problem]
         task = held_out(task, seed) if cases == TUNING else task
         return task, *learned(task, seed, decay)
 
@@ -220,15 +220,14 @@ def make(published: dict[int, monks.Problem], out: Path, seeds: list[int]) -> li
     return runs
 
 
-def make_swapped(tuned: list[dict], out: Path, seeds: list[int]) -> list[dict]:
-    """Add the missing runs of MONK1 with each other's settings to the file; return all."""
+def make_settings(out: Path, seeds: list[int]) -> list[dict]:
+    """Add the missing runs of MONK1 with each setting to the file; return all."""
     runs, networks = records.runs_in(out, SETTINGS), networks_on({})
     done = set(map(run_key, runs))
-    best = {select: chosen(tuned, 1, select, "readjust") for select in ("magnitude", "obs")}
-    for seed, (select, other) in itertools.product(seeds, (("magnitude", "obs"), ("obs", "magnitude"))):
-        key = (SWAPPED, 1, select, "readjust", *best[other], seed)
-        if key not in done:
-            add(runs, out, key, pruned_run(networks, *key))
+    ways = [(select, *pair) for select in ("magnitude", "obs") for pair in grid(select, "readjust")]
+    wanted = [(EVERY, 1, select, "readjust", *pair, seed) for seed in seeds for select, *pair in ways]
+    for key in tqdm([key for key in wanted if key not in done], desc=EVERY, unit="run", mininterval=10):
+        add(runs, out, key, pruned_run(networks, *key))
     return runs
 
 

@@ -146,20 +146,31 @@ def test_the_record_is_whole_and_its_settings_are_those_that_were_chosen(sweep):
     assert all(len(run["test_right"]) == sizes[run["problem"]] for run in runs if run["cases"] != sweep.TUNING)
 
 
-def test_swapped_runs_have_each_others_settings(sweep, tmp_path, monkeypatch):
-    tuned = measured.read_record("04_monks.json")["runs"]
-    own = {select: sweep.chosen(tuned, 1, select, "readjust") for select in ("magnitude", "obs")}
-    record = measured.read_record("04_swapped.json")
+def test_each_setting_has_its_runs(sweep, tmp_path, monkeypatch):
+    tried = list(itertools.product(sweep.SETTINGS["decays"], sweep.SETTINGS["alphas_over_decay"]))
+    record = measured.read_record("04_settings.json")
     assert record["settings"] == sweep.SETTINGS and not record["dirty"]
     assert sorted(map(sweep.run_key, record["runs"])) == sorted(
-        ("swapped", 1, select, "readjust", *own[other], seed)
-        for select, other in (("magnitude", "obs"), ("obs", "magnitude"))
-        for seed in range(10)
+        (sweep.EVERY, 1, select, "readjust", *pair, seed)
+        for select, pair, seed in itertools.product(("magnitude", "obs"), tried, range(10))
     )
+    # where a setting was tuned, its run is the sweep's
+    tuned = {
+        (run["select"], run["seed"]): run
+        for run in measured.read_record("04_monks.json")["runs"]
+        if (run["cases"], run["problem"], run["then"]) == ("drawn", 1, "readjust")
+    }
+    same = [
+        run["test_right"] == known["test_right"]
+        for run in record["runs"]
+        for known in [tuned[run["select"], run["seed"]]]
+        if (run["decay"], run["alpha_over_decay"]) == (known["decay"], known["alpha_over_decay"])
+    ]
+    assert len(same) == 20 and all(same)
     made = []
     monkeypatch.setattr(sweep, "pruned_run", lambda networks, *key: made.append(key) or {"seconds": 0})
-    path = tmp_path / "swapped.json"
-    sweep.make_swapped(tuned, path, [0])
-    assert [key[4:6] for key in made] == [own["obs"], own["magnitude"]]
-    sweep.make_swapped(tuned, path, [0])
-    assert len(made) == 2
+    path = tmp_path / "settings.json"
+    sweep.make_settings(path, [0])
+    assert sorted(key[4:6] for key in made) == sorted(2 * tried)
+    sweep.make_settings(path, [0])
+    assert len(made) == 24
