@@ -13,7 +13,7 @@ finished run is added to the file; started again, it makes the missing ones. --t
 With few weights left outputs may be exactly 0. They are read as no; what the test would be if they meant yes is beside.
 
 --settings asks how much hangs on that choice: magnitude and OBS choose, the others follow, with each decay and α that
-was tried, on drawn cases of MONK1. That takes a minute and no published cases; figures/measured/04_settings.json has it.
+was tried, on drawn cases of MONK1: a minute, and no published cases; figures/measured/04_settings.json has it.
 """
 
 import argparse
