@@ -144,12 +144,21 @@ def test_obs_in_readme_is_recorded_as_left_and_retrained(place, setting):
     )
     row = results_in_readme()[place]
     assert row[:4] == [left[0], left[1], retrained[1], left[2]] and (left[0], left[2]) == (retrained[0], retrained[2])
-    assert (
-        row[4]
-        == {(False, True): "only if retrained after each deletion", (False, False): "no"}[
-            "**reproduced**" in left[3], "**reproduced**" in retrained[3]
-        ]
-    )
+    verdicts = {
+        (False, True): "only if retrained after each deletion",
+        (False, False): "no",
+        (True, True): 'yes, if an output of exactly 0 means "no"; 77.8 % if it means "yes"',
+    }
+    assert row[4] == verdicts["**reproduced**" in left[3], "**reproduced**" in retrained[3]]
+
+
+def test_what_obs_gives_where_0_means_yes_is_in_the_record():
+    found = {
+        run["test_right_if_0_is_yes"][-4] / 432
+        for run in measured.read_record("04_monks.json")["runs"]
+        if (run["cases"], run["problem"], run["select"]) == ("published", 3, "obs") and run["then"] != "stay"
+    }
+    assert {f"{share:.1%}" for share in found} == {"77.8%"}
 
 
 def test_minima_in_readme_are_recorded():
