@@ -79,30 +79,25 @@ def test_taylor(page, page_errors):
     early, late = ({"random": line(2.0, slope), "one weight": line(-1.0, slope)} for slope in (-0.5, 0.0))
     show(page, Taylor({"after 10 steps": early, "after 500 steps": late}))
     text = page.locator("[role=status]")
-    expect(page.locator(".point + output")).to_have_text("after 500 steps")
+    expect(page.locator(".point")).to_have_value("after 500 steps")
     expect(text).to_have_text(
-        "At t = 0.1, ΔE = 0.022: first term 0, second 0.02. Left over after the first 0.022 (100 % of ΔE), "
-        "after the second 0.002 (9.09 % of ΔE); with H's diagonal only 0.012 (54.5 % of ΔE). "
-        "Here the second order's rest grows as t to the 3.00."
+        "At t = 1, ΔE = 4. First order is off by 100 %, second by 50 %; second with H's diagonal only by 75 %. "
+        "What second order leaves grows as t to the 3.00."
     )
     before = page.evaluate(PIXELS)
     page.locator(".index").focus()
-    page.keyboard.press("ArrowRight")
-    expect(text).to_contain_text("At t = 0.3, ΔE = 0.234")
-    assert all_drawn_anew(page, before)
-    page.keyboard.press("ArrowUp")
-    expect(text).to_contain_text("At t = 1, ΔE = 4")
-    page.keyboard.press("Home")
-    expect(text).to_contain_text("At t = 0, ΔE = 0: first term 0")
-    expect(text).not_to_contain_text("grows")
-    for _ in range(3):
-        page.keyboard.press("ArrowRight")
-    assert page.evaluate(PIXELS) == before
-    page.locator(".point").focus()
     page.keyboard.press("ArrowLeft")
-    expect(text).to_contain_text("At t = 0.1, ΔE = −0.028: first term −0.05, second 0.02.")
+    expect(text).to_contain_text("At t = 0.3, ΔE = 0.234. First order is off by 100 %, second by 23 %;")
+    assert all_drawn_anew(page, before)
+    page.keyboard.press("Home")
+    expect(text).to_contain_text("At t = 0, ΔE = 0. First order is off by 0,")
+    expect(text).not_to_contain_text("grows")
+    page.keyboard.press("End")
+    assert page.evaluate(PIXELS) == before
+    page.locator(".point").select_option("after 10 steps")
+    expect(text).to_contain_text("At t = 1, ΔE = 3.5.")
     page.locator(".direction").select_option("one weight")
-    expect(text).to_contain_text("At t = 0.1, ΔE = −0.061")
+    expect(text).to_contain_text("At t = 1, ΔE = ")
     assert all_drawn_anew(page, before)
     check_page(page, page_errors)
 
@@ -113,9 +108,8 @@ def test_taylor_with_a_third_term_and_one_point_only(page, page_errors):
     curve = line(2.0, 0.0)
     curve["cubic"] = [2.0 * x**3 for x in curve["t"]]
     show(page, Taylor({"the end": {"random": curve}}))
-    expect(page.locator("[role=status]")).to_contain_text("after the third ")
+    expect(page.locator("[role=status]")).to_contain_text("third by ")
     expect(page.locator(".curves figcaption")).to_contain_text("third order")
-    expect(page.locator(".point")).to_be_disabled()
     assert page_errors == []
 
 
@@ -137,8 +131,7 @@ def test_damped_deletions(page, page_errors):
     text = page.locator("[role=status]")
     expect(text).to_have_text(
         "1 of 3 weights gone, α = 0.001. Training error (unseen): OBS 0.251 (0.301), OBD 0.26 (0.31), "
-        "magnitude, following 0.262 (0.312), magnitude 0.27 (0.32). Least on unseen samples: OBS. "
-        "Length of the move: OBS 0.004, OBD 0.04, magnitude, following 0.048, magnitude 0.08."
+        "magnitude, following 0.262 (0.312), magnitude 0.27 (0.32). Least on unseen samples: OBS."
     )
     before = page.evaluate(PIXELS)
     page.locator(".deleted").focus()
@@ -154,7 +147,11 @@ def test_damped_deletions(page, page_errors):
     expect(text).to_contain_text("Least on unseen samples: OBS.")
     page.keyboard.press("Home")
     page.locator(".deleted").focus()
-    page.keyboard.press("ArrowLeft")
+    for end in ("Home", "End"):
+        page.keyboard.press(end)
+        expect(text).to_contain_text("All are alike.")
+    page.keyboard.press("Home")
+    page.keyboard.press("ArrowRight")
     assert page.evaluate(PIXELS) == before
     check_height(page)
     check_page(page, page_errors)

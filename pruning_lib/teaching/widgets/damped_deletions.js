@@ -19,8 +19,11 @@ export const linesAt = (methods, k) =>
 /** Of every method where it stands after so many deletions. */
 export const standings = (lines, deleted) => lines.map(({ name, error, unseen, moved }) => ({ name, error: error[deleted], unseen: unseen[deleted], moved: moved[deleted] }));
 
-/** The first of those with the least error on unseen samples. */
-export const winner = (all) => all.reduce((best, one) => (one.unseen < best.unseen ? one : best));
+/** Who has the least error on unseen samples, the first of several; null where all are alike. */
+export function winner(all) {
+  const best = all.reduce((best, one) => (one.unseen < best.unseen ? one : best));
+  return all.every(({ unseen }) => unseen - best.unseen < 1e-9) ? null : best;
+}
 
 /** From below the least error at any α to a quarter above that with nothing left; what is worse runs out of the picture. */
 export function errorRange(methods) {
@@ -34,6 +37,7 @@ function drawOver(canvas, lines, key, deleted, height, y, yTitle) {
   const last = lines[0][key].length - 1;
   const c = chart(canvas, height, { x: [0, last], y, xTitle: "weights deleted", yTitle });
   c.line([[deleted, y[0]], [deleted, y[1]]], c.ink, { width: 1.5, dash: [4, 4], alpha: 0.7 });
+  if (key !== "moved") c.line([0, last].map((at) => [at, lines[0][key][last]]), c.ink, { width: 1, dash: [2, 4], alpha: 0.7 });
   lines.forEach((line, k) => c.line(line[key].map((value, at) => [at, value]), palette[LOOKS[k].color], { dash: LOOKS[k].dash }));
   lines.forEach((line, k) => {
     const { color, shape, filled } = LOOKS[k];
@@ -51,7 +55,7 @@ function render({ model, el }) {
   find(".deleted").max = last;
   find(".alpha").max = alphas.length - 1;
   const legend = methods.map(({ name }, k) => `<span class="key"><b style="color:var(--${LOOKS[k].color})">${LOOKS[k].sign}</b> ${name}</span>`);
-  find(".error figcaption").innerHTML = `Error E on the training samples: ${legend.join(", ")}; ▲ at the top: off the scale`;
+  find(".error figcaption").innerHTML = `Error E on the training samples: ${legend.join(", ")}; dotted: with nothing left; ▲ at the top: off the scale`;
 
   function draw({ alpha, deleted }) {
     const k = alphas.indexOf(alpha);
@@ -60,10 +64,10 @@ function render({ model, el }) {
     setSlider(find(".deleted"), deleted, `${deleted} of ${last}`);
     setSlider(find(".alpha"), k, short(alpha), `alpha ${short(alpha)}`);
     const errors = all.map(({ name, error, unseen }) => `${name} ${short(error)} (${short(unseen)})`);
-    const moves = all.map(({ name, moved }) => `${name} ${short(moved)}`);
+    const least = winner(all);
     find("[role=status]").textContent =
       `${deleted} of ${last} weights gone, α = ${short(alpha)}. Training error (unseen): ${errors.join(", ")}. ` +
-      `Least on unseen samples: ${winner(all).name}. Length of the move: ${moves.join(", ")}.`;
+      (least ? `Least on unseen samples: ${least.name}.` : "All are alike.");
 
     const wide = Math.max(300, Math.min(430, 0.85 * find(".error").clientWidth));
     drawOver(find(".error canvas"), lines, "error", deleted, wide, range, "E, training");
@@ -72,7 +76,7 @@ function render({ model, el }) {
     const here = `at ${deleted} of ${last}, alpha ${short(alpha)}`;
     describe(".error", `Training error over the deletions; ${here}: ${all.map(({ name, error }) => `${name} ${short(error)}`).join(", ")}`);
     describe(".unseen", `Error on unseen samples over the deletions; ${here}: ${all.map(({ name, unseen }) => `${name} ${short(unseen)}`).join(", ")}`);
-    describe(".moved", `Length of the total move over the deletions; ${here}: ${moves.join(", ")}`);
+    describe(".moved", `Length of the total move over the deletions; ${here}: ${all.map(({ name, moved }) => `${name} ${short(moved)}`).join(", ")}`);
   }
 
   return follow(model, { deleted: Number, alpha: (at) => alphas[at] }, root, draw).end;

@@ -4,7 +4,7 @@ import { superscript } from "./canvas.js";
 import { chart, list, setSlider, short, slider, stage } from "./charts.js";
 import { follow } from "./redraw.js";
 
-const CONTROLS = slider("index", "t") + slider("point", "Expanded") + list("direction", "Direction");
+const CONTROLS = slider("index", "t") + list("point", "Network") + list("direction", "Direction");
 const PANELS = {
   "curves tall": "",
   left: "What each series leaves over; dotted: slope 3",
@@ -100,7 +100,7 @@ function drawRemainders(canvas, curve, left, index) {
 /** To a tenth; what is smaller and not zero says so. */
 function rounded(value) {
   const tenths = Number(value.toFixed(1));
-  return value && !tenths ? `${value < 0 ? "−" : ""}<0.1` : short(tenths);
+  return value && !tenths ? "≈ 0" : short(tenths);
 }
 
 function drawTerms(canvas, entries) {
@@ -121,8 +121,7 @@ function render({ model, el }) {
   const directions = Object.keys(points[names[0]]);
   const some = points[names[0]][directions[0]];
   find(".index").max = some.t.length - 1;
-  find(".point").max = names.length - 1;
-  find(".point").disabled = names.length === 1;
+  for (const name of names) find(".point").add(new Option(name, name));
   for (const name of directions) find(".direction").add(new Option(name, name));
   const legend = Object.entries(SERIES).filter(([name]) => some[name]);
   find(".curves figcaption").innerHTML = legend.map(([, { sign, color, text }]) => `<b style="color:var(--${color})">${sign}</b> ${text}`).join(", ");
@@ -132,17 +131,17 @@ function render({ model, el }) {
     const left = remainders(curve);
     const [t, change] = [curve.t[index], curve.true[index]];
     setSlider(find(".index"), index, short(t), `t = ${short(t)}`);
-    setSlider(find(".point"), names.indexOf(point), point);
+    find(".point").value = point;
     find(".direction").value = direction;
 
     const entries = termsAt(curve, index);
-    const off = (name) => `${short(left[name][index])}${change ? ` (${short((100 * Math.abs(left[name][index])) / Math.abs(change))} % of ΔE)` : ""}`;
+    const off = (name) => (change ? `${short(Number(((100 * Math.abs(left[name][index])) / Math.abs(change)).toPrecision(2)))} %` : short(left[name][index]));
     const measured = slope(curve.t, left.second, index);
-    const grows = measured === null ? "" : ` Here the second order's rest grows as t to the ${measured.toFixed(2).replace("-", "−")}.`;
-    const third = curve.cubic ? `, after the third ${off("cubic")}` : "";
+    const grows = measured === null ? "" : ` What second order leaves grows as t to the ${measured.toFixed(2).replace("-", "−")}.`;
+    const third = curve.cubic ? `, third by ${off("cubic")}` : "";
     find("p").textContent =
-      `At t = ${short(t)}, ΔE = ${short(change)}: first term ${short(curve.first[index])}, second ${short(curve.second[index])}. ` +
-      `Left over after the first ${off("first")}, after the second ${off("second")}${third}; with H's diagonal only ${off("diagonal")}.${grows}`;
+      `At t = ${short(t)}, ΔE = ${short(change)}. First order is off by ${off("first")}, second by ${off("second")}${third}; ` +
+      `second with H's diagonal only by ${off("diagonal")}.${grows}`;
 
     drawCurves(find(".curves canvas"), curve, index);
     drawRemainders(find(".left canvas"), curve, left, index);
@@ -154,7 +153,7 @@ function render({ model, el }) {
     describe(".terms", `Terms ${here}: ${entries.map(({ name, value }) => `${name} ${short(value)}`).join(", ")}`);
   }
 
-  return follow(model, { index: Number, point: (at) => names[at], direction: String }, root, draw).end;
+  return follow(model, { index: Number, point: String, direction: String }, root, draw).end;
 }
 
 export default { render };

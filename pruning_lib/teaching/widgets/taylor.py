@@ -25,7 +25,7 @@ class Taylor(Drawn):
         ½ δwᵀHδw; "diagonal", the same with H's diagonal only, as in OBD; and, for all or none, "cubic", the third
         term. The terms are given one by one, not summed. Arrays and tensors of one axis serve as lists.
     point, direction : what is shown first; left out, the last point and the first direction
-    index : which of the distances is shown first; left out, the middle one
+    index : which of the distances is shown first; left out, the last one
 
     These three are traits that follow the page and may be set from Python.
 
@@ -46,7 +46,7 @@ class Taylor(Drawn):
         self._directions = next(iter(self.points.values()))
         direction, curve = next(iter(self._directions.items()))
         self._last = len(curve["t"]) - 1
-        usual = {"point": list(self.points)[-1], "direction": direction, "index": len(curve["t"]) // 2}
+        usual = {"point": list(self.points)[-1], "direction": direction, "index": self._last}
         super().__init__(**usual | shown)
 
     @traitlets.validate("point", "direction", "index")

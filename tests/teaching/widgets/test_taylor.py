@@ -74,7 +74,7 @@ def test_arrays_and_tensors_travel_as_lists():
     sent = widget.points["end"]["line"]
     assert sent["t"] == T and sent["first"] == T and sent["true"] == torch.tensor(T).tolist()
     assert json.loads(json.dumps(widget.points)) == widget.points
-    assert (widget.point, widget.direction, widget.index) == ("end", "line", 6)
+    assert (widget.point, widget.direction, widget.index) == ("end", "line", 11)
 
 
 def test_the_last_point_and_first_direction_are_shown_first():
