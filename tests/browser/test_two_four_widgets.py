@@ -28,7 +28,7 @@ CELLS = [
 def test_group(page, page_errors):
     from playwright.sync_api import expect
 
-    show(page, TwoFourGroup(memory=True))
+    show(page, TwoFourGroup(row=3))
     text, preset = page.locator("[role=status]"), page.locator(".preset")
     expect(text).to_have_text(
         "Group 0 is stored as −9 and 2 from places 1 and 2: nibble 1001, the second place in front. "
@@ -70,11 +70,12 @@ def test_group(page, page_errors):
     expect(text).to_contain_text("Group 3 is stored as 2.5 and 7")
     page.locator("input.row").press("End")
     expect(text).to_contain_text("stored as row 31 they are the upper (right) halves of loads 30 and 31")
-    page.locator("input.memory").press("Space")
-    expect(text).not_to_contain_text("row 31")
-    expect(page.locator("input.row")).to_be_hidden()
+    expect(page.locator("input.row")).to_have_attribute("aria-valuetext", "as row 31")
+    page.locator("input.row").press("Home")
+    expect(page.locator("input.row")).to_have_attribute("aria-valuetext", "not shown")
+    expect(text).not_to_contain_text("halves of loads")
     expect(page.locator(".loads")).to_be_hidden()
-    page.locator("input.memory").press("Space")
+    page.locator("input.row").press("End")
     check_height(page)
     check_page(page, page_errors, (1100, 700, 390, 340))
 

@@ -10,8 +10,7 @@ const CONTROLS =
   slider("group", "group") +
   list("preset", "its weights", '<option value="">as set below</option>') +
   NAMES.map((name, i) => slider(`w${i}`, `w${name}`)).join("") +
-  '<label><input class="memory" type="checkbox"> show the words in memory</label>' +
-  slider("row", "store this row as row");
+  slider("row", "words in memory");
 const PANELS = {
   whole: `A row of 32 weights: <span class="key"><i class="kept"></i> stored</span>, <span class="key"><i class="pruned"></i> left out, so zero</span>; below each group its two values and its nibble (4 bits). Click a group to edit it.`,
   group: `The group chosen: <span class="key"><i class="kept"></i> stored</span>, <span class="key"><i class="pruned"></i> left out, so zero</span>`,
@@ -108,19 +107,19 @@ function render({ model, el }) {
   const count = model.get("weights").length / 4;
   for (let i = 0; i < 4; i++) Object.assign(find(`.w${i}`), { min: -limit, max: limit, step: 0.5 });
   Object.assign(find("input.group"), { max: count - 1 });
-  Object.assign(find("input.row"), { max: 31 });
+  Object.assign(find("input.row"), { min: -1, max: 31 });
   for (const name of Object.keys(presets)) find(".preset").add(new Option(name, name));
 
-  function draw({ weights, operands, group, row, memory }) {
+  function draw({ weights, operands, group, row }) {
+    const memory = row >= 0;
     const { groups, words } = packedRow(weights, operands);
     const result = groups[group];
     const names = operands.map((_, i) => `x${subscript(4 * group + i)}`);
     const fate = (i) => (result.stored[i] ? "stored" : "left out");
     root.classList.toggle("without-memory", !memory);
-    find("input.memory").checked = memory;
     result.weights.forEach((w, i) => setSlider(find(`.w${i}`), w, short(w), `${short(w)}, ${fate(i)}`));
     setSlider(find("input.group"), group, `${group} (0–${count - 1})`);
-    setSlider(find("input.row"), row, `${row} (0–31)`);
+    setSlider(find("input.row"), row, memory ? `as row ${row}` : "not shown");
     find(".preset").value = Object.keys(presets).find((name) => presets[name].every((w, i) => w === result.weights[i])) ?? "";
     const { values, indices, nibble, selected, sparse, dense } = result;
     const both = (pair, form = short) => pair.map(form).join(" and ");
@@ -143,16 +142,15 @@ function render({ model, el }) {
     describe(".loads", `Row ${row}: word 0 in the ${first.half ? "upper" : "lower"} half of load ${first.load}, word 1 in that of load ${second.load}`);
   }
 
-  const { set, end } = follow(model, { weights: null, operands: null, group: null, memory: null, row: null }, root, draw);
+  const { set, end } = follow(model, { weights: null, operands: null, group: null, row: null }, root, draw);
   const change = (four) => set({ weights: model.get("weights").map((w, j) => four[j - 4 * model.get("group")] ?? w) });
   const chosen = () => model.get("weights").slice(4 * model.get("group"), 4 * model.get("group") + 4);
   for (let i = 0; i < 4; i++)
     find(`.w${i}`).addEventListener("input", (event) => change(chosen().map((w, j) => (j === i ? Number(event.target.value) : w))));
   for (const name of ["group", "row"]) find(`input.${name}`).addEventListener("input", ({ target }) => set({ [name]: Number(target.value) }));
-  find("input.memory").addEventListener("input", ({ target }) => set({ memory: target.checked }));
   find(".preset").addEventListener("input", () => find(".preset").value && change(presets[find(".preset").value]));
   find(".whole canvas").addEventListener("click", (event) => {
-    const group = groupAt(event.target, event, count, model.get("memory"));
+    const group = groupAt(event.target, event, count, model.get("row") >= 0);
     if (group >= 0) set({ group });
   });
   return end;

@@ -31,8 +31,8 @@ class TwoFourGroup(Drawn):
     weights : 32 weights, from −9 to 9
     operands : the four numbers that the chosen group is multiplied with
     group : which group of four is chosen, 0 to 7
-    memory : whether the metadata words and their places in memory are shown, too
-    row : where the row stands in a matrix of 32 rows, 0 to 31; by it its metadata words find their place in memory
+    row : where the row stands in a matrix of 32 rows, 0 to 31: by it its metadata words find their place in memory.
+        −1: they are not shown
 
     All are traits that follow the page and may be set from Python; other values raise ValueError. The two largest
     abs(w) of each group stay (the first of equal ones). A stored value may be zero: a group with fewer than two
@@ -43,8 +43,7 @@ class TwoFourGroup(Drawn):
     weights = traitlets.List(traitlets.Float(), ROW).tag(sync=True)
     operands = traitlets.List(traitlets.Float(), OPERANDS).tag(sync=True)
     group = traitlets.Int(0).tag(sync=True)
-    memory = traitlets.Bool(False).tag(sync=True)
-    row = traitlets.Int(3).tag(sync=True)
+    row = traitlets.Int(-1).tag(sync=True)
     limit = traitlets.Float(LIMIT, read_only=True).tag(sync=True)
     presets = traitlets.Dict({name: list(four) for name, four in PRESETS.items()}, read_only=True).tag(sync=True)
 
@@ -59,4 +58,5 @@ class TwoFourGroup(Drawn):
     @traitlets.validate("group", "row")
     def _check_place(self, proposal: dict):
         name = proposal["trait"].name
-        return check_range(name, proposal["value"], 0, (len(ROW) // 4 if name == "group" else ROWS) - 1)
+        low, high = (0, len(ROW) // 4 - 1) if name == "group" else (-1, ROWS - 1)
+        return check_range(name, proposal["value"], low, high)

@@ -101,7 +101,7 @@ def test_presets_show_what_their_names_say():
 
 def test_state_follows_the_traits():
     widget = TwoFourGroup()
-    assert (widget.weights, widget.operands, widget.group, widget.row) == (list(ROW), list(OPERANDS), 0, 3)
+    assert (widget.weights, widget.operands, widget.group, widget.row) == (list(ROW), list(OPERANDS), 0, -1)
     assert len(ROW) == 32 and ROW[:4] == START == next(iter(PRESETS.values()))
     widget.weights = [0, 0, 1, 2, *ROW[4:]]
     widget.operands = [1, 1, 1, -1]
@@ -123,7 +123,7 @@ def test_words_are_no_numbers():
         ("operands", (1.0, 2.0, 3.0), "operands is .*, must be 4 numbers from -9 to 9"),
         ("operands", (1.0, float("nan"), 0.0, 0.0), "operands is .*, must be 4 numbers"),
         ("group", 8, "group is 8, must be from 0 to 7"),
-        ("row", -1, "row is -1, must be from 0 to 31"),
+        ("row", -2, "row is -2, must be from -1 to 31"),
     ],
 )
 def test_bad_values_are_refused_at_the_start_and_later(name, bad, message):
@@ -132,7 +132,7 @@ def test_bad_values_are_refused_at_the_start_and_later(name, bad, message):
     widget = TwoFourGroup()
     with pytest.raises(ValueError, match=message):
         setattr(widget, name, list(bad) if isinstance(bad, tuple) else bad)
-    assert (widget.weights, widget.operands, widget.group, widget.row) == (list(ROW), list(OPERANDS), 0, 3)
+    assert (widget.weights, widget.operands, widget.group, widget.row) == (list(ROW), list(OPERANDS), 0, -1)
 
 
 def test_javascript_computes_the_same(tmp_path):
