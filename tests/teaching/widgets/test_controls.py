@@ -186,9 +186,7 @@ def a_gpt_writer() -> Case:
 def a_group() -> Case:
     ends = (-two_four_group.LIMIT, two_four_group.LIMIT)
     values = {"weights": [[end] * 32 for end in ends], "operands": [[end] * 4 for end in ends]}
-    return Case(
-        two_four_group.TwoFourGroup(), values | {"group": [0, 4, 7], "row": [-1, 3, 31]}
-    )
+    return Case(two_four_group.TwoFourGroup(), values | {"group": [0, 4, 7], "row": [-1, 3, 31]})
 
 
 def a_roofline_explorer() -> Case:
