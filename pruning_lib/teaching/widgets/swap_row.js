@@ -122,10 +122,10 @@ function render({ model, el }) {
     const errors = states.map(({ error }) => error / one);
     const next = errors.at(-1) - gain;
     drawPath(find(".path canvas"), errors, next, best.error / one);
-    const above = now.error / best.error - 1;
-    const end = above < 1e-9 ? "This is the best mask." : pair ? "" : `No exchange pays any more: a local optimum, ${share(above)} above the best.`;
-    const asked = `${nameOf(chosen.q)} out, ${nameOf(chosen.p)} back: alone, losing ${nameOf(chosen.q)} costs ${share(now.costs[a] / one)}, adding ${nameOf(chosen.p)} gains ${share(now.gains[b] / one)}; together the error ${gain < 0 ? "rises" : "falls"} by ${share(Math.abs(gain))} (SW-3).`;
-    const there = `After ${swaps.length} swap${swaps.length === 1 ? "" : "s"} the error is ${share(errors.at(-1))} of the start's; the best of all ${best.tried} masks has ${share(best.error / one)}.`;
+    const end = now.error / best.error - 1 < 1e-9 ? "This is the best mask." : pair ? "" : "No exchange pays any more: a local optimum.";
+    const asked = `${nameOf(chosen.q)} out, ${nameOf(chosen.p)} back: alone, losing ${nameOf(chosen.q)} costs ${share(now.costs[a] / one)}, adding ${nameOf(chosen.p)} gains ${share(now.gains[b] / one)}; together the error would go from ${share(errors.at(-1))} to ${share(next)}.`;
+    const done = swaps.length ? ` (last ${nameOf(swaps.at(-1)[0])} for ${nameOf(swaps.at(-1)[1])})` : "";
+    const there = `After ${swaps.length} swap${swaps.length === 1 ? "" : "s"}${done} the error is ${share(errors.at(-1))} of the start's; the best of all ${best.tried} masks has ${share(best.error / one)}.`;
     find("[role=status]").textContent = `${there} ${asked} ${end}`;
     describe(".row", `Kept ${now.M.map((m, k) => `${nameOf(m)} ${now.v[k].toFixed(2)}`).join(", ")}; pruned ${now.P.map(nameOf).join(", ")}. ${asked}`);
     describe(".path", `Least error after each swap, start 1: ${errors.map((error) => error.toFixed(3)).join(", ")}; after the exchange marked ${next.toFixed(3)}; best of all ${(best.error / one).toFixed(3)}`);
