@@ -101,7 +101,9 @@ def test_where_swaps_end_is_said_and_an_exchange_that_harms_is_seen(page, page_e
     expect(text).to_contain_text("w₆ out, w₁ back: alone, losing w₆ costs 363 %")
     expect(text).to_contain_text("together the error would go from 100 % to 346 %")
     page.locator(".climb").press("Enter")
-    expect(text).to_contain_text(re.compile("After 3 swaps \\(last w.+ for w.+\\) the error is 68 % of the start's; the best"))
+    expect(text).to_contain_text(
+        re.compile("After 3 swaps \\(last w.+ for w.+\\) the error is 68 % of the start's; the best")
+    )
     expect(text).to_contain_text("of all 924 masks has 51 %.")
     expect(text).to_contain_text("No exchange pays any more: a local optimum.")
     check_texts(page)

@@ -4,10 +4,10 @@ import { number, percent } from "./canvas.js";
 import { chart, list, setSlider, short, slider, stage } from "./charts.js";
 import { follow } from "./redraw.js";
 
-const CONTROLS = list("gpu", "GPU") + list("dtype", "numbers") + slider("width", "layer, width × width") + slider("tokens", "tokens") + slider("share", "time in matrix products");
+const CONTROLS = list("gpu", "GPU") + list("dtype", "numbers") + slider("width", "layer width") + slider("tokens", "tokens") + slider("share", "share of time in products");
 const PANELS = {
   roofs: `<span class="key"><i class="second"></i> dense</span>, <span class="key"><i class="first"></i> 2:4</span>; left of the bend memory is the limit, right of it computing`,
-  gain: `Speed-up of 2:4 at most (it dips as inputs and outputs, which stay dense, weigh more): <span class="key"><i class="line"></i> this layer</span>, <span class="key"><i class="model"></i> the whole model</span>; <span class="key"><b style="color:var(--accent)">◆</b> here</span>`,
+  gain: `Speed-up of 2:4 at most (it dips as inputs and outputs, which stay dense, weigh more): <span class="key"><i class="line"></i> this layer</span>, <span class="key"><i class="model"></i> the whole model</span>; <span class="key"><b style="color:var(--accent)">◆</b> here</span>; hollow: timed`,
 };
 
 /** Least time of W X, W (rows, columns), X (columns, tokens): see `roofline` in acceleration/roofline.py. */
@@ -40,7 +40,7 @@ export function measured(table, runs, { gpu, dtype }) {
         const { flop, intensity } = bound(cardOf(table, run), table.dtypes[dtype], run.rows, run.columns, run.tokens, kind === "sparse");
         return [intensity, flop / run[kind] / 1e12];
       };
-      return { dense: point("dense"), sparse: point("sparse") };
+      return { dense: point("dense"), sparse: point("sparse"), gain: [run.tokens, run.dense / run.sparse] };
     });
 }
 
@@ -52,7 +52,7 @@ function drawRoofs(canvas, table, values, result, intensities, points) {
   const unit = unitOf(values);
   const highest = Math.max(...Object.values(table.gpus).flatMap((gpu) => Object.values(gpu.peak).flat())); // one scale for all GPUs
   const lowest = Math.min(0.2, ...points.flatMap(({ dense, sparse }) => [0.7 * dense[1], 0.7 * sparse[1]]));
-  const c = chart(canvas, 270, { x: intensities, y: [lowest, 2 * highest], log: true, logX: true, xTitle: `${unit} per byte moved`, yTitle: `T${unit}/s at most` });
+  const c = chart(canvas, 270, { x: intensities, y: [lowest, 2 * highest], log: true, logX: true, xTitle: `${unit} per byte moved (skipped ones count)`, yTitle: `T${unit}/s at most` });
   Object.entries(KINDS).forEach(([name, { color, shape, dash }], k) => {
     const top = peak[values.dtype][k];
     const bend = top / bandwidth;
@@ -65,13 +65,14 @@ function drawRoofs(canvas, table, values, result, intensities, points) {
   });
 }
 
-function drawGain(canvas, table, values, result) {
+function drawGain(canvas, table, values, result, points) {
   const counts = Array.from({ length: 225 }, (_, k) => 2 ** (k / 16)); // so fine that the dip before the bend is met
   const c = chart(canvas, 270, { x: [1, 2 ** 14], y: [0.9, 2.15], logX: true, xTitle: "tokens", yTitle: "speed-up at most" });
   c.line([[1, 1], [2 ** 14, 1]], palette.muted, { width: 1, dash: [2, 3] });
   const curve = counts.map((tokens) => [tokens, prediction(table, { ...values, tokens })]);
   c.line(curve.map(([tokens, { speedUp }]) => [tokens, speedUp]), palette.kept);
   c.line(curve.map(([tokens, { whole }]) => [tokens, whole]), palette.good, { dash: [2, 4] });
+  for (const { gain } of points) c.marker(gain, palette.kept, { size: 4, filled: false });
   for (const speedUp of [result.speedUp, result.whole]) c.marker([values.tokens, speedUp], palette.accent, { shape: "diamond", size: 6 });
 }
 
@@ -95,10 +96,11 @@ function render({ model, el }) {
     const words = (one) => `${time(one.seconds)} (bound by ${one.bound === "memory" ? "memory" : "computing"}, ${short(one.intensity)} ${unitOf(values)} per byte)`;
     const promise = `2:4 can be at most ${speedUp.toFixed(2)} times as fast`;
     const end = `with ${percent(values.share).replace(".0", "")} of a model's time in such products, the whole model at most ${whole.toFixed(2)} times`;
-    const record = runs.length ? `Small hollow marks: ${points.length} of ${runs.length} timed products, those on this GPU in this format.` : "No timed product is given, so no measured point is drawn.";
-    find("p").textContent = `At least: dense ${words(dense)}, 2:4 ${words(sparse)}. ${promise}; ${end}. Bounds, not forecasts: a kernel may be far slower. ${record}`;
+    const count = `${points.length} product${points.length === 1 ? "" : "s"}`;
+    const record = points.length ? `Hollow marks: ${count} timed on this card, each of its own size.` : "Nobody's times on this card are given.";
+    find("p").textContent = `At least: dense ${words(dense)}, 2:4 ${words(sparse)}. ${promise}; ${end}. Bounds, not forecasts. ${record}`;
     drawRoofs(find(".roofs canvas"), table, values, result, intensities, points);
-    drawGain(find(".gain canvas"), table, values, result);
+    drawGain(find(".gain canvas"), table, values, result, points);
     describe(".roofs", `Rooflines of ${values.gpu}: dense at ${short(dense.intensity)} ${unitOf(values)} per byte bound by ${dense.bound}, 2:4 at ${short(sparse.intensity)} bound by ${sparse.bound}; ${points.length} measured points`);
     describe(".gain", `Speed-up over the number of tokens; at ${values.tokens} tokens ${promise}, the whole model at most ${whole.toFixed(2)} times`);
   }

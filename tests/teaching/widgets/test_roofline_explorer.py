@@ -153,6 +153,7 @@ def test_recorded_runs_are_points_under_the_roofs(tmp_path):
                 "A100 80GB SXM", 1024, 4096, run["tokens"], DTYPES["float16"], sparse=name == "sparse"
             )
             assert point[name] == pytest.approx([one.intensity, one.flop / run[name] / 1e12])
+        assert point["gain"] == pytest.approx([run["tokens"], run["dense"] / run["sparse"]])
 
 
 @pytest.mark.parametrize(
