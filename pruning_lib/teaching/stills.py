@@ -50,9 +50,6 @@ STILLS = {
     "tangent_explorer": Still("02_snip", "TangentExplorer(", {}),
     "layer_race": Still("02_snip", "LayerRace(", {"step": 30}),
     "lasso_explorer": Still("03_sss_apg", "LassoExplorer(", {"t": 12}),
-    "lasso_explorer_diverging": Still(
-        "03_sss_apg", "LassoExplorer(", {"t": 8, "eta": 2.2, "gamma": 0.0, "method": "ista"}
-    ),
     "lambda_paths": Still("03b_block_selection", "LambdaPaths(block_runs", {"gamma": 0.05, "seed": 0}),
     "lambda_paths_channels": Still("03b_block_selection", "LambdaPaths(channel_runs", {}),
     "taylor": Still("04_obs", "Taylor(", {"point": "at the minimum", "index": 32}),

@@ -122,8 +122,13 @@ def broken_rules():
     yield "ten_of_24", lambda loss, k: torch.full((24,), 0.5), "each 0 or 1"
     yield "ten_of_24", lambda loss, k: torch.ones(24), "24 connections stay, it must be 10"
     yield "ten_of_24", lambda loss, k: [loss(torch.ones(24)) for _ in range(1001)], "asked more than 1000 times"
-    yield "fast_lasso", lambda gradient, start, *_: start[:3], "a point with 40 finite entries"
+    yield "fast_lasso", lambda gradient, start, *_: start[:3], "a point with 120 finite entries"
     yield "fast_lasso", lambda gradient, start, *_: [gradient(start) for _ in range(101)], "asked more than 100 times"
+    yield (
+        "fast_lasso",  # its gradient is affine: these calls would recover it
+        lambda gradient, start, *_: [gradient(start + unit) for unit in torch.eye(len(start), dtype=start.dtype)],
+        "asked more than 100 times",
+    )
     yield "right_price", lambda train, accuracy, share: train(0.3), "at least 93 % is asked"
     yield "right_price", lambda train, *_: [train(0.1) for _ in range(7)], "called more than 6 times"
     yield "right_price", lambda *_: 0.1, "Asked for is a network"

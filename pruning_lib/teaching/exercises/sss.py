@@ -134,18 +134,21 @@ CALLS = 100
 
 
 class _Lasso:
-    """½‖Aλ − b‖² + γ‖λ‖₁ with 40 variables, L = 1 and a known minimum; its gradient counts how often it is asked."""
+    """½‖Aλ − b‖² + γ‖λ‖₁ with L = 1 and a known minimum; its gradient counts how often it is asked.
 
-    gamma = 0.01
+    The gradient is affine, so one more call than there are variables would recover it: there are more than `CALLS`.
+    """
+
+    variables, gamma = 120, 0.01
 
     def __init__(self):
-        generator = torch.Generator().manual_seed(3)
-        U, V = (torch.linalg.qr(draw(generator, size, 40))[0] for size in (60, 40))
-        self.A = U @ torch.diag(torch.logspace(0, -1.7, 40, dtype=torch.float64)) @ V.T
-        minimum = torch.zeros(40, dtype=torch.float64)
-        minimum[::5] = 3 * draw(generator, 8)
-        slope = 1.8 * torch.rand(40, dtype=torch.float64, generator=generator) - 0.9
-        slope[::5] = minimum[::5].sign()
+        generator, n = torch.Generator().manual_seed(3), self.variables
+        U, V = (torch.linalg.qr(draw(generator, size, n))[0] for size in (n + n // 2, n))
+        self.A = U @ torch.diag(torch.logspace(0, -1.7, n, dtype=torch.float64)) @ V.T
+        minimum = torch.zeros(n, dtype=torch.float64)
+        minimum[::15] = 3 * draw(generator, 8)
+        slope = 1.8 * torch.rand(n, dtype=torch.float64, generator=generator) - 0.9
+        slope[::15] = minimum[::15].sign()
         self.b = self.A @ minimum + self.gamma * self.A @ torch.linalg.solve(self.A.T @ self.A, slope)
         self.least, self.left = self.value(minimum), CALLS
 
@@ -160,8 +163,8 @@ class _Lasso:
 
 
 def _above_least(x: Tensor, lasso: _Lasso, *_: object) -> float:
-    if x.shape != (40,) or not x.isfinite().all():
-        raise RuleBroken("Asked for is a point with 40 finite entries; was the step too long?")
+    if x.shape != (lasso.variables,) or not x.isfinite().all():
+        raise RuleBroken(f"Asked for is a point with {lasso.variables} finite entries; was the step too long?")
     return max(0.0, (lasso.value(x) - lasso.least).item())
 
 
@@ -182,7 +185,7 @@ def _accelerated(
 
 
 EXERCISES["fast_lasso"] = Experiment(
-    lambda: [(_Lasso(), torch.zeros(40, dtype=torch.float64), 1.0, _Lasso.gamma)],
+    lambda: [(_Lasso(), torch.zeros(_Lasso.variables, dtype=torch.float64), 1.0, _Lasso.gamma)],
     _above_least,
     1e-9,
     "F − F*:",
