@@ -45,7 +45,7 @@ _STEPPER = "SparseGPTStepper(weight, small_hessian, "
 _CORRELATED = [[1.0 if i == j else 0.95 for j in range(8)] for i in range(8)]
 STILLS = {
     "live_network": Still("01_taxonomy", "LiveNetwork(lenet", {"sparsity": 0.95}),
-    "sparsity_explorer": Still("01_taxonomy", "SparsityExplorer(weights", {}),
+    "sparsity_explorer": Still("01_taxonomy", "SparsityExplorer(weights", {"scope": "global"}),
     "at_initialization": Still("02_snip", "AtInitialization(lenets", {}),
     "tangent_explorer": Still("02_snip", "TangentExplorer(", {}),
     "layer_race": Still("02_snip", "LayerRace(", {"step": 30}),

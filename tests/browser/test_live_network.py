@@ -46,7 +46,19 @@ def test_all_follows_every_control(page, page_errors, recorded, digits):
     sparsity, structure, scope = (page.locator(f".{name}") for name in ("sparsity", "structure", "scope"))
     expect(text).to_have_text(sentence(twin, digits))
     expect(page.locator(".logits figcaption")).to_contain_text("Logits of a 1: dense, read as 1; pruned, read as 8")
-    expect(page.locator(".wall figcaption")).to_contain_text("82 misread because of pruning, 9 misread before, too")
+    expect(page.locator(".wall figcaption")).to_contain_text(
+        "82 misread because of pruning, 9 of the 11 misread before still are, 2 no longer."
+    )
+
+    expect(page.locator(".shares")).to_contain_text("5.6 % kept")
+    labels = structure.locator("option").all_inner_texts()
+    assert labels == [
+        "single weights",
+        "2 of every 4 (2:4)",
+        "1 of every 4 (1:4)",
+        "inputs (columns)",
+        "neurons (rows)",
+    ]
 
     # A key moves the slider, everything is drawn, and the curve has a point more; there and back it has no other.
     before, points = page.evaluate(PIXELS), root.evaluate(POINTS)
@@ -115,6 +127,31 @@ def test_sweep_draws_the_whole_curve_and_comes_back(page, page_errors, recorded,
     assert root.evaluate(POINTS) == 102 and page_errors == []
 
 
+def test_a_click_on_the_curve_sets_the_sparsity(page, page_errors, recorded, digits):
+    from playwright.sync_api import expect
+
+    twin = LiveNetwork(from_vector(recorded.dense), digits, sparsity=0.5)
+    show(page, twin)
+    curve, sparsity = page.locator(".curve canvas"), page.locator(".sparsity")
+    left, wide = 62, curve.bounding_box()["width"] - 62 - 12  # of the chart within its canvas
+
+    def click(percents):
+        curve.click(position={"x": left + wide * percents / 100, "y": 60})
+
+    for structure, percents in (("unstructured", 90), ("unstructured", 20), ("columns", 60)):
+        page.locator(".structure").select_option(structure)
+        click(percents)
+        expect(sparsity).to_have_value(re.compile(f"^{percents - 1}|{percents}|{percents + 1}$"))
+    page.locator(".structure").select_option("neurons")
+    click(75)  # of the weights, for which fewer of the neurons go: each takes a row and a column along
+    twin.structure, twin.sparsity = "neurons", int(sparsity.input_value()) / 100
+    assert twin.sparsity < 0.75 and abs(twin.masks().sparsity - 0.75) < 0.03
+    page.locator(".structure").select_option("2:4")
+    click(90)
+    expect(page.locator("[role=status]")).to_contain_text("50.0 % of the weights pruned")
+    assert page_errors == []
+
+
 def test_widths_themes_and_no_error(page, page_errors, recorded, digits):
     show(page, LiveNetwork(from_vector(recorded.dense), digits, sparsity=0.95))
     page.locator("[role=status]").get_by_text("74.7 %").wait_for()
@@ -138,6 +175,9 @@ def test_masks_at_initialization(page, page_errors, recorded, digits):
         twin.score = score
         expect(text).to_have_text(BEFORE + sentence(twin, digits))
     expect(page.locator(".network-note")).to_contain_text("Broken: every image is read as a")
+    page.locator(".curve canvas").click(position={"x": 66, "y": 60})
+    expect(page.locator(".level")).to_have_value("0")
+    page.locator(".level").press("ArrowRight")
     page.locator(".stage").select_option("as initialized")
     expect(text).to_contain_text("(dense: 7.5 %); loss")
     assert page.locator(".curve figcaption span").all_inner_texts()[-2] == "△ random, as initialized"

@@ -37,9 +37,12 @@ def weights() -> dict[str, torch.Tensor]:
 def sentence(weights, layer: str, *how) -> str:
     """What the live text has to say, from Python's masks."""
     masks = choose_masks(weights, *how)
-    kept, total = int(masks[layer].sum()), masks[layer].numel()
-    part = f"{layer}: kept {kept:,} of {total:,}, sparsity {100 * (1 - kept / total):.1f} %."
-    return f"{part} All 3 layers: kept {masks.kept:,} of {masks.total:,}, sparsity {100 * masks.sparsity:.1f} %."
+    kept, total, size = int(masks[layer].sum()), masks[layer].numel(), weights[layer].double().abs()
+    return (
+        f"{layer}: {kept:,} of {total:,} weights stay, "
+        f"with {100 * size[masks[layer]].sum() / size.sum():.1f} % of Σ|w|. All 3 layers: "
+        f"{masks.kept:,} of {masks.total:,} weights stay, sparsity {100 * masks.sparsity:.1f} %."
+    )
 
 
 def test_explorer_in_jupyterlab(lab, page, page_errors, weights):
@@ -76,11 +79,12 @@ def test_explorer_in_jupyterlab(lab, page, page_errors, weights):
     widget.locator(".structure").select_option("2:4")
     expect(counts).to_have_text(sentence(weights, "fc", 0.7, "2:4"))
     expect(slider).to_be_disabled()
-    expect(widget.locator(".note")).to_contain_text("2:4 keeps 2 of every 4")
-    widget.locator(".layer").select_option("conv1")
-    expect(widget.locator(".note")).to_contain_text(
-        "conv1 stays whole: 2:4 needs columns in groups of 4, and there are 9"
+    note = "Nothing goes from conv1: 2:4 needs columns in groups of 4, and there are 9."
+    expect(widget.locator(".note")).to_have_text(
+        f"{note} 2:4 itself fixes scope and sparsity: 2 of every 4 neighbors stay."
     )
+    widget.locator(".layer").select_option("conv1")
+    expect(widget.locator(".note")).to_contain_text(note)
     expect(widget.locator(".structure option[value='4:8']")).to_be_disabled()
     widget.locator(".structure").select_option("stripes")
     expect(counts).to_have_text(sentence(weights, "conv1", 0.7, "stripes"))
@@ -116,4 +120,28 @@ def test_page_without_a_kernel(page, page_errors, weights):
     page.locator(".sparsity").focus()
     page.keyboard.press("PageDown")
     counts.get_by_text(sentence(weights, "conv2", 0.8)).wait_for()
+    check_page(page, page_errors)
+
+
+def test_groups_names_and_bars(page, page_errors, weights):
+    from playwright.sync_api import expect
+
+    show(page, SparsityExplorer({f"{name}.weight": weight for name, weight in weights.items()}, structure="2:4"), 1000)
+    caption, bars = page.locator(".matrix figcaption"), page.locator(".bars canvas")
+    bars.click(position={"x": 200, "y": 4 + 22 * 2 + 11})
+    expect(page.locator(".layer")).to_have_value("fc.weight")
+    expect(page.locator(".layer option").last).to_have_text("fc (128 × 128)")
+    expect(caption).to_contain_text("The first 16 × 32 weights, a line after every 4: positive")
+    page.locator(".structure").select_option("4:8")
+    expect(caption).to_contain_text("The first 16 × 32 weights, a line after every 8: positive")
+    bars.click(position={"x": 200, "y": 4 + 22 + 11})
+    page.locator(".structure").select_option("stripes")
+    expect(caption).to_contain_text("The first 16 × 27 weights, a line after every 9: positive")
+    expect(page.locator(".note")).to_contain_text(
+        "Nothing goes from fc: only the filters of a convolution have stripes."
+    )
+    page.locator(".structure").select_option("rows")
+    expect(caption).not_to_contain_text("The first")
+    page.locator(".bars canvas").click(position={"x": 200, "y": 4 + 22 * 3 + 11})  # the axis, no layer
+    expect(page.locator("[role=status]")).to_contain_text("conv2: ")
     check_page(page, page_errors)

@@ -88,7 +88,7 @@ function render({ model, el }) {
 
   const { set, end } = follow(model, { score: String, stage: String, sparsity: null, image: Number }, root, draw);
   find(".level").addEventListener("input", () => set({ sparsity: sparsities[Number(find(".level").value)] }));
-  panels.listen(set);
+  panels.listen(set, (x) => ({ sparsity: sparsities[Math.round(Math.min(Math.max(x, 0), sparsities.length - 1))] }));
   return end;
 }
 

@@ -23,7 +23,7 @@ const LOOKS = {
 
 function render({ model, el }) {
   const { root, find, describe } = stage(el, "live-network", CONTROLS, NETWORK_PANELS);
-  for (const [structure, name] of Object.entries(model.get("structures"))) find(".structure").add(new Option(name, structure));
+  for (const [structure, name] of model.get("structures")) find(".structure").add(new Option(name, structure));
   find(".sparsity").max = 100;
   const layers = layersOf(model.get("layers"), fromHalves(model.get("vector")));
   const total = layers.reduce((sum, layer) => sum + layer.total, 0);
@@ -75,7 +75,6 @@ function render({ model, el }) {
   }
 
   const { set, end } = follow(model, { structure: String, scope: String, sparsity: (percents) => percents / 100, image: Number }, root, draw);
-  panels.listen(set);
 
   let film = null;
   function stop() {
@@ -100,6 +99,21 @@ function render({ model, el }) {
   // A key, too: Home at 0 % changes nothing, so it is no input.
   for (const name of ["sparsity", "structure", "scope"])
     for (const touch of ["input", "keydown"]) find(`.${name}`).addEventListener(touch, stop, true);
+  /** The least sparsity, in whole percents, that prunes about so many percent of all weights. */
+  function sparsityFor(pruned) {
+    const [structure, scope] = effective(Object.fromEntries(["structure", "scope"].map((name) => [name, model.get(name)])));
+    let [low, high] = [0, 100];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (run(structure, scope, middle / 100).x < pruned - 0.5) low = middle + 1;
+      else high = middle;
+    }
+    return low / 100;
+  }
+  panels.listen(set, (pruned) => {
+    stop();
+    return parseNOfM(model.get("structure")).length ? null : { sparsity: sparsityFor(pruned) };
+  });
   return () => (stop(), end());
 }
 

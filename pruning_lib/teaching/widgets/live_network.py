@@ -16,10 +16,10 @@ from pruning_lib.teaching.widgets.sparsity_explorer import choose_masks, obstacl
 
 STRUCTURES = {
     "unstructured": "single weights",
-    "neurons": "neurons: row, bias, next column",
-    "columns": "inputs of every layer: columns",
-    "2:4": "2:4: two of every four stay",
-    "1:4": "1:4: one of every four stays",
+    "2:4": "2 of every 4 (2:4)",
+    "1:4": "1 of every 4 (1:4)",
+    "columns": "inputs (columns)",
+    "neurons": "neurons (rows)",
 }
 
 
@@ -48,7 +48,7 @@ class LiveNetwork(Drawn, ShownImages):
     seen = traitlets.List(read_only=True).tag(sync=True)
     layers = traitlets.List(read_only=True).tag(sync=True)  # name, shape, what is impossible and why
     vector = traitlets.Bytes(read_only=True).tag(sync=True)  # all weights, then all biases, little-endian float16
-    structures = traitlets.Dict(read_only=True).tag(sync=True)  # of `STRUCTURES` those that some layer can have
+    structures = traitlets.List(read_only=True).tag(sync=True)  # of `STRUCTURES` the items that some layer can have
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class LiveNetwork(Drawn, ShownImages):
             layers.append({"name": name.removesuffix(".weight"), "shape": list(weight.shape), "obstacles": obstacles})
         impossible = {"neurons"} if len(layers) == 1 else set()
         impossible |= set.intersection(*(set(layer["obstacles"]) for layer in layers))
-        self.set_trait("structures", {key: STRUCTURES[key] for key in STRUCTURES if key not in impossible})
+        self.set_trait("structures", [list(item) for item in STRUCTURES.items() if item[0] not in impossible])
         self.set_trait("layers", layers)
         self.set_trait("vector", halves(to_vector(self._network)))
         self.set_trait("seen", [check_sparsity(sparsity) for sparsity in seen])
@@ -77,7 +77,7 @@ class LiveNetwork(Drawn, ShownImages):
         name, value = proposal["trait"].name, proposal["value"]
         if name == "sparsity":
             return check_sparsity(value)
-        return check_choice(name, value, self.structures if name == "structure" else ("global", "layer"))
+        return check_choice(name, value, dict(self.structures) if name == "structure" else ("global", "layer"))
 
     def masks(self) -> Masks:
         """What the page keeps; True = stays."""

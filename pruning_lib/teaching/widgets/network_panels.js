@@ -8,14 +8,19 @@ export const IMAGE_CONTROLS = `${slider("image", "Image")}<button class="misread
 export const NETWORK_PANELS = { curve: "", logits: "", wall: "" };
 const HEIGHT = 212; // of curve and logits, CSS pixels
 
-/** The points seen so far of each curve, and the present one. */
+/** The points seen so far of each curve, and the present one. Gives a function: place -> the value of x there. */
 function drawCurves(canvas, axis, curves, current, dense) {
   const c = chart(canvas, HEIGHT, { ...axis, y: [0, 100], yTitle: "test accuracy, %" });
   c.line(axis.x.map((x) => [x, 100 * dense]), palette.muted, { width: 1.5, dash: [5, 4] });
   for (const { color, shape, filled, dash, points } of curves) {
     const places = points.map(({ x, accuracy }) => [x, 100 * accuracy]).sort(([one], [other]) => one - other);
     c.line(places, palette[color], { width: 1.5, dash });
-    for (const place of places) c.marker(place, palette[color], { shape, size: 2.5, filled });
+    let last = -Infinity; // no mark on another: a sweep sees a hundred points
+    for (const place of places) {
+      if (c.X(place[0]) < last + 8) continue;
+      c.marker(place, palette[color], { shape, size: 2.5, filled });
+      last = c.X(place[0]);
+    }
   }
   const { x, accuracy } = current.point;
   c.line([[x, 0], [x, 100]], palette.muted, { width: 1, dash: [2, 3] });
@@ -23,6 +28,7 @@ function drawCurves(canvas, axis, curves, current, dense) {
   setFont(c.g, 13, true);
   const left = c.X(x) > c.box.left + c.box.width / 2;
   halo(c, percent(accuracy), c.X(x) + (left ? -32 : 32), c.Y(100 * accuracy) + (accuracy > 0.25 ? 18 : -18), pageOf(canvas));
+  return (across) => axis.x[0] + ((across - c.box.left) / c.box.width) * (axis.x[1] - axis.x[0]);
 }
 
 /** The logits of one image, before and after pruning, beside its picture. */
@@ -86,10 +92,11 @@ function drawWall(canvas, { shape, shades, labels }, image, before, after) {
   const { g } = paper;
   const picture = new ImageData((width + 1) * across, (height + 1) * rows * starts.length);
   const ink = paper.dark ? [255, 255, 255] : [0, 0, 0];
-  const grounds = [palette.accent, palette.muted].map(rgb);
+  const grounds = [palette.accent, palette.muted, palette.good].map(rgb);
   labels.forEach((label, i) => {
     const [column, row] = place(i);
-    const ground = after.read[i] !== label && grounds[before.read[i] === label ? 0 : 1];
+    const [well, now] = [before, after].map((network) => network.read[i] === label);
+    const ground = !(well && now) && grounds[well ? 0 : now ? 2 : 1];
     for (let pixel = 0; pixel < height * width; pixel++) {
       const shade = shades[i * height * width + pixel];
       const [x, y] = [column * (width + 1) + (pixel % width), row * (height + 1) + Math.floor(pixel / width)];
@@ -126,7 +133,7 @@ export function networkPanels(model, { root, find, describe }) {
   const images = { shape, shades, labels };
   find("p").insertAdjacentHTML("afterend", '<div class="shares"></div>');
   find(".image").max = labels.length - 1;
-  let [shown, imageAt] = [null, () => null];
+  let [shown, imageAt, xAt] = [null, () => null, () => 0];
 
   function show({ axis, curves, current, layers, kept, before, after, image, how = "", untrained = false }) {
     const wrong = (network) => labels.reduce((found, label, i) => (network.read[i] === label ? found : [...found, i]), []);
@@ -141,15 +148,15 @@ export function networkPanels(model, { root, find, describe }) {
     setSlider(find(".image"), image, `${image}, a ${label}`);
     find(".misread").disabled = !misread.some((i) => i !== image);
     keepFocus(root, find(".image"));
-    drawCurves(find(".curve canvas"), axis, curves, current, before.accuracy);
+    xAt = drawCurves(find(".curve canvas"), axis, curves, current, before.accuracy);
     drawLogits(find(".logits canvas"), images, image, before, after);
     imageAt = drawWall(find(".wall canvas"), images, image, before, after);
     find("p").textContent =
       `${how}${pruned} of the weights pruned: ${after.right} of ${count} images are read right, ${percent(after.accuracy)}` +
       ` (dense: ${percent(before.accuracy)}); loss ${after.loss.toFixed(3)} (dense: ${before.loss.toFixed(3)}).`;
     find(".shares").innerHTML =
-      layers.map(({ name, total }, l) => `<span>${name} <i style="--share:${100 - (100 * kept[l]) / total}%"></i> ${percent(1 - kept[l] / total)} pruned</span>`).join("") +
-      `<span>(blue: kept)</span><span class="network-note">${constant(after) && !constant(before) ? `Broken: every image is read as a ${read}.` : ""}</span>`;
+      layers.map(({ name, total }, l) => `<span>${name} <i style="--share:${100 - (100 * kept[l]) / total}%"></i> ${percent(kept[l] / total)} kept</span>`).join("") +
+      `<span class="network-note">${constant(after) && !constant(before) ? `Broken: every image is read as a ${read}.` : ""}</span>`;
     find(".curve figcaption").innerHTML =
       curves.map(({ color, sign, name }) => `<span class="key"><b style="color:var(--${color})">${sign}</b> ${name}</span>`).join(" ") +
       ` <span class="key"><i class="dashed"></i> dense${untrained ? ", untrained" : ""}</span>`;
@@ -157,16 +164,22 @@ export function networkPanels(model, { root, find, describe }) {
       `Logits of a ${label}: <span class="key"><i class="outline"></i> dense, read as ${before.read[image]};</span> ` +
       `<span class="key"><i class="faint"></i> pruned, <i class="${read === label ? "kept" : "wrong"}"></i> read as <b>${read}</b></span>`;
     find(".wall figcaption").innerHTML =
-      `All ${count} test images by digit: <span class="key"><i class="wrong"></i> ${misread.length - old} misread ${untrained ? "once pruned" : "because of pruning"},</span> ` +
-      `<span class="key"><i class="before"></i> ${old} misread ${untrained ? "dense" : "before"}, too.</span> Click one to see its logits.`;
+      `${count} test images: <span class="key"><i class="wrong"></i> ${misread.length - old} misread ${untrained ? "once pruned" : "because of pruning"},</span> ` +
+      `<span class="key"><i class="before"></i> ${old} of the ${count - before.right} misread ${untrained ? "dense" : "before"} still are,</span> ` +
+      `<span class="key"><i class="cured"></i> ${count - before.right - old} no longer.</span> Click one for its logits.`;
     const seen = curves.map(({ name, points }) => `${name}: ${points.map((point) => percent(point.accuracy)).join(", ")}`);
     describe(".curve", `Test accuracy over the share of weights pruned, as seen so far. ${seen.join("; ")}; dense: ${percent(before.accuracy)}`);
     describe(".logits", `Logits of image ${image}, a ${label}: read as ${before.read[image]} before and as ${read} after pruning`);
-    describe(".wall", `All ${count} test images by class; misread: ${misread.length}, of these ${old} before pruning, too`);
+    describe(".wall", `All ${count} test images by class; misread: ${misread.length}, of these ${old} before pruning, too; ${count - before.right - old} only before pruning`);
   }
 
-  /** What a click on an image and the button do; `set` changes traits. */
-  function listen(set) {
+  /** What clicks on the curves and an image and the button do; `set` changes traits, `chosen` says which for a value of x. */
+  function listen(set, chosen) {
+    find(".curve canvas").style.cursor = "pointer";
+    find(".curve canvas").addEventListener("click", ({ offsetX }) => {
+      const changes = chosen(xAt(offsetX));
+      if (changes) set(changes);
+    });
     find(".wall canvas").addEventListener("click", ({ offsetX, offsetY }) => {
       const image = imageAt(offsetX, offsetY);
       if (image !== null) set({ image });

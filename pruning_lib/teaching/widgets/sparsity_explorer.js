@@ -7,6 +7,7 @@ import { follow } from "./redraw.js";
 import { chooser, parseNOfM, unpack } from "./sparsity_choice.js";
 
 const SMALLEST_CELL = 2; // CSS pixels; below that several weights share a cell
+const BAR = 22; // CSS pixels from a layer's bar to the next
 
 /** Share of the weights kept in each block of the 2-D view, row by row; blocks at the far edges may be smaller. */
 export function keptShares(layer, keep, block) {
@@ -21,8 +22,15 @@ export function keptShares(layer, keep, block) {
   return shares.map((count, cell) => count / (size(Math.floor(cell / cols), 0, layer.rows) * size(cell % cols, 1, layer.cols)));
 }
 
-/** Draws the 2-D view, one cell per weight or per block of weights, and returns the block's size. */
-function drawMatrix(canvas, layer, keep) {
+/** The first rows and columns of a layer and of its choice: few enough to see its groups of columns one by one. */
+function corner(layer, keep, group) {
+  const [rows, cols] = [Math.min(16, layer.rows), Math.min(layer.cols, group * Math.max(2, Math.floor(32 / group)))];
+  const cut = (all) => Array.from({ length: rows * cols }, (_, i) => all[Math.floor(i / cols) * layer.cols + (i % cols)]);
+  return [{ ...layer, rows, cols, values: cut(layer.values) }, cut(keep)];
+}
+
+/** Draws the 2-D view, one cell per weight or per block of weights, and returns the block's size. After each `group` columns a line. */
+function drawMatrix(canvas, layer, keep, group) {
   const width = canvas.parentElement.clientWidth;
   const ratio = window.devicePixelRatio || 1;
   const room = { left: 52, top: 8, width: width - 62, height: Math.max(200, Math.min(360, 0.8 * width)) };
@@ -66,6 +74,10 @@ function drawMatrix(canvas, layer, keep) {
         if (!kept[row * cols + col]) g.strokeRect(x + 0.5, y + 0.5, w - 2, h - 2);
       }
   }
+  for (let col = group; group && col < cols; col += group) {
+    const x = box.left + (col * wide) / ratio - 0.5;
+    stroke(g, [[x, box.top], [x, box.top + box.height]], paper.ink, { width: 1 });
+  }
   g.strokeStyle = palette.muted;
   g.strokeRect(box.left - 1.5, box.top - 1.5, box.width + 2, box.height + 2);
   for (const at of ticks(0, layer.cols - 1, Math.max(2, box.width / 70)).filter(Number.isInteger))
@@ -77,7 +89,7 @@ function drawMatrix(canvas, layer, keep) {
   return block;
 }
 
-function drawHistogram(canvas, layer, keep, threshold, quantity) {
+function drawHistogram(canvas, layer, keep, threshold) {
   const paper = sheet(canvas, 190);
   const { g } = paper;
   const box = { left: 68, top: 16, width: paper.width - 80, height: 190 - 16 - 40 };
@@ -108,25 +120,24 @@ function drawHistogram(canvas, layer, keep, threshold, quantity) {
     for (const at of layer.signed ? [-threshold, threshold] : [threshold])
       stroke(g, [[x(at), box.top - 4], [x(at), y(0)]], palette.accent, { width: 1, dash: [5, 3] });
   }
-  axisTitles(paper, box, quantity, "number of weights");
+  axisTitles(paper, box, "weight", "number of weights");
 }
 
 function drawBars(canvas, layers, choice, shown) {
-  const line = 22;
-  const paper = sheet(canvas, line * layers.length + 28);
+  const paper = sheet(canvas, BAR * layers.length + 28);
   const { g } = paper;
   setFont(g, 12, true);
-  const names = Math.min(170, paper.width / 3, 20 + Math.max(...layers.map(({ name }) => g.measureText(name).width)));
-  const box = { left: names, top: 4, width: paper.width - names - g.measureText("99.9 % pruned").width - 10, height: line * layers.length };
+  const names = Math.min(170, paper.width / 3, 20 + Math.max(...layers.map(({ label }) => g.measureText(label).width)));
+  const box = { left: names, top: 4, width: paper.width - names - g.measureText("100.0 % pruned").width - 10, height: BAR * layers.length };
   layers.forEach((layer, i) => {
     const sparsity = 1 - choice[i].kept / layer.total;
-    const [top, edge] = [box.top + i * line + 3, box.left + box.width * sparsity];
-    rectangle(g, box.left, top, box.width, line - 6, { line: palette.muted });
-    rectangle(g, edge, top, box.left + box.width - edge, line - 6, { fill: palette.kept });
+    const [top, edge] = [box.top + i * BAR + 3, box.left + box.width * sparsity];
+    rectangle(g, box.left, top, box.width, BAR - 6, { line: palette.muted });
+    rectangle(g, edge, top, box.left + box.width - edge, BAR - 6, { fill: palette.kept });
     setFont(g, 12, layer === shown);
-    let name = layer.name;
+    let name = layer.label;
     while (g.measureText(name).width > names - 18 && name.length > 2) name = `…${name.slice(2)}`;
-    const middle = top + line / 2 - 3;
+    const middle = top + BAR / 2 - 3;
     if (layer === shown) write(paper, "▸", 0, middle, { align: "left" });
     write(paper, name, 12, middle, { align: "left" });
     write(paper, `${percent(sparsity)} pruned`, paper.width - 2, middle, { align: "right" });
@@ -147,10 +158,12 @@ const PANELS = {
 function render({ model, el }) {
   const { root, find, describe } = stage(el, "sparsity-explorer", CONTROLS, PANELS);
   find("p").insertAdjacentHTML("afterend", '<p class="note"></p>');
-  const structures = model.get("structures");
+  const structures = Object.fromEntries(model.get("structures"));
   const layers = unpack(model.get("layers"), model.get("values"));
   for (const layer of layers) {
     layer.largest = layer.values.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+    layer.size = layer.values.reduce((sum, value) => sum + Math.abs(value), 0);
+    layer.label = layer.name.replace(/\.weight$/, "");
     layer.signed = layer.values.some((value) => value < 0);
   }
   const choose = chooser(layers);
@@ -159,15 +172,16 @@ function render({ model, el }) {
   const note = find(".note");
   note.id = `note-${Math.random().toString(36).slice(2)}`;
   for (const control of Object.values(controls)) control.setAttribute("aria-describedby", note.id);
-  for (const layer of layers) controls.layer.add(new Option(`${layer.name} (${layer.shape.join(" × ")})`, layer.name));
+  for (const layer of layers) controls.layer.add(new Option(`${layer.label} (${layer.shape.join(" × ")})`, layer.name));
   for (const structure of Object.keys(structures)) controls.structure.add(new Option("", structure));
 
-  function notes(layer, structure, scope) {
+  function notes(structure) {
     const [n, m] = parseNOfM(structure);
-    const found = [];
-    if (layer.obstacles[structure]) found.push(`${layer.name} stays whole: ${layer.obstacles[structure]}.`);
-    if (m) found.push(`The slider rests: ${structure} keeps ${n} of every ${m} neighbors, always ${percent(1 - n / m)} sparsity.`);
-    if (structure !== "unstructured") found.push("The scope is each layer's own; global is a choice for unstructured only.");
+    const spared = {}; // why -> layers
+    for (const { label, obstacles } of layers) if (obstacles[structure]) (spared[obstacles[structure]] ??= []).push(label);
+    const found = Object.entries(spared).map(([why, labels]) => `Nothing goes from ${labels.join(", ")}: ${why}.`);
+    if (m) found.push(`${structure} itself fixes scope and sparsity: ${n} of every ${m} neighbors stay.`);
+    else if (structure !== "unstructured") found.push("The scope is a choice for single weights only.");
     return found.join(" ");
   }
 
@@ -191,33 +205,43 @@ function render({ model, el }) {
     const target = m ? 1 - n / m : sparsity;
     controls.sparsity.disabled = Boolean(m);
     setSlider(controls.sparsity, 100 * target, `${compact(100 * target)} %`);
-    note.textContent = notes(layer, structure, scope);
+    note.textContent = notes(structure);
 
-    const count = (some, all) => `kept ${number(some)} of ${number(all)}, sparsity ${percent(1 - some / all)}`;
+    const count = (some, all) => `${number(some)} of ${number(all)} weights stay`;
+    const size = layer.values.reduce((sum, value, i) => sum + keep[i] * Math.abs(value), 0);
     const [keptAll, total] = [choice.reduce((sum, c) => sum + c.kept, 0), layers.reduce((sum, l) => sum + l.total, 0)];
     find("p").textContent =
-      `${layer.name}: ${count(kept, layer.total)}.` +
-      (layers.length > 1 ? ` All ${layers.length} layers: ${count(keptAll, total)}.` : "");
+      `${layer.label}: ${count(kept, layer.total)}, with ${percent(size / (layer.size || 1))} of Σ|w|.` +
+      (layers.length > 1 ? ` All ${layers.length} layers: ${count(keptAll, total)}, sparsity ${percent(1 - keptAll / total)}.` : "");
 
-    const block = drawMatrix(find(".matrix canvas"), layer, keep);
-    const quantity = model.get("quantity");
-    drawHistogram(find(".histogram canvas"), layer, keep, threshold, quantity);
+    const possible = !layer.obstacles[structure];
+    const group = possible && (m || (structure === "stripes" && layer.kernel));
+    const [part, parts] = group ? corner(layer, keep, group) : [layer, keep];
+    const block = drawMatrix(find(".matrix canvas"), part, parts, group);
+    drawHistogram(find(".histogram canvas"), layer, keep, threshold);
     drawBars(find(".bars canvas"), layers, choice, layer);
     find(".matrix figcaption").innerHTML =
-      block[0] * block[1] === 1
+      (group ? `The first ${part.rows} × ${part.cols} weights, a line after every ${group}: ` : "") +
+      (block[0] * block[1] === 1
         ? `<i class="kept"></i> positive, <i class="negative"></i> negative, the stronger the larger; <i class="pruned"></i> pruned: left empty`
-        : `A cell is ${block[0]} × ${block[1]} weights; the stronger its <i class="kept"></i>, the more are kept; empty: none`;
+        : `A cell is ${block[0]} × ${block[1]} weights; the stronger its <i class="kept"></i>, the more are kept; empty: none`);
     find(".histogram figcaption").innerHTML =
       `<i class="kept"></i> kept, <i class="pruned"></i> pruned` +
-      (threshold !== null ? `; <i class="threshold"></i> threshold: |${quantity}| = ${compact(threshold)}` : "") +
+      (threshold !== null ? `; <i class="threshold"></i> threshold: |w| = ${compact(threshold)}` : "") +
       (structure !== "unstructured" ? "; chosen by group, so no single threshold" : "");
-    const what = `${layer.name}, ${structures[structure]}: ${count(kept, layer.total)}`;
-    describe(".matrix", `Matrix of weights of ${what}; pruned weights are empty cells`);
-    describe(".histogram", `Histogram of the ${quantity} of ${what}`);
-    describe(".bars", `Sparsity of each layer: ${layers.map((l, i) => `${l.name} ${percent(1 - choice[i].kept / l.total)}`).join(", ")}`);
+    const what = `${layer.label}, ${structures[structure]}: ${count(kept, layer.total)}`;
+    describe(".matrix", `${group ? `First ${part.rows} × ${part.cols} weights` : "Matrix of weights"} of ${what}; pruned weights are empty cells`);
+    describe(".histogram", `Histogram of the weights of ${what}`);
+    describe(".bars", `Sparsity of each layer: ${layers.map((l, i) => `${l.label} ${percent(1 - choice[i].kept / l.total)}`).join(", ")}`);
   }
 
-  return follow(model, { layer: String, structure: String, scope: String, sparsity: (percents) => percents / 100 }, root, draw).end;
+  const { set, end } = follow(model, { layer: String, structure: String, scope: String, sparsity: (percents) => percents / 100 }, root, draw);
+  find(".bars canvas").style.cursor = "pointer";
+  find(".bars canvas").addEventListener("click", ({ offsetY }) => {
+    const layer = layers[Math.floor((offsetY - 4) / BAR)];
+    if (layer) set({ layer: layer.name });
+  });
+  return end;
 }
 
 export default { render };

@@ -17,7 +17,7 @@ STRUCTURES = {
     "2:4": "2:4: two of every four stay",
     "4:8": "4:8: four of every eight stay",
     "1:4": "1:4: one of every four stays",
-    "stripes": "stripes: one kernel position of a filter",
+    "stripes": "stripes: kernel places",
 }
 
 
@@ -41,7 +41,7 @@ def obstacle(shape: torch.Size, structure: str) -> str:
     if ":" in structure and columns % (m := int(structure.split(":")[1])):
         return f"{structure} needs columns in groups of {m}, and there are {columns}"
     if structure == "stripes" and len(shape) != 4:
-        return "stripes are parts of a convolution's filters, and this layer has none"
+        return "only the filters of a convolution have stripes"
     return ""
 
 
@@ -96,12 +96,11 @@ class SparsityExplorer(Drawn):
 
     Parameters
     ----------
-    weights : weights (or scores) of the layers by name, (out, in) or (out, in, kh, kw); taken as float32
+    weights : weights of the layers by name, (out, in) or (out, in, kh, kw); taken as float32
     sparsity : share of zeros, in [0, 1]
     structure : one of `STRUCTURES`
     scope : "global" or "layer", for unstructured pruning
     layer : the layer shown first; left out, the first
-    quantity : what the numbers are, for the axes
 
     The choice follows the slider in the browser and is the one of `choose_masks`; the traits `sparsity`, `structure`,
     `scope` and `layer` follow too, and may be set from Python. Bad values raise ValueError as in `choose_masks`.
@@ -111,12 +110,13 @@ class SparsityExplorer(Drawn):
     structure = traitlets.Unicode("unstructured").tag(sync=True)
     scope = traitlets.Unicode("global").tag(sync=True)
     layer = traitlets.Unicode().tag(sync=True)
-    quantity = traitlets.Unicode(read_only=True).tag(sync=True)
     layers = traitlets.List(read_only=True).tag(sync=True)  # name, shape, what is impossible and why
     values = traitlets.Bytes(read_only=True).tag(sync=True)  # all weights, little-endian float32
-    structures = traitlets.Dict(STRUCTURES, read_only=True).tag(sync=True)
+    structures = traitlets.List([*map(list, STRUCTURES.items())], read_only=True).tag(
+        sync=True
+    )  # saved dicts get sorted
 
-    def __init__(self, weights: Mapping[str, Tensor], *, quantity: str = "weight", **shown: float | str):
+    def __init__(self, weights: Mapping[str, Tensor], **shown: float | str):
         self._weights = _check_weights(weights)
         layers = []
         for name, weight in self._weights.items():
@@ -124,7 +124,6 @@ class SparsityExplorer(Drawn):
             layers.append({"name": name, "shape": list(weight.shape), "obstacles": obstacles})
         self.set_trait("layers", layers)
         self.set_trait("values", b"".join(w.numpy().astype("<f4").tobytes() for w in self._weights.values()))
-        self.set_trait("quantity", quantity)
         super().__init__(**{"layer": next(iter(self._weights))} | shown)
 
     @traitlets.validate("sparsity", "structure", "scope", "layer")

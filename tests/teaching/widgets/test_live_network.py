@@ -100,7 +100,7 @@ def cases_of(structures, sparsities) -> list[tuple]:
 
 def test_javascript_reads_what_pytorch_reads(tmp_path, recorded, digits):
     widget = LiveNetwork(from_vector(recorded.dense), digits)
-    assert list(widget.structures) == list(STRUCTURES)
+    assert dict(widget.structures) == STRUCTURES
     cases = cases_of(STRUCTURES, [0.0, 0.3, 0.5, 0.8, 0.9, 0.95, 0.99, 1.0])
     answers = computed(tmp_path, "network", NAMES, PRUNED, given(widget, cases))
     for case, answer in zip(cases, answers, strict=True):
@@ -114,12 +114,12 @@ def test_javascript_reads_what_pytorch_reads(tmp_path, recorded, digits):
 def test_other_networks_and_odd_numbers_of_images(tmp_path, sizes):
     images = some_images(count=11)
     widget = LiveNetwork(small(*sizes), images)
-    cases = cases_of(widget.structures, [0.0, 0.25, 0.5, 0.9, 1.0])
+    cases = cases_of(dict(widget.structures), [0.0, 0.25, 0.5, 0.9, 1.0])
     answers = computed(tmp_path, "network", NAMES, PRUNED, given(widget, cases))
     for case, answer in zip(cases, answers, strict=True):
         widget.structure, widget.scope, widget.sparsity = case
         check(answer, widget, *by_class(images), f"{sizes} {case}")
-    assert ("neurons" in widget.structures) == (len(sizes) > 2)
+    assert ("neurons" in dict(widget.structures)) == (len(sizes) > 2)
 
 
 def test_equal_neurons_stay_in_their_order(tmp_path):
@@ -211,7 +211,7 @@ def test_images_that_the_page_cannot_read(test, message):
     [
         ({"sparsity": 1.01}, "sparsity is 1.01"),
         ({"sparsity": float("nan")}, "sparsity is nan"),
-        ({"structure": "rows"}, "structure is 'rows', must be one of 'unstructured', 'neurons'"),
+        ({"structure": "rows"}, "structure is 'rows', must be one of 'unstructured', '2:4'"),
         ({"scope": "block"}, "scope is 'block'"),
         ({"image": 5}, "image is 5, must be from 0 to 4"),
         ({"image": -1}, "image is -1"),
@@ -230,7 +230,7 @@ def test_bad_values_are_refused_at_the_start_and_later(bad, message):
 
 def test_structures_that_no_layer_can_have_are_not_offered():
     widget = LiveNetwork(small(9, 3), (torch.zeros(1, 1, 3, 3), torch.tensor([0])))
-    assert list(widget.structures) == ["unstructured", "columns"]
+    assert list(dict(widget.structures)) == ["unstructured", "columns"]
     with pytest.raises(ValueError, match="structure is '2:4'"):
         widget.structure = "2:4"
     with pytest.raises(ValueError, match="sparsity is 1.5"):
